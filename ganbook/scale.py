@@ -115,7 +115,7 @@ def _record(entry:dict, path:Path):
     part.write_text(json.dumps(new, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
     part.replace(path)
 
-# %% ../nbs/00_reading.ipynb #947e5161
+# %% ../nbs/00_reading.ipynb #a0a891b4
 def claim(
     text:str,         # the statement, as the reader should understand it, with its unit
     value,            # measured: a number, or one value a member (K,)
@@ -124,7 +124,7 @@ def claim(
     quick:float=None, # the target at quick scale
     tol:float=None,   # the tolerance of '~', in the unit of `value`
     source:str=None,  # where the target comes from: a paper and its table, or a derivation
-)->float:             # the value, or the mean of the members
+):
     "Assert a statement of the book; while rendering, also record it in the ledger that `GANBOOK_LEDGER` names."
     x = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value, dtype=float)
     mean, goal = float(x.mean()), quick if quick is not None and scale() == 'quick' else target
@@ -136,7 +136,6 @@ def claim(
     entry = dict(claim=text, value=mean, interval=bounds, members=x.size, op=op, target=goal, tol=tol, source=source,
         scale=scale(), device=device_name(), seconds=round(time.perf_counter() - _start, 1), versions=_versions())
     if os.environ.get('GANBOOK_LEDGER'): _record(entry, Path(os.environ['GANBOOK_LEDGER']))
-    return mean
 
 # %% ../nbs/00_reading.ipynb #cda06357
 def stamp()->None:

@@ -1,0 +1,81 @@
+"""Everything that must hold, in one go: `make test`.
+
+Exports in step with the notebooks; every chapter and solution run, and counted; stored outputs that must repeat; the tests; the linter.
+Needs no network. Stops at the first part that fails, and says which.
+"""
+import hashlib, json, os, re, socket, struct, subprocess, sys, time
+from pathlib import Path
+
+root = Path(__file__).resolve().parent.parent
+notebooks = sorted(p for p in (root/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
+
+
+def say(text: str): print(f'\n== {text}', flush=True)
+
+
+def run(*command, **options) -> subprocess.CompletedProcess:
+    "Run a command from the root of the repository; end the whole test if it fails."
+    done = subprocess.run(command, cwd=root, **options)
+    if done.returncode: sys.exit(f"\nFAILED: {' '.join(command)} (exit {done.returncode})\n{(done.stdout or '')[-6000:]}")
+    return done
+
+
+def loopback():
+    "Bring the loopback interface up where a cut-off network namespace has it down; kernels and the browser talk over it."
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0)); s.listen()
+        try: socket.create_connection(s.getsockname(), timeout=5).close()
+        except OSError:
+            import fcntl
+            up, set_flags = 0x1, 0x8914  # IFF_UP, SIOCSIFFLAGS
+            try: fcntl.ioctl(s, set_flags, struct.pack('16sh14x', b'lo', up))
+            except OSError: sys.exit('the loopback interface is down and cannot be raised: run `ip link set lo up` first.')
+
+
+def digests() -> dict:
+    "File -> hash of its content, for notebooks and exported modules."
+    files = [*notebooks, *(root/'ganbook').rglob('*.py')]
+    return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def in_step():
+    "Cleaning and exporting must change nothing."
+    before = digests()
+    env = {k: v for k, v in os.environ.items() if k != 'IN_TEST'}  # with it set, nbdev_export does nothing
+    run('nbdev_clean', env=env); run('nbdev_export', env=env)
+    after = digests()
+    changed = sorted(f for f in before.keys() | after.keys() if before.get(f) != after.get(f))
+    if changed: sys.exit(f"\nFAILED: these were not clean, or not exported; they are now, so look at the difference and commit it: {', '.join(changed)}")
+
+
+def chapters():
+    "Every notebook runs from top to bottom, and as many run as there are on disk."
+    done = run('nbdev_test', '--n_workers', '2', '--do_print', '--timing', stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    ran = set(re.findall(r'Completed (\S+\.ipynb)', done.stdout))
+    for line in done.stdout.splitlines():
+        if 'Completed' in line or 'took' in line: print('  ', line.replace(str(root) + '/', ''))
+    if len(ran) != len(notebooks): sys.exit(f'\nFAILED: {len(ran)} notebooks ran, but {len(notebooks)} are on disk.\n{done.stdout[-3000:]}')
+    print(f'{len(ran)} of {len(notebooks)} notebooks ran')
+
+
+def repeat():
+    "Stored outputs tagged nbval-check-output come out again, to the letter."
+    tagged = [p for p in notebooks if any('nbval-check-output' in c['metadata'].get('tags', []) for c in json.loads(p.read_text(encoding='utf-8'))['cells'])]
+    if not tagged: sys.exit('\nFAILED: no notebook has an output that must repeat (tag nbval-check-output).')
+    run(sys.executable, '-m', 'pytest', '--nbval-lax', '--nbval-current-env', '--nbval-cell-timeout=300', '-p', 'no:cacheprovider', *map(str, tagged))
+
+
+def main():
+    start = time.perf_counter()
+    loopback()
+    for title, part in [('nbdev_clean and nbdev_export change nothing', in_step), ('every chapter and every solution runs', chapters),
+                        ('stored outputs repeat', repeat),
+                        ('tests', lambda: run(sys.executable, '-m', 'pytest', 'tests')),
+                        ('ruff', lambda: run(sys.executable, '-m', 'ruff', 'check', '.'))]:
+        t = time.perf_counter()
+        say(title); part()
+        print(f'   {time.perf_counter() - t:.0f} s', flush=True)
+    say(f'all green in {time.perf_counter() - start:.0f} s')
+
+
+if __name__ == '__main__': main()

@@ -1,0 +1,52 @@
+"""Chapters in a real JupyterLab and a real browser: they run from top to bottom, and their widgets answer."""
+import json
+
+import pytest
+
+pytest.importorskip('playwright', reason='playwright is not installed: pip install -e ".[dev]"')
+pytest.importorskip('jupyterlab', reason='JupyterLab is not installed: pip install -e ".[dev]"')
+import lab as lab_module  # noqa: E402
+from lab import Lab, chromium  # noqa: E402
+
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(
+    chromium() is None, reason="no Chromium: install it (Debian: apt install chromium), or set GANBOOK_CHROMIUM to the program's path")]
+
+
+@pytest.fixture(scope='module')
+def lab(tmp_path_factory):
+    with Lab(tmp_path_factory.mktemp('lab')) as lab: yield lab
+
+
+def press(page, slider, image, key='ArrowRight'):
+    "Press a key on the slider `slider`, counted from 0, and wait until the picture is another one; gives the slider's new reading."
+    img = page.locator('img.widget-image').nth(image)
+    img.scroll_into_view_if_needed()
+    before = img.get_attribute('src')
+    handle = page.locator('.widget-slider .noUi-handle').nth(slider)
+    handle.focus()
+    handle.press(key)
+    page.wait_for_function("([i, old]) => { const m = document.querySelectorAll('img.widget-image')[i]; return m.src !== old && m.complete }",
+                           arg=[image, before], timeout=20_000)
+    assert img.get_attribute('src') != before
+    assert img.evaluate('m => m.naturalWidth') > 300  # a picture, not a broken link
+    return page.locator('.widget-slider .widget-readout').nth(slider).inner_text()
+
+
+def test_game(lab):
+    "Chapter 1 runs in JupyterLab; the keyboard moves both of its sliders, and the figure follows."
+    with lab.run_notebook('01_game') as page:
+        assert 'quick scale' in page.locator('.jp-OutputArea').last.inner_text()
+        assert press(page, slider=0, image=0) == '2.10'
+        assert press(page, slider=1, image=0, key='ArrowLeft') == '0.90'
+        assert press(page, slider=0, image=0, key='ArrowLeft') == '2.00'
+
+
+def test_a_failing_cell_is_reported(lab, monkeypatch, tmp_path):
+    "A chapter that fails in the browser fails the test, with the traceback's words."
+    (tmp_path/'nbs').mkdir()
+    cell = dict(cell_type='code', id='a', metadata={}, execution_count=None, outputs=[], source="raise ValueError('as foretold')")
+    nb = dict(cells=[cell], metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python')), nbformat=4, nbformat_minor=5)
+    (tmp_path/'nbs'/'00_broken.ipynb').write_text(json.dumps(nb))
+    monkeypatch.setattr(lab_module, 'root', tmp_path)
+    with pytest.raises(AssertionError, match='as foretold'):
+        with lab.run_notebook('00_broken'): pass
