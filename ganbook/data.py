@@ -6,7 +6,7 @@
 __all__ = ['Data', 'mixture', 'ring', 'grid', 'gaussian', 'spiral', 'two_moons', 'latents', 'draw', 'digits', 'to_units',
            'subset', 'split', 'stacked', 'read_idx', 'mnist', 'fashion_mnist', 'cifar10', 'folder']
 
-# %% ../nbs/03_data.ipynb #24865864
+# %% ../nbs/03_data.ipynb #61809914
 import gzip
 import hashlib
 import io
@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import pooch
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from tqdm import tqdm
 
@@ -213,7 +213,7 @@ def to_units(
     if not data.is_image: return x*data.scale
     return ((x - data.low)*(255/(1 - data.low))).round().clamp(0, 255).to(torch.uint8)
 
-# %% ../nbs/03_data.ipynb #cf7a3d96
+# %% ../nbs/03_data.ipynb #b9126686
 def _take(data:Data, i:Tensor)->Data:
     "The samples with indices `i` (n,), and all else the same."
     i = i.to(data.x.device)
@@ -227,7 +227,7 @@ def subset(
     seed:int=0, # of the choice
 )->Data:        # `scale` stays that of the whole
     "Choose `n` different samples at random."
-    if n != int(n) or not 1 <= n <= len(data):
+    if not 1 <= n <= len(data) or n != int(n):
         raise ValueError(f"a subset of {n} cannot be taken from {len(data):,} samples: give a whole number from 1 to {len(data)}.")
     return _take(data, _shuffled(len(data), seed)[:int(n)])
 
@@ -278,7 +278,7 @@ def read_idx(
         raise ValueError(f"{path} holds {len(raw) - head:,} values where its header says {math.prod(shape):,}: it was cut short or damaged, so fetch it again.")
     return np.frombuffer(raw, np.uint8, offset=head).reshape(shape)
 
-# %% ../nbs/03_data.ipynb #2e15241e
+# %% ../nbs/03_data.ipynb #8b15dd77
 @dataclass(frozen=True)
 class _Remote:
     "Where a public data set lies, and the sums that its files must have."
@@ -293,17 +293,19 @@ def _verify(path:Path, total:str):
     got = hashlib.new('md5' if kind == 'md5' else 'sha256', held, usedforsecurity=False).hexdigest()
     if got != want: raise ValueError(f"{path} has the wrong {kind} sum, {got[:8]}... in place of {want[:8]}...: it is damaged or another file, so remove it and fetch it again.")
 
+def _scratch(home:Path)->tempfile.TemporaryDirectory:
+    "A temporary folder beside `home`; those that killed processes left behind a day ago are removed."
+    home.parent.mkdir(parents=True, exist_ok=True)
+    for old in (p for p in home.parent.glob('.part-*') if time.time() - p.stat().st_mtime > 86_400): shutil.rmtree(old, ignore_errors=True)
+    return tempfile.TemporaryDirectory(dir=home.parent, prefix='.part-')
+
 def _download(url:str, path:Path, total:str):
     "Fetch `url` into a temporary folder, verify it, and only then give it its name `path`."
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for old in path.parent.glob('.part-*'):  # what a killed process left behind
-        if time.time() - old.stat().st_mtime > 86_400: shutil.rmtree(old, ignore_errors=True)
     get = pooch.HTTPDownloader(progressbar=True, chunk_size=2**16, timeout=30, headers={'Accept-Encoding': 'identity'})
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix='.part-') as tmp:
+    with _scratch(path) as tmp:
         part = Path(tmp)/path.name
         get(url, str(part), None)
-        _verify(part, total)
-        part.replace(path)
+        _verify(part, total); part.replace(path)
 
 # %% ../nbs/03_data.ipynb #0ff764bf
 def _local(name:str, file:str):
@@ -410,7 +412,7 @@ def _decode(path:Path, h:int, w:int, channels:int)->np.ndarray:
         img = _fit(_eight_bit(img).convert('RGB' if channels == 3 else 'L'), h, w)
     return np.asarray(img).reshape(h, w, channels).transpose(2, 0, 1)
 
-# %% ../nbs/03_data.ipynb #eadb9cb2
+# %% ../nbs/03_data.ipynb #c0662734
 _endings = set('.png .jpg .jpeg .jfif .webp .gif .bmp .tif .tiff .ppm .pgm .pbm .tga .avif .jp2'.split())
 
 def _image_files(root:Path)->list:
@@ -425,8 +427,8 @@ def _image_files(root:Path)->list:
 def _labels(files:list):
     "(labels int64 (N,), names): the first folder of each relative path; (None, ()) if an image lies outside the subfolders."
     if any(len(f.parts) == 1 for f in files): return None, ()
-    names = sorted({f.parts[0] for f in files})
-    return torch.tensor([names.index(f.parts[0]) for f in files]), tuple(names)
+    index = {name: i for i, name in enumerate(sorted({f.parts[0] for f in files}))}
+    return torch.tensor([index[f.parts[0]] for f in files]), tuple(index)
 
 def _memory()->int:
     "The computer's memory in bytes; 8 GiB where the system does not say."
@@ -435,16 +437,17 @@ def _memory()->int:
 
 def _size(size)->tuple:
     "(H,W) of a whole number or a pair of them, each from 4 to 1024."
-    hw = (size, size) if isinstance(size, int) else tuple(size)
+    hw = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
     if len(hw) == 2 and all(isinstance(s, int) and 4 <= s <= 1024 for s in hw): return hw
     raise ValueError(f"size {size} is out of range: give a whole number from 4 to 1024, or a pair (H,W) of them.")
 
-# %% ../nbs/03_data.ipynb #76066910
+# %% ../nbs/03_data.ipynb #0b7b4cb7
 def _decode_all(root:Path, files:list, out:np.ndarray)->dict:
     "Decode `files` into the first rows of `out` (N,C,h,w), broken ones left out; returns those as index -> reason."
     _, c, h, w = out.shape
     def one(i:int)->str:
         try: out[i] = _decode(root/files[i], h, w, c)
+        except UnidentifiedImageError: return 'not an image'
         except Exception as e: return _brief(e)
     Image.init()
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
@@ -462,7 +465,7 @@ def _report(files:list, broken:dict):
     more = f' and {len(broken) - 5:,} more' if len(broken) > 5 else ''
     if broken: warnings.warn(f"{len(broken):,} of {len(files):,} images could not be decoded and were left out: {first}{more}.", stacklevel=3)
 
-# %% ../nbs/03_data.ipynb #3237cbc7
+# %% ../nbs/03_data.ipynb #0db72a44
 def _fingerprint(root:Path, files:list, shape:tuple)->str:
     "A name that changes when a file is added, removed or changed, or another size is wanted."
     stats = [(f.as_posix(), s.st_size, s.st_mtime_ns) for f in files for s in [(root/f).stat()]]
@@ -472,10 +475,9 @@ def _on_disk(root:Path, files:list, shape:tuple)->tuple:
     "(array, broken) like `_decode_all`, the array in a file of the cache that is made once."
     home = Path(pooch.os_cache('ganbook'))/'folders'/_fingerprint(root, files, shape)
     if not home.exists():
-        home.parent.mkdir(parents=True, exist_ok=True)
-        need, free = math.prod(shape), shutil.disk_usage(home.parent).free
-        if need > free: raise ValueError(f"{len(files):,} images need {need/1e9:.1f} GB in {home.parent}, which has {free/1e9:.1f} GB free: choose a smaller size, or make room.")
-        with tempfile.TemporaryDirectory(dir=home.parent, prefix='.part-') as tmp:
+        with _scratch(home) as tmp:
+            need, free = math.prod(shape), shutil.disk_usage(tmp).free
+            if need > free: raise ValueError(f"{len(files):,} images need {need/1e9:.1f} GB in {home.parent}, which has {free/1e9:.1f} GB free: choose a smaller size, or make room.")
             part = Path(tmp)/'set'; part.mkdir()
             out = np.lib.format.open_memmap(part/'x.npy', 'w+', np.uint8, shape)
             broken = _decode_all(root, files, out)

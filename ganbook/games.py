@@ -77,15 +77,15 @@ def kl(
     here = lambda density: torch.where(p > 0, density, 1.).log()  # elsewhere 0, so that no 0*inf spoils a gradient
     return expectation(p, here(p) - here(q), x)
 
-# %% ../nbs/01_game.ipynb #a8f53e12
+# %% ../nbs/01_game.ipynb #a3e77da6
 def jsd(
     p:Tensor,  # density on the grid (...,N)
     q:Tensor,  # another (...,N)
     x:Tensor,  # the grid, increasing (N,)
 )->Tensor:     # (...,), in nats: from 0 (equal) to log 2 (no overlap)
     "Jensen-Shannon divergence, by quadrature."
-    mix = (p + q)/2
-    return (kl(p, mix, x) + kl(q, mix, x))/2
+    both = p + q  # twice the mixture: halving it first would round the smallest densities to 0
+    return (kl(p, both, x) + kl(q, both, x))/2 + math.log(2)
 
 # %% ../nbs/01_game.ipynb #32255ca4
 def generator_losses(

@@ -151,7 +151,7 @@ def _points(x, name:str)->np.ndarray:
     if x.ndim == 2 and x.shape[1] == 2: return x
     raise ValueError(f"{name} has shape {x.shape}: give points of the plane, (N,2), and of several members choose one.")
 
-# %% ../nbs/a1_plots.ipynb #57912e63
+# %% ../nbs/a1_plots.ipynb #14dc5517
 def scatter(
     real=None,        # points (N,2), drawn teal
     fake=None,        # points (N,2), drawn orange above them
@@ -161,10 +161,10 @@ def scatter(
     legend:bool=True, # name the colours
 ):                    # the axes
     "Draw real and generated points of the plane."
+    shown = [(_points(x, name), name, color) for x, name, color in ((real, 'real', REAL), (fake, 'fake', FAKE)) if x is not None]
     ax = _axes(ax, 4.)
-    for x, name, color in ((real, 'real', REAL), (fake, 'fake', FAKE)):
-        if x is not None: ax.scatter(*_points(x, name).T, s=size, color=color, alpha=.6, lw=0, label=name, zorder=2)
-    if legend and not (real is None and fake is None):
+    for x, name, color in shown: ax.scatter(*x.T, s=size, color=color, alpha=.6, lw=0, label=name, zorder=2)
+    if legend and shown:
         ax.legend(markerscale=2.5, loc='upper right', handletextpad=.1, borderpad=.1, frameon=True, framealpha=.8, edgecolor='none')
     return _plane(ax, lim)
 
@@ -181,7 +181,7 @@ def _probability(D:Callable, x:Tensor)->Tensor:
     if logits.shape == x.shape[:1]: return logits.float().sigmoid().cpu()
     raise ValueError(f"D gave logits of shape {tuple(logits.shape)} for {len(x)} points: draw one discriminator at a time, one logit a point.")
 
-# %% ../nbs/a1_plots.ipynb #41b6b9df
+# %% ../nbs/a1_plots.ipynb #73be9f6b
 def field(
     D:Callable,     # points (n*n,2) to logits (n*n,)
     ax=None,        # matplotlib axes; new ones if None
@@ -190,15 +190,15 @@ def field(
     bar:bool=False, # draw the scale beside the field
 ):                  # the axes
     "Draw what `D` thinks of each place: white for sure real, dark for sure fake, dashed where it cannot tell."
-    ax = _axes(ax, 4.)
     t = torch.linspace(-lim, lim, n)
     p = _probability(D, torch.cartesian_prod(t, t)).view(n, n).T.numpy()  # rows are x₁, columns x₀
+    ax = _axes(ax, 4.)
     shown = ax.contourf(t, t, np.ma.masked_invalid(p), np.linspace(0, 1, 13), cmap=_greys, vmin=0, vmax=1, zorder=0)
     if p.min() < .5 < p.max(): ax.contour(t, t, p, [.5], colors=[_INK], linewidths=.8, linestyles='dashed', zorder=1)
     if bar: ax.figure.colorbar(shown, ax=ax, shrink=.8, ticks=[0, .25, .5, .75, 1], label='probability of real, $\\sigma(D(x))$')
     return _plane(ax, lim)
 
-# %% ../nbs/a1_plots.ipynb #bd8183c5
+# %% ../nbs/a1_plots.ipynb #deeda697
 def arrows(
     points,              # where the arrows start (N,2)
     vectors,             # what they show (N,2), in the unit of the axes
@@ -207,7 +207,7 @@ def arrows(
     color=_INK,          # of the arrows
 ):                       # the axes
     "Draw vectors at points of the plane."
-    ax, x, v = _axes(ax, 4.), _points(points, 'points'), _points(vectors, 'vectors')
+    x, v, ax = _points(points, 'points'), _points(vectors, 'vectors'), _axes(ax, 4.)
     if longest and len(v): v = v*longest/max(np.hypot(*v.T).max(), 1e-12)
     ax.quiver(*x.T, *v.T, angles='xy', scale_units='xy', scale=1, color=color, width=.005, zorder=3)
     return _plane(ax)

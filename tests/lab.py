@@ -72,12 +72,13 @@ class Lab:
 
     def _environment(self):
         "The server's environment: its own folders, this checkout on the path, quick scale, one thread, no claims recorded."
-        env = {k: v for k, v in os.environ.items() if k not in ('GANBOOK_LEDGER', 'MPLBACKEND', 'IN_TEST', 'JUPYTER_PATH')}
+        env = {k: v for k, v in os.environ.items() if k not in ('GANBOOK_LEDGER', 'MPLBACKEND', 'IN_TEST')}
         names = dict(JUPYTER_CONFIG_DIR='config', JUPYTER_DATA_DIR='data', JUPYTER_RUNTIME_DIR='runtime', IPYTHONDIR='ipython',
-                     JUPYTERLAB_SETTINGS_DIR='settings', JUPYTERLAB_WORKSPACES_DIR='workspaces', MPLCONFIGDIR='matplotlib')
+                     JUPYTERLAB_SETTINGS_DIR='settings', JUPYTERLAB_WORKSPACES_DIR='workspaces')
         for name, folder in names.items():
             (self.tmp/folder).mkdir(parents=True, exist_ok=True)
             env[name] = str(self.tmp/folder)
+        env['JUPYTER_PATH'] = env['JUPYTER_DATA_DIR']  # searched first, before an environment's own kernels
         return env | dict(PYTHONPATH=str(root), OMP_NUM_THREADS='1', GANBOOK_SCALE=self.scale)
 
     def _write_settings(self):
@@ -99,7 +100,7 @@ class Lab:
                    '--ServerApp.port_retries=0', f'--IdentityProvider.token={self.token}', f'--ServerApp.root_dir={self.work}']
         with self.log.open('w') as log:
             self.server = subprocess.Popen(command, env=env, cwd=self.work, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
-        try: wait_until(lambda: self.server.poll() is not None or self.get('api/status'), start_s, 'starting JupyterLab')
+        try: wait_until(lambda: self.server.poll() is not None or self.ask('api/status'), start_s, 'starting JupyterLab')
         except TimeoutError as e: raise TimeoutError(f'{e}; its log ends:\n{self.log_tail()}') from None
         if self.server.poll() is not None: raise RuntimeError(f'JupyterLab ended at once; its log:\n{self.log_tail()}')
 
@@ -118,16 +119,20 @@ class Lab:
 
     def log_tail(self, n=2000): return self.log.read_text(errors='replace')[-n:]
 
-    def get(self, path):
+    def ask(self, path, method='GET'):
         "What the server's interface answers, or None while it does not."
-        request = urllib.request.Request(f'{self.url}/{path}', headers={'Authorization': f'token {self.token}'})
+        request = urllib.request.Request(f'{self.url}/{path}', method=method, headers={'Authorization': f'token {self.token}'})
         try:
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=5) as r: return json.load(r)
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as r: return json.loads(r.read() or 'null')
         except OSError: return None
+
+    def sessions(self, name):
+        "The running kernels of the notebook: none or one."
+        return [s for s in self.ask('api/sessions') or [] if s['path'] == name]
 
     def connected(self, name):
         "Is a page connected to the kernel of the notebook?"
-        return any(s['path'] == name and s['kernel']['connections'] > 0 for s in self.get('api/sessions') or [])
+        return any(s['kernel']['connections'] > 0 for s in self.sessions(name))
 
     @contextmanager
     def run_notebook(self, name, limit_s=run_s):
@@ -147,6 +152,7 @@ class Lab:
             assert not broken, f'scripts of the page failed: {broken}'
         finally:
             page.close()
+            for s in self.sessions(f'{name}.ipynb'): self.ask(f"api/sessions/{s['id']}", 'DELETE')  # its kernel ends
 
     def _run_all(self, page):
         "Choose Run All Cells from the menu, again if it was lost, until a prompt shows that a cell is under way."

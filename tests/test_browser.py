@@ -1,5 +1,7 @@
 """Chapters in a real JupyterLab and a real browser: they run from top to bottom, and their widgets answer."""
 import json
+import re
+import sys
 
 import pytest
 
@@ -42,11 +44,12 @@ def test_game(lab):
 
 
 def test_a_failing_cell_is_reported(lab, monkeypatch, tmp_path):
-    "A chapter that fails in the browser fails the test, with the traceback's words."
+    "A chapter that fails in the browser fails the test, with the traceback's words; and the kernel is the interpreter of this test."
     (tmp_path/'nbs').mkdir()
-    cell = dict(cell_type='code', id='a', metadata={}, execution_count=None, outputs=[], source="raise ValueError('as foretold')")
+    cell = dict(cell_type='code', id='a', metadata={}, execution_count=None, outputs=[], source="import sys; raise ValueError('as foretold by ' + sys.executable)")
     nb = dict(cells=[cell], metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python')), nbformat=4, nbformat_minor=5)
     (tmp_path/'nbs'/'00_broken.ipynb').write_text(json.dumps(nb))
     monkeypatch.setattr(lab_module, 'root', tmp_path)
-    with pytest.raises(AssertionError, match='as foretold'):
+    with pytest.raises(AssertionError, match=re.escape(f'as foretold by {sys.executable}')):
         with lab.run_notebook('00_broken'): pass
+    assert not lab.sessions('00_broken.ipynb')  # its kernel is gone

@@ -23,7 +23,10 @@ from ganbook.train import (Log, Stop, TrainState, adam, average, d_step, evaluat
 
 torch.set_num_threads(1)
 ring = sets.ring(n=2000)
-digits = sets.digits()
+
+
+@pytest.fixture(scope='module')
+def digits(): return sets.digits()  # scikit-learn is slow to import, and a new process needs none of it
 
 
 # Networks and helpers
@@ -122,7 +125,7 @@ def test_fit_is_the_loop_one_would_write_by_hand(options, make):
             torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-5, msg=lambda m, n=f'{part}.{name}': f'{n}: {m}')
     assert not same(a.G.state_dict(), state(make=make).G.state_dict())  # and it has moved
 
-def test_images_go_through_the_same_loop():
+def test_images_go_through_the_same_loop(digits):
     a, b = state(make=lambda seed: pair(seed, shape=(1, 8, 8))), state(make=lambda seed: pair(seed, shape=(1, 8, 8)))
     fit(a, digits, 10, non_saturating)
     reference(b, digits, 10, non_saturating)
@@ -321,9 +324,10 @@ def test_labels_reach_both_networks_and_are_learned():
     mean = [sample(s.G, torch.randn(500, 2), torch.full((500,), k))[:, 0].mean().item() for k in (0, 1)]
     assert mean[0] < -.5 and mean[1] > .5, mean
     s.G.asked.clear(), s.D.asked.clear()
-    fit(s, data, 401, non_saturating, labels=True)
-    assert len(s.G.asked) == 2 and len(s.D.asked) == 3  # fake in each step; real, fake, fake
-    assert all(a is s.G.asked[0] for a in s.G.asked + s.D.asked), 'one batch of labels in a step'
+    fit(s, data, 401, non_saturating, penalties=[r1, gradient_penalty], labels=True)
+    asked = [y for y in s.G.asked if len(y) == 64], [y for y in s.D.asked if len(y) == 64]  # the check before the loop asks about two samples
+    assert len(asked[0]) == 2 and len(asked[1]) == 4  # fake in each step; real and fake, the penalty's own points, fake
+    assert all(torch.equal(y, asked[0][0]) for y in asked[0] + asked[1]), 'one batch of labels in a step'
 
 def test_real_samples_come_with_their_own_labels():
     data = Data('numbered', torch.arange(50.)[:, None].repeat(1, 2), torch.arange(50))
@@ -584,7 +588,7 @@ refused = {
     'half-life 0': (lambda: fit(state(ema=True), ring, 5, hinge, ema_halflife=0), 'ema_halflife is 0'),
     'half-life negative': (lambda: fit(state(ema=True), ring, 5, hinge, ema_halflife=-1.), 'ema_halflife is -1'),
     'no labels': (lambda: fit(state(), sets.spiral(50), 5, hinge, labels=True), 'spiral has no labels'),
-    'G for another shape': (lambda: fit(state(), digits, 5, hinge), 'makes samples of shape (2,), but those of digits have (1, 8, 8)'),
+    'G for another shape': (lambda: fit(state(), sets.digits(), 5, hinge), 'makes samples of shape (2,), but those of digits have (1, 8, 8)'),
     'G of a batch alone': (lambda: fit(with_net(G=Wrong()), ring, 5, hinge), 'makes samples of shape'),
     'D with two logits': (lambda: fit(with_net(D=Wrong(2)), ring, 5, hinge), 'one logit a sample'),
     'D with (B,1)': (lambda: fit(with_net(D=Wrong(1)), ring, 5, hinge), 'one logit a sample'),
@@ -610,7 +614,7 @@ def test_wrong_values_get_one_clear_sentence(what):
     one_sentence(e, part)
 
 @pytest.mark.parametrize('wrong', [dict(n_steps=0), dict(batch_size=0)])
-def test_a_refusal_leaves_the_state_untouched(wrong):
+def test_a_refusal_leaves_the_state_untouched(wrong, digits):
     s = state(make=norm_pair, ema=True)
     before = everything(s)
     with pytest.raises(ValueError): fit(s, ring, **dict(dict(n_steps=5, loss=hinge), **wrong))
@@ -812,7 +816,7 @@ def test_bfloat16_leaves_weights_and_log_in_full_precision():
     assert {p.dtype for m in (s.G, s.D, s.G_ema) for p in m.parameters()} == {torch.float32}
     assert s.log.rows().dtype == torch.float32 and s.log.rows().isfinite().all()
 
-def test_channels_last_changes_the_layout_and_not_the_result():
+def test_channels_last_changes_the_layout_and_not_the_result(digits):
     class Conv(nn.Module):
         latent_dim = 3
         def __init__(self):

@@ -5,10 +5,9 @@
 # %% auto #0
 __all__ = ['MLPGenerator', 'MLPDiscriminator', 'n_params']
 
-# %% ../../nbs/04_mlp.ipynb #4253e085
+# %% ../../nbs/04_mlp.ipynb #7dfed8ad
 import math
 from collections.abc import Callable
-import torch
 from torch import Tensor, nn
 
 # %% ../../nbs/04_mlp.ipynb #466b2aaa

@@ -1,0 +1,265 @@
+"""How fast is `fit`, beside the leanest loop one could write by hand and beside the loop of the textbooks?
+
+usage: python bench/loop.py [--check] [--repeats N] [--seconds S] [--threads N] [--device cpu|cuda] [--out FILE]
+
+All loops of a row train the same networks with the same batch, in turns within one run, so that whatever else the machine
+does falls on all of them. On the CPU the clock is this process's own processor time (with one thread: what the wall clock
+would show on a quiet machine), on a GPU it is the wall clock with the device waited for. `fit` is timed from its third step
+on, as in a long run. The ratio is the median over repeats of neighbours in time.
+
+--check exits with 1 if a target is missed: fit over minimal at most 1.05 for images and 1.10 for points on the CPU; on a GPU
+at least 15 times the images a second of the textbook's loop. Results go to results/bench_loop.json, one entry a kind of device.
+"""
+import argparse
+import copy
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+root = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(root))
+
+import torch  # noqa: E402
+import torch.nn.functional as F  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.utils.data import DataLoader, Dataset  # noqa: E402
+from ganbook import data as sets  # noqa: E402
+from ganbook.losses import non_saturating  # noqa: E402
+from ganbook.models.mlp import MLPDiscriminator, MLPGenerator  # noqa: E402
+from ganbook.train import fit, new_state  # noqa: E402
+
+
+# What is trained
+
+@dataclass
+class Case:
+    name: str
+    data: sets.Data
+    make: object  # () -> (G, D) on the CPU
+    batch: int
+    most: float   # target: fit over minimal, on the CPU
+    textbook: bool = False
+
+def images():
+    "MNIST where GANBOOK_DATA has it, else random bytes of its shape: the time of a step does not depend on what is drawn."
+    if os.environ.get('GANBOOK_DATA'): return sets.mnist()
+    rng = torch.Generator().manual_seed(0)
+    return sets.Data('random bytes', torch.randint(256, (60_000, 1, 28, 28), generator=rng, dtype=torch.uint8))
+
+def image_pair(): return MLPGenerator((1, 28, 28)), MLPDiscriminator((1, 28, 28))
+
+def point_pair(hidden):
+    return lambda: (MLPGenerator((2,), latent_dim=2, hidden=hidden, out=nn.Identity), MLPDiscriminator((2,), hidden=hidden))
+
+def cases():
+    yield Case('images, 1024-1024-784, batch 64', images(), image_pair, 64, 1.05, textbook=True)
+    for hidden in ((64, 64), (128, 128, 128)):
+        for batch in (64, 256):
+            yield Case(f'points, {len(hidden)}x{hidden[0]}, batch {batch}', sets.ring(), point_pair(hidden), batch, 1.10)
+
+
+# Three loops
+
+class Clock:
+    "Reads the time at two steps of a run; `f(step)` for a loop, `clock(state)` for fit."
+    def __init__(self, first, last, device):
+        self.first, self.last, self.device, self.times = first, last, device, []
+    def read(self):
+        if self.device.type == 'cuda': torch.cuda.synchronize()
+        self.times.append(time.perf_counter() if self.device.type == 'cuda' else time.process_time())
+    def __call__(self, s):
+        if s.step == self.first or s.step == self.last: self.read()
+    @property
+    def seconds(self): return self.times[1] - self.times[0]
+
+warm = 2  # steps before the clock starts
+
+class Fit:
+    "The library's loop: averaging, callbacks, schedule and log are there to be used, and a log is kept."
+    def __init__(self, case, device, seed=0):
+        torch.manual_seed(seed)
+        self.case, self.data = case, case.data.to(device)
+        self.s = new_state(*(m.to(device) for m in case.make()), lr=2e-4, seed=seed)
+    def run(self, n):
+        clock = Clock(self.s.step + warm, self.s.step + warm + n, self.s.device)
+        fit(self.s, self.data, clock.last, non_saturating, batch_size=self.case.batch, callbacks=[clock])
+        return clock.seconds
+    @property
+    def nets(self): return self.s.G, self.s.D
+
+class Minimal:
+    "The leanest loop with the same arithmetic: no log, no options, no state; D frozen by hand in G's step."
+    def __init__(self, case, device, seed=0):
+        torch.manual_seed(seed)
+        self.case, self.data, self.device = case, case.data.to(device), torch.device(device)
+        self.nets = tuple(m.to(device) for m in case.make())
+        self.opts = [torch.optim.Adam(m.parameters(), lr=2e-4, betas=(.5, .999), fused=True) for m in self.nets]
+        self.rng = torch.Generator(device).manual_seed(seed)
+    def run(self, n):
+        (G, D), (opt_G, opt_D) = self.nets, self.opts
+        x, B, Z, rng, device = self.data.x, self.case.batch, G.latent_dim, self.rng, self.device
+        params, is_image, scale = list(D.parameters()), self.data.is_image, self.data.scale
+        clock = Clock(0, 0, device)
+        for step in range(warm + n):
+            if step == warm: clock.read()
+            real = x.index_select(0, torch.randint(len(x), (B,), generator=rng, device=device))
+            real = real.float().mul_(2/255).sub_(1) if is_image else real.div_(scale)
+            with torch.no_grad(): fake = G(torch.randn(B, Z, generator=rng, device=device))
+            loss = F.softplus(-D(real)).mean() + F.softplus(D(fake)).mean()
+            opt_D.zero_grad()
+            loss.backward()
+            opt_D.step()
+            for p in params: p.requires_grad_(False)
+            loss = F.softplus(-D(G(torch.randn(B, Z, generator=rng, device=device)))).mean()
+            opt_G.zero_grad()
+            loss.backward()
+            opt_G.step()
+            for p in params: p.requires_grad_(True)
+        clock.read()
+        return clock.seconds
+
+class Samples(Dataset):
+    "Sample by sample to float and normalised, as transforms do."
+    def __init__(self, data): self.data = data
+    def __len__(self): return len(self.data)
+    def __getitem__(self, i):
+        x = self.data.x[i].to(torch.float32).div(255)
+        return x.sub(torch.tensor([.5]).view(-1, 1, 1)).div(torch.tensor([.5]).view(-1, 1, 1))
+
+class Textbook:
+    "As it is commonly written: a DataLoader, labels of ones and zeros, one z for both players, losses read each step."
+    def __init__(self, case, device, seed=0):
+        torch.manual_seed(seed)
+        self.case, self.device = case, torch.device(device)
+        self.nets = tuple(m.to(device) for m in case.make())
+        self.opts = [torch.optim.Adam(m.parameters(), lr=2e-4, betas=(.5, .999)) for m in self.nets]
+        self.loader, self.batches = DataLoader(Samples(case.data), case.batch, shuffle=True, drop_last=True), iter(())
+    def next(self):
+        try: return next(self.batches)
+        except StopIteration:
+            self.batches = iter(self.loader)
+            return next(self.batches)
+    def run(self, n):
+        (G, D), (opt_G, opt_D), device, losses = self.nets, self.opts, self.device, []
+        bce, B, clock = nn.BCEWithLogitsLoss(), self.case.batch, Clock(0, 0, device)
+        for step in range(warm + n):
+            if step == warm: clock.read()
+            real = self.next().to(device)
+            valid, fake_label = torch.ones(B, device=device), torch.zeros(B, device=device)
+            opt_G.zero_grad()
+            fake = G(torch.randn(B, G.latent_dim, device=device))
+            loss_G = bce(D(fake), valid)
+            loss_G.backward()
+            opt_G.step()
+            opt_D.zero_grad()
+            loss_D = (bce(D(real), valid) + bce(D(fake.detach()), fake_label))/2
+            loss_D.backward()
+            opt_D.step()
+            losses.append((loss_D.item(), loss_G.item()))
+        clock.read()
+        return clock.seconds
+
+def same_arithmetic(case, device):
+    "The two loops that are compared must do the same: equal weights after a few steps."
+    a, b = Fit(case, device), Minimal(case, device)
+    a.run(2), b.run(2)
+    gap = max((p - q).abs().max().item() for x, y in zip(a.nets, b.nets) for p, q in zip(x.parameters(), y.parameters()))
+    if gap > 1e-3: raise SystemExit(f'{case.name}: fit and the minimal loop end {gap:.2g} apart: they do not do the same.')
+
+
+# Measuring
+
+def per_step(loop, seconds):
+    "A number of steps that takes about `seconds`."
+    loop.run(3)
+    n = 5
+    while (took := loop.run(n)) < seconds/4: n *= 2
+    return max(3, round(n*seconds/took))
+
+def spread(values):
+    "Median, quartiles and minimum."
+    low, middle, high = statistics.quantiles(values, n=4)
+    return dict(median=middle, low=low, high=high, min=min(values))
+
+def measure(case, device, repeats, seconds):
+    "Times of every loop of a case, in turns; the order turns round from one repeat to the next."
+    same_arithmetic(case, device)
+    loops = dict(fit=Fit(case, device), minimal=Minimal(case, device))
+    if case.textbook: loops['textbook'] = Textbook(case, device)
+    n = {k: per_step(loop, seconds) for k, loop in loops.items()}
+    times = {k: [] for k in loops}
+    for i in range(repeats):
+        for k in list(loops)[::1 if i % 2 else -1]: times[k].append(1e3*loops[k].run(n[k])/n[k])
+    row = {k: spread(v) for k, v in times.items()}  # milliseconds a step
+    over = lambda a, b: spread([x/y for x, y in zip(times[a], times[b])]) | dict(of_minima=min(times[a])/min(times[b]))
+    row['fit_over_minimal'] = over('fit', 'minimal')
+    if case.textbook:
+        row['images_per_s'] = {k: 1e3*case.batch/row[k]['median'] for k in loops}
+        row['textbook_over_fit'] = over('textbook', 'fit')
+    return row | dict(batch=case.batch, data=case.data.name, repeats=repeats)
+
+def missed(rows, targets, kind):
+    "The targets that are not met, in words."
+    faults = []
+    for name, row in rows.items():
+        ratio = row['fit_over_minimal']['median']
+        if kind == 'cpu' and ratio > targets[name]: faults.append(f'{name}: fit takes {ratio:.3f} times the minimal loop, at most {targets[name]}')
+        gain = row.get('textbook_over_fit', {}).get('median')
+        if kind == 'cuda' and gain is not None and gain < 15: faults.append(f"{name}: {gain:.1f} times the textbook loop's images a second, at least 15")
+    return faults
+
+def table(rows):
+    print(f"{'':34}{'fit':>9}{'minimal':>9}{'textbook':>10}{'fit/min':>9} {'quartiles':^13}{'textbook/fit':>13}   (ms a step, medians)")
+    for name, row in rows.items():
+        r, t = row['fit_over_minimal'], row.get('textbook')
+        print(f"{name:34}{row['fit']['median']:9.3f}{row['minimal']['median']:9.3f}{t['median'] if t else float('nan'):10.3f}{r['median']:9.3f} "
+            f"{r['low']:6.3f}-{r['high']:<6.3f}{row['textbook_over_fit']['median'] if t else float('nan'):13.2f}".replace('nan', '  -'))
+    for name, row in rows.items():
+        if 'images_per_s' in row: print(f"{name}: images a second " + ', '.join(f'{k} {v:,.0f}' for k, v in row['images_per_s'].items()))
+
+def store(path, kind, entry):
+    "Put `entry` under the kind of device and leave the other kinds as they are; the file is never half written."
+    old = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
+    part = path.with_suffix('.part')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part.write_text(json.dumps(old | {kind: entry}, indent=1, sort_keys=True) + '\n', encoding='utf-8')
+    part.replace(path)
+
+def rounded(x):
+    "Four significant digits are more than a clock can mean."
+    if isinstance(x, dict): return {k: rounded(v) for k, v in x.items()}
+    return float(f'{x:.4g}') if isinstance(x, float) else x
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('--check', action='store_true', help='exit with 1 if a target is missed')
+    p.add_argument('--repeats', type=int, default=101, help="turns of every loop (default 101)")
+    p.add_argument('--seconds', type=float, default=.06, help="of one turn (default 0.06)")
+    p.add_argument('--threads', type=int, default=1, help='of the processor (default 1)')
+    p.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', choices=['cpu', 'cuda'])
+    p.add_argument('--only', default='', help='cases whose name contains this')
+    p.add_argument('--out', type=Path, default=root/'results'/'bench_loop.json')
+    a = p.parse_args()
+    if a.repeats < 2: p.error('--repeats must be at least 2: quartiles want more than one value.')
+    torch.set_num_threads(a.threads)
+    chosen = [c for c in cases() if a.only in c.name]
+    if not chosen: p.error(f'no case is called {a.only!r}: the names are ' + '; '.join(c.name for c in cases()) + '.')
+    start, rows = time.perf_counter(), {}
+    for case in chosen: rows[case.name] = rounded(measure(case, torch.device(a.device), a.repeats, a.seconds))
+    table(rows)
+    device = torch.cuda.get_device_name() if a.device == 'cuda' else f'{platform.machine()}, {os.cpu_count()} cores'
+    faults = missed(rows, {c.name: c.most for c in chosen}, a.device)
+    if not a.only: store(a.out, a.device, dict(device=device, threads=a.threads, clock='wall' if a.device == 'cuda' else 'process', unit='ms a step',
+        seconds=round(time.perf_counter() - start, 1), targets_missed=faults, rows=copy.deepcopy(rows),
+        versions=dict(python=platform.python_version(), torch=torch.__version__)))
+    for f in faults: print('MISSED ', f)
+    return 1 if faults and a.check else 0
+
+
+if __name__ == '__main__': sys.exit(main())
