@@ -4,8 +4,8 @@ usage: python bench/loop.py [--check] [--repeats N] [--seconds S] [--threads N] 
 
 All loops of a row train the same networks with the same batch, in turns within one run, so that whatever else the machine
 does falls on all of them. On the CPU the clock is this process's own processor time (with one thread: what the wall clock
-would show on a quiet machine), on a GPU it is the wall clock with the device waited for. `fit` is timed from its third step
-on, as in a long run. The ratio is the median over repeats of neighbours in time.
+would show on a quiet machine), on a GPU it is the wall clock with the device waited for. The turns of the other loops are
+taken within one long run of `fit`, by a callback. The ratio is the median over pairs of turns that are neighbours in time.
 
 --check exits with 1 if a target is missed: fit over minimal at most 1.05 for images and 1.10 for points on the CPU; on a GPU
 at least 15 times the images a second of the textbook's loop. Results go to results/bench_loop.json, one entry a kind of device.
@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader, Dataset  # noqa: E402
 from ganbook import data as sets  # noqa: E402
 from ganbook.losses import non_saturating  # noqa: E402
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator  # noqa: E402
-from ganbook.train import fit, new_state  # noqa: E402
+from ganbook.train import Stop, fit, new_state  # noqa: E402
 
 
 # What is trained
@@ -66,30 +66,14 @@ def cases():
 
 # Three loops
 
-class Clock:
-    "Reads the time at two steps of a run; `f(step)` for a loop, `clock(state)` for fit."
-    def __init__(self, first, last, device):
-        self.first, self.last, self.device, self.times = first, last, device, []
-    def read(self):
-        if self.device.type == 'cuda': torch.cuda.synchronize()
-        self.times.append(time.perf_counter() if self.device.type == 'cuda' else time.process_time())
-    def __call__(self, s):
-        if s.step == self.first or s.step == self.last: self.read()
-    @property
-    def seconds(self): return self.times[1] - self.times[0]
-
-warm = 2  # steps before the clock starts
-
 class Fit:
     "The library's loop: averaging, callbacks, schedule and log are there to be used, and a log is kept."
     def __init__(self, case, device, seed=0):
         torch.manual_seed(seed)
         self.case, self.data = case, case.data.to(device)
         self.s = new_state(*(m.to(device) for m in case.make()), lr=2e-4, seed=seed)
-    def run(self, n):
-        clock = Clock(self.s.step + warm, self.s.step + warm + n, self.s.device)
-        fit(self.s, self.data, clock.last, non_saturating, batch_size=self.case.batch, callbacks=[clock])
-        return clock.seconds
+    def run(self, n, callbacks=()):
+        fit(self.s, self.data, self.s.step + n, non_saturating, batch_size=self.case.batch, callbacks=callbacks)
     @property
     def nets(self): return self.s.G, self.s.D
 
@@ -105,9 +89,7 @@ class Minimal:
         (G, D), (opt_G, opt_D) = self.nets, self.opts
         x, B, Z, rng, device = self.data.x, self.case.batch, G.latent_dim, self.rng, self.device
         params, is_image, scale = list(D.parameters()), self.data.is_image, self.data.scale
-        clock = Clock(0, 0, device)
-        for step in range(warm + n):
-            if step == warm: clock.read()
+        for _ in range(n):
             real = x.index_select(0, torch.randint(len(x), (B,), generator=rng, device=device))
             real = real.float().mul_(2/255).sub_(1) if is_image else real.div_(scale)
             with torch.no_grad(): fake = G(torch.randn(B, Z, generator=rng, device=device))
@@ -121,8 +103,6 @@ class Minimal:
             loss.backward()
             opt_G.step()
             for p in params: p.requires_grad_(True)
-        clock.read()
-        return clock.seconds
 
 class Samples(Dataset):
     "Sample by sample to float and normalised, as transforms do."
@@ -147,9 +127,8 @@ class Textbook:
             return next(self.batches)
     def run(self, n):
         (G, D), (opt_G, opt_D), device, losses = self.nets, self.opts, self.device, []
-        bce, B, clock = nn.BCEWithLogitsLoss(), self.case.batch, Clock(0, 0, device)
-        for step in range(warm + n):
-            if step == warm: clock.read()
+        bce, B = nn.BCEWithLogitsLoss(), self.case.batch
+        for _ in range(n):
             real = self.next().to(device)
             valid, fake_label = torch.ones(B, device=device), torch.zeros(B, device=device)
             opt_G.zero_grad()
@@ -162,8 +141,6 @@ class Textbook:
             loss_D.backward()
             opt_D.step()
             losses.append((loss_D.item(), loss_G.item()))
-        clock.read()
-        return clock.seconds
 
 def same_arithmetic(case, device):
     "The two loops that are compared must do the same: equal weights after a few steps."
@@ -175,12 +152,36 @@ def same_arithmetic(case, device):
 
 # Measuring
 
-def per_step(loop, seconds):
+def clock(device):
+    "Seconds: the processor time of this process, or, where a GPU works beside it, the time on the wall with all work done."
+    if device.type == 'cpu': return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+def timed(f, device):
+    start = clock(device)
+    f()
+    return clock(device) - start
+
+def per_turn(loop, seconds, device):
     "A number of steps that takes about `seconds`."
-    loop.run(3)
-    n = 5
-    while (took := loop.run(n)) < seconds/4: n *= 2
-    return max(3, round(n*seconds/took))
+    n = 4
+    loop.run(10)
+    while (took := timed(lambda: loop.run(n), device)) < seconds: n *= 2
+    return max(2, round(n*seconds/took))
+
+class Turns:
+    "A callback: every `n` steps of fit, note how long they took, and give each other loop a turn of its own."
+    def __init__(self, others, steps, repeats, device):
+        self.others, self.steps, self.repeats, self.device = others, steps, repeats, device
+        self.n, self.times, self.begun = 10, {k: [] for k in steps}, None  # the first ten steps set up, record and warm
+    def __call__(self, s):
+        self.n -= 1
+        if self.n: return
+        if self.begun is not None: self.times['fit'].append((clock(self.device) - self.begun)/self.steps['fit'])
+        if len(self.times['fit']) == self.repeats: raise Stop
+        for k, loop in self.others.items(): self.times[k].append(timed(lambda: loop.run(self.steps[k]), self.device)/self.steps[k])
+        self.n, self.begun = self.steps['fit'], clock(self.device)
 
 def spread(values):
     "Median, quartiles and minimum."
@@ -188,21 +189,20 @@ def spread(values):
     return dict(median=middle, low=low, high=high, min=min(values))
 
 def measure(case, device, repeats, seconds):
-    "Times of every loop of a case, in turns; the order turns round from one repeat to the next."
+    "Milliseconds a step of every loop of a case, in turns."
     same_arithmetic(case, device)
-    loops = dict(fit=Fit(case, device), minimal=Minimal(case, device))
-    if case.textbook: loops['textbook'] = Textbook(case, device)
-    n = {k: per_step(loop, seconds) for k, loop in loops.items()}
-    times = {k: [] for k in loops}
-    for i in range(repeats):
-        for k in list(loops)[::1 if i % 2 else -1]: times[k].append(1e3*loops[k].run(n[k])/n[k])
-    row = {k: spread(v) for k, v in times.items()}  # milliseconds a step
+    others = dict(minimal=Minimal(case, device)) | (dict(textbook=Textbook(case, device)) if case.textbook else {})
+    steps = {k: per_turn(loop, seconds, device) for k, loop in others.items()}
+    steps['fit'] = steps['minimal']
+    turns = Turns(others, steps, repeats, device)
+    Fit(case, device).run(10**9, callbacks=[turns])
+    times = {k: [1e3*t for t in v] for k, v in turns.times.items()}
     over = lambda a, b: spread([x/y for x, y in zip(times[a], times[b])]) | dict(of_minima=min(times[a])/min(times[b]))
-    row['fit_over_minimal'] = over('fit', 'minimal')
+    row = {k: spread(v) for k, v in times.items()} | dict(fit_over_minimal=over('fit', 'minimal'))
     if case.textbook:
-        row['images_per_s'] = {k: 1e3*case.batch/row[k]['median'] for k in loops}
+        row['images_per_s'] = {k: 1e3*case.batch/row[k]['median'] for k in steps}
         row['textbook_over_fit'] = over('textbook', 'fit')
-    return row | dict(batch=case.batch, data=case.data.name, repeats=repeats)
+    return row | dict(batch=case.batch, data=case.data.name, repeats=repeats, steps_a_turn=steps)
 
 def missed(rows, targets, kind):
     "The targets that are not met, in words."
@@ -239,8 +239,8 @@ def rounded(x):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--check', action='store_true', help='exit with 1 if a target is missed')
-    p.add_argument('--repeats', type=int, default=101, help="turns of every loop (default 101)")
-    p.add_argument('--seconds', type=float, default=.06, help="of one turn (default 0.06)")
+    p.add_argument('--repeats', type=int, default=201, help='turns of every loop (default 201)')
+    p.add_argument('--seconds', type=float, default=.03, help='of one turn, about (default 0.03)')
     p.add_argument('--threads', type=int, default=1, help='of the processor (default 1)')
     p.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', choices=['cpu', 'cuda'])
     p.add_argument('--only', default='', help='cases whose name contains this')

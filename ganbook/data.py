@@ -6,7 +6,7 @@
 __all__ = ['Data', 'mixture', 'ring', 'grid', 'gaussian', 'spiral', 'two_moons', 'latents', 'draw', 'digits', 'to_units',
            'subset', 'split', 'stacked', 'read_idx', 'mnist', 'fashion_mnist', 'cifar10', 'folder']
 
-# %% ../nbs/03_data.ipynb #61809914
+# %% ../nbs/03_data.ipynb #8fde1e0c
 import gzip
 import hashlib
 import io
@@ -20,6 +20,7 @@ import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -44,7 +45,7 @@ def _check(d:'Data'):
     if not (0 < d.scale < math.inf and -math.inf < d.low < 1):
         raise ValueError(f"scale is {d.scale} and low {d.low}: scale must be above 0, and low below 1.")
 
-# %% ../nbs/03_data.ipynb #943078bd
+# %% ../nbs/03_data.ipynb #6c586b4a
 @dataclass(frozen=True, eq=False, repr=False)
 class Data:
     "Samples of the distribution that a generator is to imitate, and what is known of it."
@@ -66,8 +67,12 @@ class Data:
     @property
     def is_image(self)->bool: return self.x.dtype == torch.uint8
     def to(self, device)->'Data':
-        move = lambda t: None if t is None else t.to(device)
-        return replace(self, x=move(self.x), y=move(self.y), modes=move(self.modes))
+        "The same on `device`; samples that would fill more than half of a GPU's free memory stay where they are."
+        device = torch.device(device)
+        stay = device.type == 'cuda' and self.x.device != device and self.x.nbytes > torch.cuda.mem_get_info(device)[0]/2
+        move = lambda t, to=device: None if t is None else t.to(to)
+        home = self.x.device if stay else device
+        return replace(self, x=move(self.x, home), y=move(self.y, home), modes=move(self.modes))
 
 # %% ../nbs/03_data.ipynb #30d7228b
 def _weights(weights, n_modes:int)->Tensor:
@@ -160,15 +165,15 @@ def two_moons(
     x = sign[:, None]*torch.stack([angle.cos() - .5, angle.sin() - .25], 1)
     return _points('two moons', x + std*torch.randn(n, 2, generator=rng), y)
 
-# %% ../nbs/03_data.ipynb #c1c2d531
+# %% ../nbs/03_data.ipynb #80b0f734
 def _each(
     make:Callable, # makes a random tensor (*S,) from the keyword arguments `generator` and `device`
     rng,           # a torch.Generator, a list of K of them, or None for the global one
-    device,        # where the result is made; the generators live there too
+    device=None,   # where the result is made; None: where `rng` lives, or the CPU
 )->Tensor:         # (*S,), or (K,*S) for a list
     "One random tensor; or one from each generator of a list, stacked as members."
-    if isinstance(rng, (list, tuple)): return torch.stack([make(generator=g, device=device) for g in rng])
-    return make(generator=rng, device=device)
+    if isinstance(rng, (list, tuple)): return torch.stack([make(generator=g, device=device or g.device) for g in rng])
+    return make(generator=rng, device=device or (rng.device if rng else None))
 
 def latents(
     n:int,          # how many
@@ -177,18 +182,18 @@ def latents(
     device=None,    # where; None: where `rng` lives, or the CPU
 )->Tensor:          # (n,Z), or (K,n,Z) for a list of K generators
     "Standard normal latents, the generator's input."
-    if device is None and rng is not None: device = (rng[0] if isinstance(rng, (list, tuple)) else rng).device
     return _each(partial(torch.randn, n, latent_dim), rng, device)
 
-# %% ../nbs/03_data.ipynb #ea215f00
+# %% ../nbs/03_data.ipynb #e82e7e6a
 def draw(
     data:Data,         # what to draw from
     n:int,             # how many samples
-    rng=None,          # torch.Generator on the data's device, a list of K of them (one a member), or None for the global one
+    rng=None,          # torch.Generator, a list of K of them (one a member), or None for the global one; fastest on the data's device
     labels:bool=False, # return the labels as well?
 ):                     # samples float32 (n,*S), or (K,n,*S) for a list; with `labels` (samples, labels (n,) or (K,n))
     "Draw `n` samples with replacement on the data's device: images in [data.low,1], points divided by `data.scale`."
-    i = _each(partial(torch.randint, len(data.x), (n,)), rng, data.x.device)  # (n,) or (K,n)
+    home = data.x.device
+    i = _each(partial(torch.randint, len(data.x), (n,)), rng, None if rng else home).to(home)  # (n,) or (K,n)
     x = data.x.index_select(0, i.view(-1))
     x = x.float().mul_((1 - data.low)/255).add_(data.low) if data.is_image else x.div_(data.scale)
     if i.ndim > 1: x = x.view(i.shape + x.shape[1:])
@@ -278,7 +283,7 @@ def read_idx(
         raise ValueError(f"{path} holds {len(raw) - head:,} values where its header says {math.prod(shape):,}: it was cut short or damaged, so fetch it again.")
     return np.frombuffer(raw, np.uint8, offset=head).reshape(shape)
 
-# %% ../nbs/03_data.ipynb #8b15dd77
+# %% ../nbs/03_data.ipynb #7a094248
 @dataclass(frozen=True)
 class _Remote:
     "Where a public data set lies, and the sums that its files must have."
@@ -289,22 +294,22 @@ class _Remote:
 def _verify(path:Path, total:str):
     "Raise a ValueError unless the file at `path` has the sum `total`, written as in `_Remote.sums`."
     kind, want = total.split(':')
-    held = _content(path) if kind == 'content' else path.read_bytes()
-    got = hashlib.new('md5' if kind == 'md5' else 'sha256', held, usedforsecurity=False).hexdigest()
+    got = hashlib.new('md5' if kind == 'md5' else 'sha256', _content(path) if kind == 'content' else path.read_bytes(), usedforsecurity=False).hexdigest()
     if got != want: raise ValueError(f"{path} has the wrong {kind} sum, {got[:8]}... in place of {want[:8]}...: it is damaged or another file, so remove it and fetch it again.")
 
 def _scratch(home:Path)->tempfile.TemporaryDirectory:
     "A temporary folder beside `home`; those that killed processes left behind a day ago are removed."
     home.parent.mkdir(parents=True, exist_ok=True)
-    for old in (p for p in home.parent.glob('.part-*') if time.time() - p.stat().st_mtime > 86_400): shutil.rmtree(old, ignore_errors=True)
+    for old in home.parent.glob('.part-*'):
+        with suppress(OSError):  # another process may be removing its own just now
+            if time.time() - old.stat().st_mtime > 86_400: shutil.rmtree(old)
     return tempfile.TemporaryDirectory(dir=home.parent, prefix='.part-')
 
 def _download(url:str, path:Path, total:str):
     "Fetch `url` into a temporary folder, verify it, and only then give it its name `path`."
     get = pooch.HTTPDownloader(progressbar=True, chunk_size=2**16, timeout=30, headers={'Accept-Encoding': 'identity'})
     with _scratch(path) as tmp:
-        part = Path(tmp)/path.name
-        get(url, str(part), None)
+        part = Path(tmp)/path.name; get(url, str(part), None)
         _verify(part, total); part.replace(path)
 
 # %% ../nbs/03_data.ipynb #0ff764bf

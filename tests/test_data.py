@@ -73,10 +73,18 @@ def test_the_class_is_frozen_printable_and_survives_pickling():
     assert d == d and d != p  # by identity: tensors cannot be compared in one word
 
 def test_moving_takes_labels_and_modes_along(monkeypatch):
-    d, moved = ring(50), []
+    d, moved, there = ring(50), [], torch.device('cuda', 0)
     monkeypatch.setattr(torch.Tensor, 'to', lambda self, device: moved.append((self.shape, device)) or self)
-    assert d.to('there').scale == d.scale and moved == [((50, 2), 'there'), ((50,), 'there'), ((8, 2), 'there')]
-    assert spiral(50).to('there').modes is None
+    monkeypatch.setattr(torch.cuda, 'mem_get_info', lambda device: (1000, 2000))  # bytes free, and in all
+    assert d.to(there).scale == d.scale and moved == [((50, 2), there), ((50,), there), ((8, 2), there)]
+    assert spiral(50).to(there).modes is None
+
+def test_what_would_fill_a_gpu_stays_on_the_host(monkeypatch):
+    d, moved, there = ring(500), [], torch.device('cuda', 0)
+    monkeypatch.setattr(torch.Tensor, 'to', lambda self, device: moved.append((self.shape, device)) or self)
+    monkeypatch.setattr(torch.cuda, 'mem_get_info', lambda device: (1000, 2000))
+    home = torch.device('cpu')
+    assert d.to(there).scale == d.scale and moved == [((500, 2), home), ((500,), home), ((8, 2), there)]
 
 # ---------------------------------------------------------------- point sets
 
@@ -350,7 +358,7 @@ def test_a_killed_download_does_no_harm(server, cache):
     r = remote(server, 'slow')
     child = subprocess.Popen([sys.executable, '-c', f'from ganbook import data as gd; gd._fetch(gd._Remote({r.name!r}, {r.mirrors!r}, {r.sums!r}), {FILE!r})'],
         stderr=subprocess.DEVNULL, cwd=Path(__file__).parent.parent)
-    for _ in range(1500):
+    for _ in range(3000):
         if list(cache.rglob(f'.part-*/{FILE}')) and any(p.stat().st_size for p in cache.rglob(f'.part-*/{FILE}')) or child.poll() is not None: break
         time.sleep(.02)
     child.send_signal(signal.SIGKILL); child.wait()
