@@ -6,8 +6,7 @@
 __all__ = ['unmoved', 'every', 'record', 'progress', 'whole_file', 'write_csv', 'log_csv', 'tensorboard', 'latest', 'checkpoint',
            'save_samples', 'preview', 'stop_on_nan', 'time_limit']
 
-# %% ../nbs/a2_callbacks.ipynb #542009db
-import io
+# %% ../nbs/a2_callbacks.ipynb #c17b85e1
 import os
 import re
 import sys
@@ -39,13 +38,17 @@ def unmoved(
             for g, state in zip(own, stood): g.set_state(state)
             for m, mode in modes.items(): m.training = mode
 
-# %% ../nbs/a2_callbacks.ipynb #3cec4814
+# %% ../nbs/a2_callbacks.ipynb #f6e41c25
+def _in_order()->bool:
+    "While callbacks are being closed: does the run end without an error? Ctrl-C and `Stop` are none."
+    return sys.exc_info()[0] in (None, Stop, KeyboardInterrupt)
+
 class every:
     "Call `f(s)` each `n` steps, so that the run does not notice."
     def __init__(self,
         n:int,            # steps between two calls, at least 1
         f:Callable,       # function of the state; if it has a `close`, that is called when the run ends
-        last:bool=False,  # call `f` once more at the end, if the last step was not its turn?
+        last:bool=False,  # call `f` once more when the run ends without an error, if the last step was not its turn?
     ):
         if not (isinstance(n, int) and n >= 1): raise ValueError(f"every {n!r} steps cannot be: give a whole number of at least 1.")
         self.n, self.f, self.last, self.seen = n, f, last, None
@@ -55,7 +58,7 @@ class every:
         self.seen = s.step
         with unmoved(s): self.f(s)
     def close(self, s:TrainState):
-        if self.last and self.seen != s.step: self.look(s)
+        if self.last and self.seen != s.step and _in_order(): self.look(s)
         if hasattr(self.f, 'close'):
             with unmoved(s): self.f.close(s)
 
@@ -204,7 +207,7 @@ def _claim_folder(folder:Path, step:int):
         f"{newest} is ahead of this run, which is at step {step:,}: load it and go on from there, or use another folder.")
     for left in folder.glob('step_*.part'): left.unlink(missing_ok=True)
 
-# %% ../nbs/a2_callbacks.ipynb #b726ee59
+# %% ../nbs/a2_callbacks.ipynb #dfb4b965
 class checkpoint:
     "Save the state each `every` steps and at the end, and keep the newest `keep` files."
     def __init__(self,
@@ -224,8 +227,7 @@ class checkpoint:
         _prune(self.folder, s.step, self.keep)
         self.saved = s.step
     def close(self, s:TrainState):
-        in_order = sys.exc_info()[0] in (None, Stop, KeyboardInterrupt)
-        if in_order and self.saved not in (None, s.step): self.save(s)
+        if _in_order() and self.saved not in (None, s.step): self.save(s)
 
 # %% ../nbs/a2_callbacks.ipynb #91c85346
 def save_samples(

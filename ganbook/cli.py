@@ -182,7 +182,7 @@ def _draw_curves(s, loss:str, path:Path):
         curves(s.log.table(), ax=fig.subplots(), cannot_tell=loss in ('minimax', 'non_saturating'))
         with whole_file(path) as part: part.write_bytes(to_png(fig))
 
-# %% ../nbs/24_command_line.ipynb #7c292b3b
+# %% ../nbs/24_command_line.ipynb #3ad6024c
 def _versions()->dict:
     import numpy
     import torch
@@ -192,6 +192,7 @@ def _versions()->dict:
 @contextmanager
 def _recorded(folder:Path, run:dict, s):
     "Keep run.json up to date about what becomes of `s` in the `with` block."
+    from ganbook.callbacks import write_csv
     start, before = time.perf_counter(), run['seconds']
     def note(status:str, error:str=None):
         last = {c: float(v[-100:].mean()) for c, v in s.log.table().items()} if len(s.log) else {}
@@ -201,7 +202,10 @@ def _recorded(folder:Path, run:dict, s):
     note('running')
     try: yield
     except KeyboardInterrupt: note('interrupted'); raise
-    except BaseException as e: note('failed', str(e)); raise
+    except BaseException as e:
+        note('failed', str(e))
+        if len(s.log): write_csv(s.log, folder/'log.csv')
+        raise
     else: note('finished' if s.step >= run['n_steps'] else 'stopped')
 
 # %% ../nbs/24_command_line.ipynb #f4faa123
@@ -235,11 +239,12 @@ def _train(folder:Path, run:dict, data, device, options:dict):
     _draw_curves(s, recipe['loss'], folder/'curves.png')
     print(folder/'samples.png')
 
-# %% ../nbs/24_command_line.ipynb #3c83ad6a
+# %% ../nbs/24_command_line.ipynb #f7450110
 def _at_least_1(**options):
     for name, v in options.items():
         if v < 1: raise ValueError(f"--{name.replace('_', '-')} is {v}: it must be at least 1.")
 
+# %% ../nbs/24_command_line.ipynb #955e0b9f
 def cmd_train(
     recipe:str,             # which recipe: mlp, mlp_textbook or points
     *,
@@ -367,7 +372,7 @@ def _manners():
 def _expected(e:BaseException)->bool:
     return isinstance(e, (ValueError, OSError, FloatingPointError, MemoryError)) or type(e).__name__ == 'OutOfMemoryError'
 
-# %% ../nbs/24_command_line.ipynb #ff92d722
+# %% ../nbs/24_command_line.ipynb #ff44465d
 _examples = """examples:
   ganbook train mlp                            digits in a minute, into runs/mlp-digits
   ganbook train mlp --data photos --size 32    a folder of your own images
@@ -378,7 +383,7 @@ _examples = """examples:
 def _recipe_list()->str:
     from ganbook.recipes import recipes
     lines = [f"  {r.name:13} {r.kind}; {r.n_steps:,} steps, batch {r.batch_size}, learning rate {r.lr:g}; {r.source}" for r in recipes.values()]
-    return '\n'.join(['recipes:', *lines])
+    return '\n'.join(['recipes:', *lines, f"data sets: {', '.join(_sets)}"])
 
 def _parser()->Parser:
     from ganbook import __version__

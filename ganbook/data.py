@@ -45,7 +45,7 @@ def _check(d:'Data'):
     if not (0 < d.scale < math.inf and -math.inf < d.low < 1):
         raise ValueError(f"scale is {d.scale} and low {d.low}: scale must be above 0, and low below 1.")
 
-# %% ../nbs/03_data.ipynb #6c586b4a
+# %% ../nbs/03_data.ipynb #20e362d8
 @dataclass(frozen=True, eq=False, repr=False)
 class Data:
     "Samples of the distribution that a generator is to imitate, and what is known of it."
@@ -60,8 +60,7 @@ class Data:
     def __post_init__(self): _check(self)
     def __len__(self): return len(self.x)
     def __repr__(self):
-        kind = 'images' if self.is_image else 'points'
-        return f"{self.name}: {len(self):,} {kind} of shape {self.shape} on {self.x.device}"
+        return f"{self.name}: {len(self):,} {'images' if self.is_image else 'points'} of shape {self.shape} on {self.x.device}"
     @property
     def shape(self)->tuple: return tuple(self.x.shape[1:])
     @property
@@ -69,10 +68,9 @@ class Data:
     def to(self, device)->'Data':
         "The same on `device`; samples that would fill more than half of a GPU's free memory stay where they are."
         device = torch.device(device)
-        stay = device.type == 'cuda' and self.x.device != device and self.x.nbytes > torch.cuda.mem_get_info(device)[0]/2
-        move = lambda t, to=device: None if t is None else t.to(to)
-        home = self.x.device if stay else device
-        return replace(self, x=move(self.x, home), y=move(self.y, home), modes=move(self.modes))
+        big = device.type == 'cuda' and self.x.device != device and self.x.nbytes > torch.cuda.mem_get_info(device)[0]/2
+        move, home = lambda t, to: None if t is None else t.to(to), self.x.device if big else device
+        return replace(self, x=self.x.to(home), y=move(self.y, home), modes=move(self.modes, device))
 
 # %% ../nbs/03_data.ipynb #30d7228b
 def _weights(weights, n_modes:int)->Tensor:

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['mlp', 'mlp_textbook', 'points', 'recipes', 'Recipe', 'from_settings', 'find', 'networks', 'prepare', 'build']
 
-# %% ../nbs/15_stabilised_dcgan.ipynb #ec952d10
+# %% ../nbs/15_stabilised_dcgan.ipynb #9b606d59
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 import torch
 from torch import nn
 from .data import Data
@@ -38,7 +38,7 @@ class Recipe:
     decay_from:float=None      # progress in [0,1) from which the learning rates fall to 0, or None
     ema_halflife:float=None    # half-life of the average of `G` in steps, or None
 
-# %% ../nbs/15_stabilised_dcgan.ipynb #cc41cf74
+# %% ../nbs/15_stabilised_dcgan.ipynb #a6b69baa
 mlp = Recipe('mlp', 'tuned on the 8x8 digits for this book; noise after Sønderby et al. 2017, averaging after Yazıcı et al. 2019',
     'images', latent_dim=64, hidden=(256, 256), noise=.3, lr=1e-3, betas=(0., .99), decay_from=.5, ema_halflife=200.)
 
@@ -46,7 +46,7 @@ mlp_textbook = Recipe('mlp_textbook', 'the usual first GAN on MNIST; Adam as in 
     'images', out='sigmoid', n_steps=20_000)
 
 points = Recipe('points', 'tuned on the ring and the grid for this book', 'points', latent_dim=2, hidden=(128, 128, 128), out='identity',
-    lr=1e-3, betas=(0., .9), batch_size=256, n_steps=4_000, decay_from=.5, ema_halflife=200.)
+    noise=.05, lr=1e-3, betas=(0., .9), n_steps=6_000, decay_from=.5, ema_halflife=200.)
 
 recipes = {r.name: r for r in (mlp, mlp_textbook, points)}
 

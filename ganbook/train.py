@@ -50,7 +50,7 @@ def adam(
     for group in opt.param_groups: group['initial_lr'] = lr
     return opt
 
-# %% ../nbs/05_training.ipynb #d18f4252
+# %% ../nbs/05_training.ipynb #0ec881b4
 class Log:
     "Rows of numbers, one a step, kept on the device and read to the host a block at a time."
     def __init__(self, block:int=1000):  # rows between two readings
@@ -67,8 +67,7 @@ class Log:
         if self._n == self.block: self.rows()
     def rows(self)->Tensor:
         "All rows so far, on the host (steps,columns,...)."
-        if self._n: self._host = [*self._host, self._rows[:self._n].to('cpu', copy=True)]
-        self._n = 0
+        if self._n: self._host, self._n = [*self._host, self._rows[:self._n].to('cpu', copy=True)], 0
         return torch.cat(self._host) if self._host else torch.empty(0, len(self.columns))
     def table(self)->dict:
         "Column -> array (steps,...) on the host."

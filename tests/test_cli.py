@@ -1,0 +1,359 @@
+"The command `ganbook`: what it leaves, what it says, and what survives a kill."
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from ganbook.callbacks import latest
+from ganbook.cli import main
+from ganbook.train import read
+
+command = [sys.executable, '-c', 'import sys; from ganbook.cli import main; sys.exit(main())']
+env = dict(os.environ, OMP_NUM_THREADS='1', MPLBACKEND='agg', GANBOOK_DEVICE='cpu', PYTHONPATH=str(Path(__file__).parents[1]))
+short = ['--n-steps', '400', '--every', '50', '--keep', '2']
+
+
+def start(*words, cwd):
+    return subprocess.Popen([*command, *words], cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def done(process, timeout=120):
+    out, err = process.communicate(timeout=timeout)
+    return process.returncode, out.splitlines(), err
+
+
+def wait_for(folder, step, process, timeout=60):
+    "Until a checkpoint of at least `step` is there."
+    end = time.monotonic() + timeout
+    while time.monotonic() < end and process.poll() is None:
+        if any(int(p.stem[5:]) >= step for p in Path(folder).glob('checkpoints/step_*.pt')): return
+        time.sleep(.005)
+    raise AssertionError(f'no checkpoint in time: {process.communicate()}')
+
+
+def tensors(x, name=''):
+    "Every tensor and number of a checkpoint by its place."
+    if isinstance(x, dict): return {k: v for n, y in x.items() for k, v in tensors(y, f'{name}.{n}').items()}
+    if isinstance(x, (list, tuple)): return tensors(dict(enumerate(x)), name)
+    return {name: x}
+
+
+def same_checkpoint(a, b):
+    a, b = tensors(read(a)), tensors(read(b))
+    assert a.keys() == b.keys()
+    for k, v in a.items():
+        assert torch.equal(v, b[k]) if isinstance(v, torch.Tensor) else v == b[k], k
+    return True
+
+
+def run_json(folder): return json.loads((Path(folder)/'run.json').read_text())
+
+
+@pytest.fixture(scope='module')
+def home(tmp_path_factory): return tmp_path_factory.mktemp('home')
+
+
+@pytest.fixture(scope='module')
+def whole(home):
+    "A run that nobody interrupted."
+    code, out, err = done(start('train', 'points', *short, '--out', 'whole', cwd=home))
+    assert code == 0, err
+    return home/'whole', out, err
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    "An empty folder to work in."
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
+    return tmp_path
+
+
+# what a run leaves
+
+def test_the_last_line_is_the_path_of_the_samples(whole, home):
+    folder, out, err = whole
+    assert out[-1] == 'whole/samples.png' and (home/out[-1]).is_file()
+    assert '400/400' in err and 'points/s' in err and 'loss_D' in err
+
+
+def test_all_files_are_there_and_whole(whole):
+    folder = whole[0]
+    names = sorted(p.name for p in folder.iterdir() if not p.name.startswith(('events', '.')))
+    assert names == ['checkpoints', 'curves.png', 'log.csv', 'run.json', 'samples.png']
+    assert len(list(folder.glob('events.out.tfevents*'))) == 1 and not list(folder.rglob('*.part'))
+    assert sorted(p.name for p in (folder/'checkpoints').iterdir()) == ['step_00000350.pt', 'step_00000400.pt']
+    for name in ('samples.png', 'curves.png'): Image.open(folder/name).load()
+    table = np.genfromtxt(folder/'log.csv', delimiter=',', names=True)
+    assert table.dtype.names == ('step', 'loss_D', 'real_logit', 'fake_logit', 'loss_G') and table['step'].tolist() == list(range(1, 401))
+
+
+def test_run_json_has_every_setting_and_version(whole):
+    run = run_json(whole[0])
+    assert run['status'] == 'finished' and run['step'] == 400 and run['seconds'] > 0 and run['error'] is None
+    assert set(run['versions']) == {'ganbook', 'python', 'torch', 'numpy'} and run['device'] == 'cpu'
+    assert run['settings']['recipe']['n_steps'] == 400 and run['settings']['seed'] == 0 and run['settings']['source']['name'] == 'ring'
+    assert read(latest(whole[0]/'checkpoints'))['settings'] == run['settings']
+
+
+# stopping and going on
+
+def test_killed_in_mid_run_and_resumed_to_the_same_bits(whole, home):
+    process = start('train', 'points', *short, '--out', 'killed', cwd=home)
+    wait_for(home/'killed', 100, process)
+    process.kill()
+    process.communicate()
+    left = run_json(home/'killed')
+    assert process.returncode == -signal.SIGKILL and left['status'] == 'running'
+    reached = int(latest(home/'killed'/'checkpoints').stem[5:])
+    assert 100 <= reached < 400
+    for p in (home/'killed').rglob('*'):
+        if p.suffix == '.pt': read(p)
+        if p.suffix == '.png': Image.open(p).load()
+    code, out, err = done(start('train', 'points', '--resume', '--out', 'killed', '--every', '50', '--keep', '2', cwd=home))
+    assert code == 0 and out[-1] == 'killed/samples.png' and f'steps {reached} to 400' in out[0], err
+    for step in ('step_00000350.pt', 'step_00000400.pt'): assert same_checkpoint(home/'killed'/'checkpoints'/step, whole[0]/'checkpoints'/step)
+    assert (home/'killed'/'log.csv').read_bytes() == (whole[0]/'log.csv').read_bytes()
+    assert (home/'killed'/'samples.png').read_bytes() == (whole[0]/'samples.png').read_bytes()
+    assert not list((home/'killed').rglob('*.part'))
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves_and_says_how_to_go_on(whole, home, number, monkeypatch):
+    name = f'stopped-{number.name}'
+    process = start('train', 'points', *short, '--out', name, cwd=home)
+    wait_for(home/name, 50, process)
+    process.send_signal(number)
+    code, out, err = done(process)
+    run = run_json(home/name)
+    assert code == 130 and run['status'] == 'interrupted' and 50 <= run['step'] < 400
+    assert f'stopped at step {run["step"]} of 400' in err and 'Traceback' not in err
+    assert int(latest(home/name/'checkpoints').stem[5:]) == run['step']
+    words = err.split('go on with: ganbook ')[1].split()
+    monkeypatch.chdir(home)
+    assert main([*words, '--quiet', '--every', '50']) == 0
+    assert same_checkpoint(latest(home/name/'checkpoints'), whole[0]/'checkpoints'/'step_00000400.pt')
+    assert run_json(home/name)['status'] == 'finished' and run_json(home/name)['seconds'] > run['seconds']
+
+
+def test_a_damaged_newest_checkpoint_costs_only_its_steps(whole, here, capsys):
+    shutil.copytree(whole[0], here/'copy')
+    newest = here/'copy'/'checkpoints'/'step_00000400.pt'
+    newest.write_bytes(newest.read_bytes()[:5000])
+    assert main(['train', 'points', '--resume', '--out', 'copy', '--every', '50']) == 0
+    out, err = capsys.readouterr()
+    assert 'step_00000400.pt is damaged' in err and 'steps 350 to 400' in out and 'Warning' not in err
+    assert same_checkpoint(newest, whole[0]/'checkpoints'/'step_00000400.pt')
+
+
+def test_a_finished_run_says_so_and_can_be_prolonged(whole, here, capsys):
+    shutil.copytree(whole[0], here/'copy')
+    assert main(['train', 'points', '--resume', '--out', 'copy']) == 0
+    out, _ = capsys.readouterr()
+    assert 'has done its 400 steps' in out and out.splitlines()[-1] == 'copy/samples.png'
+    assert same_checkpoint(latest('copy/checkpoints'), whole[0]/'checkpoints'/'step_00000400.pt')
+    assert main(['train', 'points', '--resume', '--out', 'copy', '--n-steps', '420']) == 0
+    assert latest('copy/checkpoints').name == 'step_00000420.pt' and run_json('copy')['n_steps'] == 420
+    assert len(Path('copy/log.csv').read_text().splitlines()) == 421
+
+
+def test_a_second_run_overwrites_nothing(here, capsys):
+    for want in ('points-ring', 'points-ring-2', 'points-ring-3'):
+        assert main(['train', 'points', '--n-steps', '3', '--quiet']) == 0
+        out, err = capsys.readouterr()
+        assert out.splitlines()[-1] == f'runs/{want}/samples.png' and err == ''
+    assert main(['train', 'points', '--n-steps', '5', '--resume', '--quiet']) == 0
+    assert [run_json(f'runs/points-ring{end}')['step'] for end in ('', '-2', '-3')] == [3, 3, 5]
+
+
+def test_two_processes_do_not_share_a_folder(here, capsys):
+    fcntl = pytest.importorskip('fcntl')
+    assert main(['train', 'points', '--n-steps', '3', '--quiet', '--out', 'a']) == 0
+    with open('a/.lock', 'w') as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        assert main(['train', 'points', '--n-steps', '5', '--quiet', '--out', 'a', '--resume']) == 2
+    assert 'another process is training in a' in capsys.readouterr().err
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_again(here, capsys):
+    assert main(['train', 'points', '--n-steps', '3', '--quiet', '--out', 'a', '--seed', '4']) == 0
+    first = Path('a/log.csv').read_bytes()
+    shutil.rmtree('a/checkpoints')
+    assert main(['train', 'points', '--quiet', '--out', 'a', '--resume']) == 0
+    assert Path('a/log.csv').read_bytes() == first and 'steps 0 to 3' in capsys.readouterr().out
+
+
+# own images
+
+@pytest.fixture
+def photos(here):
+    rng = np.random.default_rng(0)
+    (here/'My photos').mkdir()
+    for i in range(12): Image.fromarray(rng.integers(0, 255, (20 + i, 30, 3), dtype=np.uint8)).save(here/'My photos'/f'{i}.png')
+    (here/'My photos'/'broken.jpg').write_bytes(b'\xff\xd8 not a picture')
+    return here/'My photos'
+
+
+@pytest.mark.parametrize('grey', [False, True])
+def test_a_folder_of_images_one_of_them_broken(photos, capsys, grey):
+    words = ['train', 'mlp', '--data', 'My photos', '--size', '12', '--n-steps', '5', '--batch-size', '4', '--lr', '1e-4', *(['--grey'] if grey else [])]
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1] == 'runs/mlp-My_photos/samples.png' and 'broken.jpg' in err and 'Warning' not in err
+    settings = run_json('runs/mlp-My_photos')['settings']
+    assert settings['data']['shape'] == [1 if grey else 3, 12, 12] and settings['data']['n'] == 12
+    assert (settings['recipe']['batch_size'], settings['recipe']['lr']) == (4, 1e-4)
+    shutil.rmtree(photos)  # drawing needs no data
+    assert main(['sample', 'runs/mlp-My_photos', '--n', '5', '--out', 'a.npy']) == 0
+    assert np.load('a.npy').shape == (5, 1 if grey else 3, 12, 12)
+
+
+def test_data_that_changed_are_another_run(photos, capsys):
+    assert main(['train', 'mlp', '--data', 'My photos', '--size', '8', '--n-steps', '3', '--quiet']) == 0
+    (photos/'0.png').unlink()
+    assert main(['train', 'mlp', '--data', 'My photos', '--resume', '--n-steps', '5', '--quiet']) == 2
+    assert 'has changed since the run began, from 12 to 11 samples' in capsys.readouterr().err
+
+
+# drawing and asking
+
+def test_sample(whole, home, here, capsys):
+    files = []
+    for words in (['--seed', '1'], ['--seed', '1'], ['--seed', '2']):
+        assert main(['sample', str(whole[0]), '--n', '100', '--out', f'{len(files)}.npy', *words]) == 0
+        files.append(np.load(capsys.readouterr().out.splitlines()[-1]))
+    assert files[0].shape == (100, 2) and (files[0] == files[1]).all() and (files[0] != files[2]).any()
+    checkpoint = str(latest(whole[0]/'checkpoints'))
+    assert main(['sample', checkpoint, '--n', '9', '--out', 'deep/a.png']) == 0
+    assert Image.open('deep/a.png').size == (600, 600)
+    assert main(['sample', str(whole[0])]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(whole[0]/'samples-64-0.png')
+
+
+def test_info(whole, here, capsys):
+    assert main(['info', str(whole[0])]) == 0
+    out = capsys.readouterr().out
+    for word in ('recipe         points', 'status         finished', '400 of 400', 'loss_D', 'step_00000400.pt', 'torch'): assert word in out
+    assert main(['info']) == 0
+    out = capsys.readouterr().out
+    for word in ('ganbook', 'torch', 'device', 'recipe mlp', 'cache'): assert word in out
+
+
+def test_help_is_quick_and_lists_everything():
+    code = 'import sys; from ganbook.cli import main; main(["--help"]); assert "torch" not in sys.modules'
+    out = subprocess.run([sys.executable, '-c', code], env=env, text=True, capture_output=True, check=True).stdout
+    for word in ('train', 'sample', 'info', 'runs/mlp-digits'): assert word in out
+
+
+def test_help_of_a_command_lists_options_recipes_and_data(capsys):
+    assert main(['train', '--help']) == 0
+    out = ' '.join(capsys.readouterr().out.split())
+    for word in ('--n-steps', '--batch-size', 'mlp_textbook', 'two_moons', '(default: 1000)', 'learning rate'): assert word in out
+    assert main([]) == 0 and main(['--version']) == 0 and main(['sample', '--help']) == 0
+
+
+# mistakes
+
+wrong = {
+    'train': 'required: recipe',
+    'fly': 'invalid choice',
+    'train dcgam': "no recipe called 'dcgam': take one of mlp",
+    'train mlp --data nowhere': 'no data set or folder called',
+    'train mlp --data empty': 'holds no image',
+    'train mlp --data file.txt': 'is a file',
+    'train mlp --data empty --size 2': 'from 4 to 1024',
+    'train mlp --data ring': 'makes images, but ring holds points',
+    'train points --data digits': 'makes points, but digits holds images',
+    'train mlp --size 16': 'are for a folder of images',
+    'train points --n-steps 0': 'n_steps is 0',
+    'train points --n-steps 1e3': 'invalid int value',
+    'train points --batch-size -4': 'batch_size is -4',
+    'train points --lr 0': 'lr is 0',
+    'train points --lr nan': 'lr is nan',
+    'train points --every 0': '--every is 0',
+    'train points --keep 0': '--keep is 0',
+    'train points --seed x': 'invalid int value',
+    'train points --seed -1': 'seed',
+    'train points --device abacus': "device 'abacus' is not to be had here",
+    'train points --out full': 'is not empty',
+    'train points --out file.txt/run': 'could not be used',
+    'train points --out file.txt': 'could not be used',
+    'train points --steps 5': 'unrecognized arguments',
+    'train points --resume': 'no run runs/points-ring to resume',
+    'train points --resume --out nowhere': 'holds no run',
+    'train points --resume --out notours': 'not written by ganbook',
+    'sample': 'required: run',
+    'sample nowhere': 'there is no run at nowhere',
+    'sample full': 'holds no checkpoint',
+    'sample file.txt': 'is damaged or no checkpoint',
+    'sample full --n 0': '--n is 0',
+    'sample full --out a.jpg': 'neither a .png nor a .npy',
+    'info nowhere': 'holds no run',
+}
+
+
+@pytest.mark.parametrize('line', wrong)
+def test_a_mistake_is_one_sentence_and_leaves_nothing(line, here, capsys):
+    (here/'empty').mkdir(); (here/'full').mkdir(); (here/'notours').mkdir()
+    for name in ('file.txt', 'full/mine.txt'): (here/name).write_text('mine')
+    (here/'notours'/'run.json').write_text('{"a": 1')
+    before = sorted(here.rglob('*'))
+    assert main(line.split()) == 2
+    out, err = capsys.readouterr()
+    assert out == '' and wrong[line] in err and err.count('\n') == 1 and err.startswith('ganbook')
+    assert sorted(here.rglob('*')) == before
+
+
+def test_a_resumed_run_keeps_its_settings(whole, here, capsys):
+    shutil.copytree(whole[0], here/'copy')
+    before = (here/'copy'/'run.json').read_bytes()
+    for words, said in {'--seed 3': 'seed 0, not 3', '--batch-size 7': 'batch_size 64, not 7', '--lr 1': 'lr 0.001, not 1.0', '--data grid': 'data ring, not grid',
+            '--n-steps 100': 'raised, not lowered'}.items():
+        assert main(['train', 'points', '--resume', '--out', 'copy', *words.split()]) == 2
+        assert said in capsys.readouterr().err
+    assert main(['train', 'mlp', '--resume', '--out', 'copy']) == 2
+    assert 'the run has recipe points, not mlp' in capsys.readouterr().err
+    assert (here/'copy'/'run.json').read_bytes() == before
+
+
+def test_a_checkpoint_that_does_not_fit(whole, here, capsys):
+    shutil.copytree(whole[0], here/'copy')
+    run = run_json('copy')
+    run['settings']['recipe']['hidden'] = [16]
+    Path('copy/run.json').write_text(json.dumps(run))
+    assert main(['train', 'points', '--resume', '--out', 'copy', '--n-steps', '500']) == 2
+    assert 'does not fit' in capsys.readouterr().err
+
+
+def test_nan_is_a_sentence_and_the_log_stays(here, capsys):
+    assert main(['train', 'points', '--lr', '1e30', '--n-steps', '60', '--every', '5', '--quiet', '--out', 'nan']) == 2
+    out, err = capsys.readouterr()
+    assert 'at step' in err and err.count('\n') <= 2 and 'Traceback' not in err
+    run = run_json('nan')
+    assert run['status'] == 'failed' and 'became' in run['error']
+    assert len(Path('nan/log.csv').read_text().splitlines()) == run['step'] + 1
+
+
+def test_a_mistake_in_the_real_command(home):
+    code, out, err = done(start('train', 'points', '--data', 'digits', cwd=home))
+    assert code == 2 and out == [] and err.count('\n') == 1 and 'Traceback' not in err
+
+
+def test_an_error_of_ours_shows_itself(here, monkeypatch):
+    def broken(*_, **__): raise ZeroDivisionError
+    monkeypatch.setattr('ganbook.train.fit', broken)
+    with pytest.raises(ZeroDivisionError): main(['train', 'points', '--n-steps', '3', '--quiet'])
+
+
+def test_the_textbook_and_the_images_run_too(here, capsys):
+    for recipe in ('mlp', 'mlp_textbook'):
+        assert main(['train', recipe, '--n-steps', '2', '--quiet']) == 0
+        path = Path(capsys.readouterr().out.splitlines()[-1])
+        assert path == Path(f'runs/{recipe}-digits/samples.png') and Image.open(path).mode == 'L'
