@@ -71,22 +71,22 @@ class record:
         self.steps.append(s.step)
         self.values.append(self.f(s))
 
-# %% ../nbs/a2_callbacks.ipynb #c2f5f437
+# %% ../nbs/a2_callbacks.ipynb #48da2b2c
 def _facts(s:TrainState, per_s, unit:str)->str:
     "The newest losses, means over the members, and the samples a second."
     losses = [f'{c} {torch.as_tensor(v).mean():.3f}' for c, v in s.log.last().items() if c.startswith('loss')]
     return ', '.join(losses + ([f'{per_s:,.0f} {unit}/s'] if per_s else []))
 
 def _bar(s:TrainState, file):
-    "A progress bar that stands one step before `s`; None where `file` is no terminal."
+    "A progress bar that begins at `s`; None where `file` is no terminal."
     if not getattr(file, 'isatty', lambda: False)(): return None
-    return tqdm(total=s.n_steps, initial=s.step - 1, file=file, unit=' steps', mininterval=0, dynamic_ncols=True)
+    return tqdm(total=s.n_steps, initial=s.step, file=file, unit=' steps', mininterval=0, dynamic_ncols=True)
 
 def _line(s:TrainState, first:int, elapsed:float, facts:str)->str:
     "What the bar would say, for a file."
     return tqdm.format_meter(s.step, s.n_steps, elapsed, initial=first, unit=' steps', ncols=0, postfix=facts)
 
-# %% ../nbs/a2_callbacks.ipynb #7d690541
+# %% ../nbs/a2_callbacks.ipynb #84d3637c
 class progress:
     "Show step, losses, samples a second and time left on stderr."
     def __init__(self,
@@ -99,7 +99,7 @@ class progress:
         if self.first is None: self.open(s)
         if time.monotonic() - self.shown >= self.pause or s.step >= s.n_steps: self.show(s)
     def open(self, s:TrainState):
-        self.out, self.first, self.start, self.shown = self.file or sys.stderr, s.step - 1, time.monotonic(), float('-inf')
+        self.out, self.first, self.start, self.shown = self.file or sys.stderr, s.step, time.monotonic(), float('-inf')
         self.bar = _bar(s, self.out)
         self.pause = self.every_s if self.every_s is not None else 10. if self.bar is None else .2
     def show(self, s:TrainState):
@@ -148,11 +148,11 @@ def log_csv(
     "Keep the log as a table on disk."
     return _and_at_the_end(every, lambda s: write_csv(s.log, path))
 
-# %% ../nbs/a2_callbacks.ipynb #332b381b
+# %% ../nbs/a2_callbacks.ipynb #88dfd59d
 def _scalars(log:Log, n:int)->dict:
     "Name -> mean of the last `n` rows; of K members each has its own name."
-    means = dict(zip(log.columns, log.rows()[-n:].mean(0)))  # column -> (...,)
-    return {f'{c}/{k}' if v.ndim else c: x.item() for c, v in means.items() for k, x in enumerate(v.reshape(-1))}
+    means = log.rows()[-n:].mean(0)  # (columns,...)
+    return {f'{c}/{k}' if v.ndim else c: x.item() for c, v in zip(log.columns, means) for k, x in enumerate(v.reshape(-1))}
 
 class tensorboard:
     "Write every column of the log for TensorBoard, as means over `log_interval` steps."

@@ -89,8 +89,10 @@ def networks(
         torch.manual_seed(seed)
         return make_G(shape, r.latent_dim, r.hidden, _pick(_outs, r.out, 'end of G')), make_D(shape, r.hidden)
 
-# %% ../nbs/15_stabilised_dcgan.ipynb #b3983c75
-def _with_noise(std:float)->Callable: return lambda x: x + std*torch.randn_like(x)
+# %% ../nbs/15_stabilised_dcgan.ipynb #41984319
+def _with_noise(std:float, rng:torch.Generator)->Callable:
+    "Batch -> batch with Gaussian noise, drawn from the run's own random numbers."
+    return lambda x: x + std*torch.randn(x.shape, generator=rng, device=x.device)
 
 def _check(r:Recipe, data:Data):
     "Raise on numbers that cannot be, and on data of another kind."
@@ -114,13 +116,13 @@ def prepare(
     _check(r, data)
     return replace(data, low=0. if r.out == 'sigmoid' else -1.)
 
-# %% ../nbs/15_stabilised_dcgan.ipynb #3d3607da
+# %% ../nbs/15_stabilised_dcgan.ipynb #234cbb1b
 def build(
     recipe,       # a Recipe or its name
     data:Data,    # what to imitate
     seed:int=0,   # of the weights, the batches and the latents
     device=None,  # where to train; None: the best that this machine has
-)->tuple:         # (state, arguments): train with `fit(state, **arguments)`
+)->tuple:         # (state, arguments), which belong together: train with `fit(state, **arguments)`
     "Resolve all names, once."
     r, data = find(recipe), prepare(recipe, data)
     G, D = (m.to(device or best_device()) for m in networks(r, data.shape, seed))
@@ -129,4 +131,4 @@ def build(
     return s, dict(data=data, n_steps=r.n_steps, batch_size=r.batch_size, n_critic=r.n_critic,
         loss=loss if r.real_label == 1 else smooth(loss, r.real_label),
         schedule=None if r.decay_from is None else linear_decay(r.decay_from),
-        augment=_with_noise(r.noise) if r.noise else None, ema_halflife=r.ema_halflife or 200.)
+        augment=_with_noise(r.noise, s.rng) if r.noise else None, ema_halflife=r.ema_halflife or 200.)

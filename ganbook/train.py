@@ -6,7 +6,7 @@
 __all__ = ['frozen', 'adam', 'Log', 'TrainState', 'new_state', 'd_step', 'g_step', 'alternating', 'linear_decay', 'set_lr',
            'average', 'Stop', 'evaluating', 'sample', 'Captured', 'fit', 'save', 'read', 'read_settings', 'load']
 
-# %% ../nbs/05_training.ipynb #b5a0c9f9
+# %% ../nbs/05_training.ipynb #742f82f9
 import copy
 import io
 import json
@@ -16,6 +16,7 @@ import signal
 import threading
 import warnings
 import zipfile
+import zlib
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,58 +25,60 @@ import torch
 from torch import nn, Tensor
 from .data import Data, draw, latents
 
-# %% ../nbs/05_training.ipynb #645f74cf
+# %% ../nbs/05_training.ipynb #3ebfe39b
 @contextmanager
 def frozen(
-    module:nn.Module,  # parameters that already need no gradient stay so
+    params,  # parameters; those that need no gradient anyway stay so
 ):
-    "For the length of a `with` block, no parameter of `module` asks for a gradient."
-    params = [p for p in module.parameters() if p.requires_grad]
+    "For the length of a `with` block, `params` ask for no gradient."
+    params = [p for p in params if p.requires_grad]
     for p in params: p.requires_grad_(False)
-    try: yield module
+    try: yield
     finally:
         for p in params: p.requires_grad_(True)
 
-# %% ../nbs/05_training.ipynb #4c450539
+# %% ../nbs/05_training.ipynb #eab63917
 def adam(
     params,                # parameters of one player
     lr:float=2e-4,         # learning rate (Radford et al. 2016, section 4)
     betas:tuple=(.5,.999), # decay a step of the running mean, and mean square, of the gradient (ditto)
 )->torch.optim.Adam:
     "Fused Adam; on a GPU its learning rate is a tensor, so that a recorded step sees it change."
-    params = list(params)
+    params, lr = list(params), float(lr)
     cuda = params[0].is_cuda
     start = torch.tensor(lr, device=params[0].device) if cuda else lr
     opt = torch.optim.Adam(params, lr=start, betas=tuple(betas), fused=True, capturable=cuda)
     for group in opt.param_groups: group['initial_lr'] = lr
     return opt
 
-# %% ../nbs/05_training.ipynb #0ec881b4
+# %% ../nbs/05_training.ipynb #29dcc300
+def _widened(rows:Tensor, n:int)->Tensor:  # (steps,columns,...) to (steps,n,...)
+    "Rows with NaN in the columns that came later."
+    return torch.cat([rows, rows.new_full((len(rows), n - rows.shape[1], *rows.shape[2:]), torch.nan)], 1)
+
 class Log:
-    "Rows of numbers, one a step, kept on the device and read to the host a block at a time."
-    def __init__(self, block:int=1000):  # rows between two readings
-        self.block, self.columns, self._host, self._rows, self._n = block, (), [], None, 0
-    def __len__(self): return sum(map(len, self._host)) + self._n
-    def pack(self, values:dict)->Tensor:  # column -> (...,)
-        "The values of one step as one row (columns,...)."
-        self.columns = self.columns or tuple(values)
-        return torch.stack([values[c] for c in self.columns])
-    def append(self, row:Tensor):  # (columns,...)
-        if self._rows is None: self._rows = torch.empty((self.block, *row.shape), device=row.device)
-        self._rows[self._n] = row
-        self._n += 1
-        if self._n == self.block: self.rows()
+    "The numbers of every step, left on the device and read to the host a block at a time."
+    def __init__(self, block:int=1000):  # steps between two readings
+        self.block, self.columns, self._host, self._waiting = block, (), [], []
+    def __len__(self): return sum(map(len, self._host)) + len(self._waiting)
+    def append(self, values:dict):  # column -> (...,); a column that a step lacks is NaN there
+        if values.keys() - set(self.columns): self.columns = tuple(dict.fromkeys([*self.columns, *values]))
+        self._waiting.append(values)
+        if len(self._waiting) == self.block: self.rows()
     def rows(self)->Tensor:
-        "All rows so far, on the host (steps,columns,...)."
-        if self._n: self._host, self._n = [*self._host, self._rows[:self._n].to('cpu', copy=True)], 0
-        return torch.cat(self._host) if self._host else torch.empty(0, len(self.columns))
-    def table(self)->dict:
-        "Column -> array (steps,...) on the host."
-        return dict(zip(self.columns, self.rows().movedim(1, 0).numpy()))
-    def last(self)->dict:
-        "Column -> the newest value, a number or (K,) numbers; waits for the device."
-        row = self._rows[self._n-1] if self._n else self.rows()[-1]
-        return {c: v.item() if v.ndim == 0 else v.cpu().numpy() for c, v in zip(self.columns, row)}
+        "All steps so far, on the host (steps,columns,...)."
+        if self._waiting:
+            nan = torch.full_like(next(iter(self._waiting[0].values())), torch.nan)
+            block = torch.stack([v.get(c, nan) for v in self._waiting for c in self.columns]).cpu()
+            self._host, self._waiting = [*self._host, block.unflatten(0, (-1, len(self.columns)))], []
+        self._host = [torch.cat([_widened(h, len(self.columns)) for h in self._host])] if self._host else []
+        return self._host[0] if self._host else torch.empty(0, len(self.columns))
+    def table(self)->dict:  # column -> array (steps,...)
+        rows = self.rows()
+        return dict(zip(self.columns, rows.movedim(1, 0).numpy()))
+    def last(self)->dict:  # column -> its newest value, a number or (K,) numbers; waits for the device
+        row = self._waiting[-1] if self._waiting else dict(zip(self.columns, self.rows()[-1]))
+        return {c: v.item() if v.ndim == 0 else v.cpu().numpy() for c, v in row.items()}
 
 # %% ../nbs/05_training.ipynb #8944425c
 @dataclass
@@ -122,17 +125,24 @@ def new_state(
     return TrainState(G, D, adam(G.parameters(), lr, betas), adam(D.parameters(), lr if lr_D is None else lr_D, betas),
         G_ema, rng=torch.Generator(on_G).manual_seed(seed))
 
-# %% ../nbs/05_training.ipynb #2df83a95
+# %% ../nbs/05_training.ipynb #bda4772c
 def _autocast(s:TrainState, amp:bool):
     "A context in which the networks compute in bfloat16, if `amp`."
     return torch.autocast(s.device.type, torch.bfloat16) if amp else nullcontext()
+
+def _descend(opt:torch.optim.Optimizer, loss:Tensor):
+    "One step of `opt` down `loss` (...,). Members do not touch, so the gradient of their sum is each one's own."
+    for group in opt.param_groups:
+        for p in group['params']: p.grad = None  # what zero_grad does, at a fraction of its time
+    loss.backward(torch.ones_like(loss))
+    opt.step()
 
 def _fake(s:TrainState, like:Tensor, y:tuple)->Tensor:
     "As many generated samples as `like` (...,B,*S) has, from fresh latents."
     z = latents(like.shape[len(s.members)], s.G.latent_dim, s.rng, like.device)
     return s.G(z, *y)
 
-# %% ../nbs/05_training.ipynb #bf7af5a8
+# %% ../nbs/05_training.ipynb #bb578cf6
 def d_step(
     s:TrainState,          # `D` and `opt_D` change, and the running statistics of G's BatchNorm if it has any
     real:Tensor,           # real samples (...,B,*S)
@@ -151,13 +161,11 @@ def d_step(
     total = loss_D = loss.discriminator(real_logits, fake_logits)
     D = (lambda x: s.D(x, *y)) if y else s.D
     for p in penalties: total = total + p(D, real, fake, real_logits, fake_logits)
-    s.opt_D.zero_grad()
-    total.sum().backward()  # members do not touch, so the gradient of the sum is each one's own
-    s.opt_D.step()
+    _descend(s.opt_D, total)
     log = dict(loss_D=loss_D.detach(), real_logit=real_logits.detach().mean(-1), fake_logit=fake_logits.detach().mean(-1))
     return log | dict(penalty=(total - loss_D).detach()) if penalties else log
 
-# %% ../nbs/05_training.ipynb #fe148924
+# %% ../nbs/05_training.ipynb #a1bc6e42
 def g_step(
     s:TrainState,          # `G` and `opt_G` change, and the running statistics of D's BatchNorm if it has any
     real:Tensor,           # real samples (...,B,*S); looked at only by a relativistic loss
@@ -168,13 +176,11 @@ def g_step(
 )->dict:                   # column -> (...,), still on the device
     "One update of `G`, through a frozen `D`."
     change = augment or (lambda x: x)
-    with frozen(s.D), _autocast(s, amp):
+    with frozen(p for group in s.opt_D.param_groups for p in group['params']), _autocast(s, amp):
         real_logits = s.D(change(real), *y).float() if loss.relativistic else None
         fake_logits = s.D(change(_fake(s, real, y)), *y).float()
     loss_G = loss.generator(real_logits, fake_logits)
-    s.opt_G.zero_grad()
-    loss_G.sum().backward()
-    s.opt_G.step()
+    _descend(s.opt_G, loss_G)
     return dict(loss_G=loss_G.detach())
 
 # %% ../nbs/05_training.ipynb #132e7518
@@ -225,7 +231,7 @@ def average(
         for a, b in zip(slow, fast):
             if not a.is_floating_point(): a.copy_(b)
 
-# %% ../nbs/05_training.ipynb #94281f53
+# %% ../nbs/05_training.ipynb #c860f481
 class Stop(Exception):
     "Raised by a callback to end a run in good order."
 
@@ -241,6 +247,7 @@ def _whole_steps():
     main = threading.current_thread() is threading.main_thread()
     old = signal.signal(signal.SIGINT, note) if main else None
     try: yield check
+    except Stop: check(); raise
     finally:
         if main: signal.signal(signal.SIGINT, old)
 
@@ -269,57 +276,71 @@ def sample(
         parts = [G(*chunk) for chunk in zip(z.split(batch, -2), *(l.split(batch, -1) for l in y))]
     return torch.cat(parts, z.ndim - 2)
 
-# %% ../nbs/05_training.ipynb #7f11ef3c
-def _check(s:TrainState, data:Data, n_steps:int, batch_size:int, n_critic:int, labels:bool):
-    "Raise one clear error for what would otherwise fail, or pass unnoticed, inside the loop."
-    for name, v in dict(n_steps=n_steps, batch_size=batch_size, n_critic=n_critic).items():
+# %% ../nbs/05_training.ipynb #2a9ec917
+def _check_values(s:TrainState, data:Data, loss, lists:dict, counts:dict, ema_halflife:float, labels:bool):
+    "Raise one clear error for an argument of `fit` that could not work."
+    if not isinstance(data, Data): raise TypeError(f"data is a {type(data).__name__}: give a Data, as ganbook.data makes them.")
+    if not (hasattr(loss, 'discriminator') and hasattr(loss, 'generator')):
+        raise TypeError(f"loss is {loss!r:.60}: give a GANLoss, such as ganbook.losses.non_saturating.")
+    for name, v in lists.items():
+        if not (hasattr(v, '__iter__') and all(map(callable, v))): raise TypeError(f"{name} must be a list of functions.")
+    for name, v in counts.items():
         if not (isinstance(v, int) and v >= 1): raise ValueError(f"{name} is {v!r}: it must be a whole number of at least 1.")
+    if not ema_halflife > 0: raise ValueError(f"ema_halflife is {ema_halflife}: it must be above 0 steps.")
     if labels and data.y is None: raise ValueError(f"labels=True, but {data.name} has no labels: leave it out, or give the data a y.")
-    G, D = type(s.G).__name__, type(s.D).__name__
-    if labels: return
-    made = sample(s.G, torch.zeros(*s.members, 2, s.G.latent_dim, device=s.device))
-    want = (*s.members, 2, *data.shape)
-    if made.shape != want: raise ValueError(
-        f"{G} makes samples of shape {tuple(made.shape[len(s.members)+1:])}, but those of {data.name} have {tuple(data.shape)}: build it for that shape.")
-    with evaluating(s.D): logits = s.D(made)
-    if logits.shape != want[:len(s.members)+1]: raise ValueError(
-        f"{D} gives {tuple(logits.shape)} for {tuple(made.shape)}: it must give one logit a sample, {want[:len(s.members)+1]}.")
 
-# %% ../nbs/05_training.ipynb #565a6a92
+# %% ../nbs/05_training.ipynb #0972ba59
+def _check_shapes(s:TrainState, data:Data, labels:bool):
+    "Raise one clear error if the networks do not fit the data; two samples go through both, in evaluation mode."
+    K, G, D, two = s.members, type(s.G).__name__, type(s.D).__name__, torch.zeros(2, dtype=torch.long)
+    y = (data.y.cpu()[two].expand(*K, 2).to(s.device),) if labels else ()
+    z = torch.zeros(*K, 2, s.G.latent_dim, device=s.device)
+    try: made = sample(s.G, z, *y)
+    except RuntimeError as e: raise ValueError(f"{G} cannot take latents of shape {tuple(z.shape)}, as its latent_dim says: {str(e).splitlines()[0]:.120}.") from None
+    if made.shape != (*K, 2, *data.shape): raise ValueError(
+        f"{G} makes samples of shape {tuple(made.shape[len(K)+1:])}, but those of {data.name} have {tuple(data.shape)}: build it for that shape.")
+    with evaluating(s.D): logits = s.D(made, *y)
+    if logits.shape != (*K, 2): raise ValueError(
+        f"{D} gives {tuple(logits.shape)} for {tuple(made.shape)}: it must give one logit a sample, {(*K, 2)}.")
+
+# %% ../nbs/05_training.ipynb #8b131cbb
 class Captured:
     "`iteration` recorded in a CUDA graph after a few plain calls; each later call replays the record."
     def __init__(self, s:TrainState, iteration:Callable, n_plain:int=3):
         self.s, self.iteration, self.n_plain, self.graph = s, iteration, n_plain, None
         self.side = torch.cuda.Stream(s.device)
-    def __call__(self)->Tensor:  # the step's row of the log
+    def __call__(self)->dict:  # what `iteration` gives, in memory of its own
         if self.n_plain:
             self.n_plain -= 1
             self.side.wait_stream(torch.cuda.current_stream(self.s.device))
-            with torch.cuda.stream(self.side): row = self.iteration()
+            with torch.cuda.stream(self.side): values = self.iteration()
             torch.cuda.current_stream(self.s.device).wait_stream(self.side)
-            return row
+            return values
         if self.graph is None: self.record()
         self.graph.replay()
-        return self.row
+        return dict(zip(self.columns, self.row.clone()))
     def record(self):
         self.graph = torch.cuda.CUDAGraph()
         for g in self.s.rng if self.s.members else [self.s.rng]: self.graph.register_generator_state(g)
         for opt in (self.s.opt_G, self.s.opt_D): opt.zero_grad()
-        with torch.cuda.graph(self.graph): self.row = self.iteration()
+        with torch.cuda.graph(self.graph):
+            values = self.iteration()
+            self.columns, self.row = tuple(values), torch.stack(list(values.values()))
 
-# %% ../nbs/05_training.ipynb #1ee034b8
+# %% ../nbs/05_training.ipynb #8753ed6f
 def _batches(s:TrainState, data:Data, batch_size:int, labels:bool, channels_last:bool)->Callable:
     "() -> (real, y): a new batch on the device of `s`, from the run's own random numbers."
+    device = s.device
     if channels_last:
         for m in (s.G, s.D): m.to(memory_format=torch.channels_last)
     def batch():
         real, y = draw(data, batch_size, s.rng, labels=True) if labels else (draw(data, batch_size, s.rng), None)
-        real = real.to(s.device, non_blocking=True)
+        real = real.to(device, non_blocking=True)
         if channels_last and real.ndim == 4: real = real.contiguous(memory_format=torch.channels_last)
-        return real, (y.to(s.device, non_blocking=True),) if labels else ()
+        return real, (y.to(device, non_blocking=True),) if labels else ()
     return batch
 
-# %% ../nbs/05_training.ipynb #89705ce1
+# %% ../nbs/05_training.ipynb #6ade8087
 def _loop(s:TrainState, run:Callable, schedule:Callable, callbacks)->TrainState:
     "Call `run` until `s.step` is `s.n_steps` or a callback says stop; close the callbacks in any case."
     with ExitStack() as stack:
@@ -328,7 +349,7 @@ def _loop(s:TrainState, run:Callable, schedule:Callable, callbacks)->TrainState:
         stack.enter_context(suppress(Stop))
         check = stack.enter_context(_whole_steps())
         while s.step < s.n_steps:
-            factor = schedule(s.step/s.n_steps)
+            factor = float(schedule(s.step/s.n_steps))
             for opt in (s.opt_G, s.opt_D): set_lr(opt, factor)
             s.log.append(run())
             s.step += 1
@@ -336,19 +357,19 @@ def _loop(s:TrainState, run:Callable, schedule:Callable, callbacks)->TrainState:
             check()
     return s
 
-# %% ../nbs/05_training.ipynb #8f6572d8
+# %% ../nbs/05_training.ipynb #b59cd426
 def _recorded(s:TrainState, data:Data, iteration:Callable, ema_halflife:float, capture:bool)->Callable:
-    "() -> the log's row of one whole iteration, averaging included; recorded in a CUDA graph if it may be."
-    def row():
+    "() -> the values of one whole iteration, averaging included; recorded in a CUDA graph if it may be."
+    def whole():
         values = iteration()
         if s.G_ema is not None: average(s.G_ema, s.G, ema_halflife)
-        return s.log.pack(values)
+        return values
     can = s.device.type == 'cuda' and data.x.device == s.device
     if capture and not can: raise ValueError(
         f"capture=True wants networks and data on one GPU, but they are on {s.device} and {data.x.device}: leave capture out.")
-    return Captured(s, row) if can and capture is not False else row
+    return Captured(s, whole) if can and capture is not False else whole
 
-# %% ../nbs/05_training.ipynb #23ba0e9f
+# %% ../nbs/05_training.ipynb #19579acc
 def fit(
     s:TrainState,            # where to start; changed in place
     data:Data,               # what to imitate; taken to the device of `s`
@@ -368,7 +389,9 @@ def fit(
     capture:bool=None,       # record the iteration in a CUDA graph? None: where networks and data are on a GPU
 )->TrainState:               # the same `s`
     "Train `s` on `data` until step `n_steps`."
-    _check(s, data, n_steps, batch_size, n_critic, labels)
+    _check_values(s, data, loss, dict(penalties=penalties, callbacks=callbacks),
+        dict(n_steps=n_steps, batch_size=batch_size, n_critic=n_critic), ema_halflife, labels)
+    _check_shapes(s, data, labels)
     s.n_steps, data = n_steps, data.to(s.device)
     batch = _batches(s, data, batch_size, labels, channels_last)
     def iteration(): return update(s, batch, loss, penalties, n_critic=n_critic, augment=augment, amp=amp)
@@ -393,19 +416,19 @@ def _random_states(s:TrainState)->dict:
     gpu = torch.cuda.get_rng_state(s.device) if s.device.type == 'cuda' else None
     return dict(device=s.device.type, own=[g.get_state() for g in own], cpu=torch.get_rng_state(), gpu=gpu)
 
-# %% ../nbs/05_training.ipynb #1e6d863f
+# %% ../nbs/05_training.ipynb #9677f31f
 _version = 1  # of the layout of a checkpoint
 
 def save(
     s:TrainState,        # what to keep
     path:str|Path,       # file to write; its folder is made
-    settings:dict=None,  # plain values to keep with it: strings, numbers, lists, dicts
+    settings:dict=None,  # plain values to keep with it, as JSON has them
 ):
     "Write a checkpoint of `s`, whole or not at all."
-    try: json.dumps(settings)
+    try: settings = json.loads(json.dumps(settings or {}))
     except TypeError as e: raise TypeError(f"settings must be plain values (strings, numbers, lists, dicts), but {e}.") from None
     rows = dict(columns=list(s.log.columns), rows=s.log.rows())
-    content = dict(format='ganbook', version=_version, settings=settings or {}, step=s.step, random=_random_states(s), log=rows,
+    content = dict(format='ganbook', version=_version, settings=settings, step=s.step, random=_random_states(s), log=rows,
         kinds=dict(opt_G=type(s.opt_G).__name__, opt_D=type(s.opt_D).__name__),
         parts={name: part.state_dict() for name, part in _parts(s).items()})
     buffer = io.BytesIO()
@@ -417,7 +440,7 @@ def _parts(s:TrainState)->dict:
     parts = dict(G=s.G, D=s.D, opt_G=s.opt_G, opt_D=s.opt_D, G_ema=s.G_ema)
     return {name: part for name, part in parts.items() if part is not None} | {f'extra.{k}': v for k, v in s.extra.items()}
 
-# %% ../nbs/05_training.ipynb #e81bc29e
+# %% ../nbs/05_training.ipynb #c58edd96
 def read(
     path:str|Path,  # a file that `save` wrote
 )->dict:            # its content, on the CPU
@@ -428,11 +451,14 @@ def read(
         with zipfile.ZipFile(path) as z: broken = z.testzip()
         if broken: raise zipfile.BadZipFile(broken)
         content = torch.load(path, map_location='cpu', weights_only=True)
-    except (zipfile.BadZipFile, EOFError, RuntimeError): raise ValueError(f"{path} is damaged or no checkpoint at all: use an older one, or train again.") from None
     except pickle.UnpicklingError: raise ValueError(f"{path} holds more than tensors and plain values, so it was not loaded: it could run code.") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError, LookupError):
+        raise ValueError(f"{path} is damaged or no checkpoint at all: use an older one, or train again.") from None
     if not (isinstance(content, dict) and content.get('format') == 'ganbook'): raise ValueError(f"{path} is not a checkpoint of ganbook.")
-    if content['version'] != _version: raise ValueError(
-        f"{path} has version {content['version']}, this ganbook reads version {_version}: load it with the ganbook that wrote it.")
+    if content.get('version') != _version: raise ValueError(
+        f"{path} has version {content.get('version')}, this ganbook reads version {_version}: load it with the ganbook that wrote it.")
+    if missing := {'settings', 'step', 'random', 'log', 'kinds', 'parts'} - content.keys(): raise ValueError(
+        f"{path} is no whole checkpoint, it lacks {', '.join(sorted(missing))}: use an older one, or train again.")
     return content
 
 def read_settings(path:str|Path)->dict:
@@ -476,20 +502,27 @@ def _set_random(s:TrainState, states:dict):
     for g, state in zip(s.rng if s.members else [s.rng], states['own']): g.set_state(state)
     if s.device.type == 'cuda': torch.cuda.set_rng_state(states['gpu'], s.device)
 
-# %% ../nbs/05_training.ipynb #d4fdc58b
+# %% ../nbs/05_training.ipynb #2f357bd7
+def _put(part, saved:dict):
+    "Load `saved` into a network, an optimiser or an extra part."
+    _load_optimizer(part, saved) if isinstance(part, torch.optim.Optimizer) else part.load_state_dict(saved)
+
 def load(
     s:TrainState,   # a state of the same networks and optimisers; changed in place
     path:str|Path,  # a file that `save` wrote
 )->TrainState:      # the same `s`
     "Fill `s` from a checkpoint; on any misfit, say what it is and leave `s` as it was."
-    content = read(path)
-    if trouble := _differences(s, content): raise ValueError(
-        f"{path} does not fit: {trouble}. Build the state with the same networks, optimisers and options as when it was saved.")
-    for name, part in _parts(s).items():
-        saved = content['parts'][name]
-        if name in ('opt_G', 'opt_D'): _load_optimizer(part, saved)
-        else: part.load_state_dict(saved)
+    content, parts = read(path), _parts(s)
+    advice = "build the state with the same networks, optimisers and options as when it was saved."
+    if trouble := _differences(s, content): raise ValueError(f"{path} does not fit, {trouble}: {advice}")
+    before, done = copy.deepcopy({name: part.state_dict() for name, part in parts.items()}), []
+    for name, part in parts.items():
+        try: _put(part, content['parts'][name])
+        except Exception as e:
+            for other in done: _put(parts[other], before[other])
+            raise ValueError(f"{path} does not fit, its {name} was refused ({str(e).splitlines()[0]:.100}): {advice}") from e
+        done.append(name)
     s.step, s.log = content['step'], Log()
-    s.log.columns, s.log._host = tuple(content['log']['columns']), [content['log']['rows']]
+    s.log.columns, s.log._host = tuple(content['log']['columns']), [content['log']['rows']] if content['step'] else []
     _set_random(s, content['random'])
     return s

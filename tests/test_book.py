@@ -74,7 +74,9 @@ def text_of(o): return ''.join(o.get('text', '')) + ''.join(''.join(v) for k, v 
 def where(i, cell):
     first = next(iter(l for l in lines(cell) if not l.startswith('#|')), '')
     return f"cell {i} ({first.strip()[:60]})"
-def words(notebook): return sum(len(source(c).split()) for _, c in notebook.prose)
+def words(notebook):
+    "Words of prose; fenced code does not count, and a formula counts as one word."
+    return sum(len(re.sub(r'\$\$.*?\$\$|\$[^$]*\$', 'x', re.sub(r'```.*?```', '', source(c), flags=re.S), flags=re.S).split()) for _, c in notebook.prose)
 def call_name(node): return getattr(node.func, 'id', getattr(node.func, 'attr', '')) if isinstance(node, ast.Call) else ''
 def is_check(node): return isinstance(node, ast.Assert) or call_name(node) == 'claim' or call_name(node).startswith('test_')
 def carries_check(cell):
@@ -156,8 +158,7 @@ def no_undefined_name(notebook):
     done = subprocess.run([sys.executable, '-m', 'ruff', 'check', '--isolated', '--select', 'F821', '--output-format', 'json',
         '--stdin-filename', 'nb.ipynb', '-'], input=nb, capture_output=True, text=True)
     assert done.stdout, done.stderr
-    code = [i for i, _ in notebook.code]
-    at = lambda fault: where(i := code[fault['cell'] - 1] if len(code) == len(notebook.cells) else fault['cell'] - 1, notebook.cells[i])
+    at = lambda fault: where(fault['cell'] - 1, notebook.cells[fault['cell'] - 1])
     return [f"{at(fault)}: {fault['message']}" for fault in json.loads(done.stdout) if fault['code'] == 'F821']
 
 @rule
@@ -192,11 +193,11 @@ def stamp_last(notebook):
 
 @rule
 def two_code_cells_in_a_row(notebook):
-    "Directives, hidden cells and imports neither count nor break a row."
+    "Directives, hidden cells, imports and the stamp neither count nor break a row."
     faults, row = [], 0
     for i, c in enumerate(notebook.cells):
         if c['cell_type'] == 'markdown': row = 0
-        elif body(c) and not has(c, 'hide') and not imports_only(c):
+        elif body(c) not in ('', 'stamp()') and not has(c, 'hide') and not imports_only(c):
             row += 1
             if row == 3: faults.append(f'{where(i, c)}: the third code cell without prose between')
     return faults

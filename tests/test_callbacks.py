@@ -11,7 +11,7 @@ from ganbook import callbacks as cb
 from ganbook.data import Data, digits, latents, ring
 from ganbook.losses import non_saturating
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
-from ganbook.train import Log, Stop, fit, load, new_state, read_settings
+from ganbook.train import Log, Stop, alternating, fit, load, new_state, read_settings
 
 data = ring(n=2_000)
 
@@ -40,7 +40,7 @@ def same(a, b):
 
 def fake_log(values, members=()):
     log = Log()
-    for v in values: log.append(log.pack(dict(loss_D=torch.full(members, float(v)), loss_G=torch.full(members, 2.*v))))
+    for v in values: log.append(dict(loss_D=torch.full(members, float(v)), loss_G=torch.full(members, 2.*v)))
     return log
 
 
@@ -347,16 +347,16 @@ def test_pictures_know_the_range_of_the_data(tmp_path):
 @pytest.mark.parametrize('column, bad', [('loss_D', float('nan')), ('loss_G', float('inf')), ('fake_logit', float('-inf'))])
 @pytest.mark.parametrize('at, every, found', [(1, 1, 1), (7, 5, 10), (13, 10, 20), (29, 100, 30)])
 def test_nan_is_found_and_placed(column, bad, at, every, found):
-    def spoil(s): s.log._rows[s.log._n - 1, s.log.columns.index(column)] = bad if s.step == at else s.log._rows[s.log._n - 1, 0]
+    def spoilt(s, *args, **kwargs): return alternating(s, *args, **kwargs) | ({column: torch.tensor(bad)} if s.step == at - 1 else {})
     s = state()
-    with pytest.raises(FloatingPointError, match=f'{column} became {bad} at step {at}: '): run([spoil, cb.stop_on_nan(every)], s=s)
+    with pytest.raises(FloatingPointError, match=f'{column} became {bad} at step {at}: '): run([cb.stop_on_nan(every)], s=s, update=spoilt)
     assert s.step == found
 
 
 def test_nan_in_one_member():
     s = state()
-    s.log, s.step = fake_log([1, 2, 3], (2,)), 3
-    s.log._rows[1, 1, 1] = float('nan')
+    s.log, s.step = fake_log([1], (2,)), 3
+    for bad in (float('nan'), 2.): s.log.append(dict(loss_D=torch.ones(2), loss_G=torch.tensor([1., bad])))
     with pytest.raises(FloatingPointError, match='loss_G became nan at step 2'): cb.stop_on_nan(3)(s)
 
 

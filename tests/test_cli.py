@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 import numpy as np
@@ -98,7 +99,7 @@ def test_all_files_are_there_and_whole(whole):
 def test_run_json_has_every_setting_and_version(whole):
     run = run_json(whole[0])
     assert run['status'] == 'finished' and run['step'] == 400 and run['seconds'] > 0 and run['error'] is None
-    assert set(run['versions']) == {'ganbook', 'python', 'torch', 'numpy'} and run['device'] == 'cpu'
+    assert set(run['versions']) == {'ganbook', 'python', 'torch', 'numpy'} and run['device'] == 'cpu' and run['threads'] == 1
     assert run['settings']['recipe']['n_steps'] == 400 and run['settings']['seed'] == 0 and run['settings']['source']['name'] == 'ring'
     assert read(latest(whole[0]/'checkpoints'))['settings'] == run['settings']
 
@@ -125,22 +126,35 @@ def test_killed_in_mid_run_and_resumed_to_the_same_bits(whole, home):
     assert not list((home/'killed').rglob('*.part'))
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_saves_and_says_how_to_go_on(whole, home, number, monkeypatch):
-    name = f'stopped-{number.name}'
-    process = start('train', 'points', *short, '--out', name, cwd=home)
-    wait_for(home/name, 50, process)
-    process.send_signal(number)
-    code, out, err = done(process)
-    run = run_json(home/name)
+def stopped_and_gone_on(folder, code, err, whole):
+    run = run_json(folder)
     assert code == 130 and run['status'] == 'interrupted' and 50 <= run['step'] < 400
     assert f'stopped at step {run["step"]} of 400' in err and 'Traceback' not in err
-    assert int(latest(home/name/'checkpoints').stem[5:]) == run['step']
+    assert int(latest(folder/'checkpoints').stem[5:]) == run['step']
     words = err.split('go on with: ganbook ')[1].split()
-    monkeypatch.chdir(home)
     assert main([*words, '--quiet', '--every', '50']) == 0
-    assert same_checkpoint(latest(home/name/'checkpoints'), whole[0]/'checkpoints'/'step_00000400.pt')
-    assert run_json(home/name)['status'] == 'finished' and run_json(home/name)['seconds'] > run['seconds']
+    assert same_checkpoint(latest(folder/'checkpoints'), whole[0]/'checkpoints'/'step_00000400.pt')
+    assert run_json(folder)['status'] == 'finished' and run_json(folder)['seconds'] > run['seconds']
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(whole, here):
+    process = start('train', 'points', *short, '--out', 'a', cwd=here)
+    wait_for(here/'a', 50, process)
+    process.send_signal(signal.SIGINT)
+    code, out, err = done(process)
+    stopped_and_gone_on(here/'a', code, err, whole)
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_both_signals_stop_a_run(whole, here, number, capsys):
+    def stop():
+        while not list(here.glob('a/checkpoints/step_*.pt')): time.sleep(.005)
+        os.kill(os.getpid(), number)
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    threading.Thread(target=stop, daemon=True).start()
+    code = main(['train', 'points', *short, '--out', 'a', '--quiet'])
+    assert before == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
+    stopped_and_gone_on(here/'a', code, capsys.readouterr().err, whole)
 
 
 def test_a_damaged_newest_checkpoint_costs_only_its_steps(whole, here, capsys):
@@ -279,6 +293,7 @@ wrong = {
     'train points --lr nan': 'lr is nan',
     'train points --every 0': '--every is 0',
     'train points --keep 0': '--keep is 0',
+    'train points --threads 0': '--threads is 0',
     'train points --seed x': 'invalid int value',
     'train points --seed -1': 'seed',
     'train points --device abacus': "device 'abacus' is not to be had here",
@@ -294,6 +309,7 @@ wrong = {
     'sample full': 'holds no checkpoint',
     'sample file.txt': 'is damaged or no checkpoint',
     'sample full --n 0': '--n is 0',
+    'train points --seed 4294967296': '--seed is 4294967296',
     'sample full --out a.jpg': 'neither a .png nor a .npy',
     'info nowhere': 'holds no run',
 }
@@ -342,7 +358,7 @@ def test_nan_is_a_sentence_and_the_log_stays(here, capsys):
 
 
 def test_a_mistake_in_the_real_command(home):
-    code, out, err = done(start('train', 'points', '--data', 'digits', cwd=home))
+    code, out, err = done(start('info', 'nowhere', cwd=home))
     assert code == 2 and out == [] and err.count('\n') == 1 and 'Traceback' not in err
 
 
