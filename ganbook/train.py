@@ -51,7 +51,7 @@ def adam(
     for group in opt.param_groups: group['initial_lr'] = lr
     return opt
 
-# %% ../nbs/05_training.ipynb #29dcc300
+# %% ../nbs/05_training.ipynb #d1ab98b8
 def _widened(rows:Tensor, n:int)->Tensor:  # (steps,columns,...) to (steps,n,...)
     "Rows with NaN in the columns that came later."
     return torch.cat([rows, rows.new_full((len(rows), n - rows.shape[1], *rows.shape[2:]), torch.nan)], 1)
@@ -74,8 +74,7 @@ class Log:
         self._host = [torch.cat([_widened(h, len(self.columns)) for h in self._host])] if self._host else []
         return self._host[0] if self._host else torch.empty(0, len(self.columns))
     def table(self)->dict:  # column -> array (steps,...)
-        rows = self.rows()
-        return dict(zip(self.columns, rows.movedim(1, 0).numpy()))
+        return dict(zip(self.columns, self.rows().movedim(1, 0).numpy()))
     def last(self)->dict:  # column -> its newest value, a number or (K,) numbers; waits for the device
         row = self._waiting[-1] if self._waiting else dict(zip(self.columns, self.rows()[-1]))
         return {c: v.item() if v.ndim == 0 else v.cpu().numpy() for c, v in row.items()}
@@ -276,9 +275,9 @@ def sample(
         parts = [G(*chunk) for chunk in zip(z.split(batch, -2), *(l.split(batch, -1) for l in y))]
     return torch.cat(parts, z.ndim - 2)
 
-# %% ../nbs/05_training.ipynb #2a9ec917
-def _check_values(s:TrainState, data:Data, loss, lists:dict, counts:dict, ema_halflife:float, labels:bool):
-    "Raise one clear error for an argument of `fit` that could not work."
+# %% ../nbs/05_training.ipynb #7367d957
+def _check(s:TrainState, data:Data, loss, lists:dict, counts:dict, ema_halflife:float, labels:bool):
+    "Raise one clear error for an argument of `fit` that could not work, or for networks that do not fit the data."
     if not isinstance(data, Data): raise TypeError(f"data is a {type(data).__name__}: give a Data, as ganbook.data makes them.")
     if not (hasattr(loss, 'discriminator') and hasattr(loss, 'generator')):
         raise TypeError(f"loss is {loss!r:.60}: give a GANLoss, such as ganbook.losses.non_saturating.")
@@ -288,8 +287,8 @@ def _check_values(s:TrainState, data:Data, loss, lists:dict, counts:dict, ema_ha
         if not (isinstance(v, int) and v >= 1): raise ValueError(f"{name} is {v!r}: it must be a whole number of at least 1.")
     if not ema_halflife > 0: raise ValueError(f"ema_halflife is {ema_halflife}: it must be above 0 steps.")
     if labels and data.y is None: raise ValueError(f"labels=True, but {data.name} has no labels: leave it out, or give the data a y.")
+    _check_shapes(s, data, labels)
 
-# %% ../nbs/05_training.ipynb #0972ba59
 def _check_shapes(s:TrainState, data:Data, labels:bool):
     "Raise one clear error if the networks do not fit the data; two samples go through both, in evaluation mode."
     K, G, D, two = s.members, type(s.G).__name__, type(s.D).__name__, torch.zeros(2, dtype=torch.long)
@@ -369,7 +368,7 @@ def _recorded(s:TrainState, data:Data, iteration:Callable, ema_halflife:float, c
         f"capture=True wants networks and data on one GPU, but they are on {s.device} and {data.x.device}: leave capture out.")
     return Captured(s, whole) if can and capture is not False else whole
 
-# %% ../nbs/05_training.ipynb #19579acc
+# %% ../nbs/05_training.ipynb #c3dde175
 def fit(
     s:TrainState,            # where to start; changed in place
     data:Data,               # what to imitate; taken to the device of `s`
@@ -389,9 +388,8 @@ def fit(
     capture:bool=None,       # record the iteration in a CUDA graph? None: where networks and data are on a GPU
 )->TrainState:               # the same `s`
     "Train `s` on `data` until step `n_steps`."
-    _check_values(s, data, loss, dict(penalties=penalties, callbacks=callbacks),
-        dict(n_steps=n_steps, batch_size=batch_size, n_critic=n_critic), ema_halflife, labels)
-    _check_shapes(s, data, labels)
+    counts = dict(n_steps=n_steps, batch_size=batch_size, n_critic=n_critic)
+    _check(s, data, loss, dict(penalties=penalties, callbacks=callbacks), counts, ema_halflife, labels)
     s.n_steps, data = n_steps, data.to(s.device)
     batch = _batches(s, data, batch_size, labels, channels_last)
     def iteration(): return update(s, batch, loss, penalties, n_critic=n_critic, augment=augment, amp=amp)

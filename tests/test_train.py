@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
@@ -19,7 +20,7 @@ from ganbook.data import Data, draw, latents
 from ganbook.losses import hinge, non_saturating, relativistic, wasserstein
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
 from ganbook.train import (Log, Stop, TrainState, adam, average, d_step, evaluating, fit, g_step, linear_decay, load, new_state, read,
-    read_settings, sample, save)
+    read_settings, sample, save, set_lr)
 
 torch.set_num_threads(1)
 ring = sets.ring(n=2000)
@@ -267,6 +268,25 @@ def test_schedule_scales_every_rate_from_its_first_value(make_opt):
     fit(s, ring, 8, non_saturating, schedule=schedule, callbacks=[look])
     assert list(dict.fromkeys(steps)) == [i/8 for i in range(8)]
     np.testing.assert_allclose(seen, [[f*.2, f*.1, f*.03] for f in (1 - i/16 for i in range(8))], rtol=1e-6)
+
+def test_a_rate_in_a_tensor_is_set_in_place_and_not_read():
+    "Reading a tensor makes the host wait for a GPU: once to learn the first rate, never again."
+    class Watched(torch.Tensor):
+        read = 0
+        def __float__(self):
+            Watched.read += 1
+            return super().__float__()
+    rate = torch.tensor(.2).as_subclass(Watched)
+    opt = SimpleNamespace(param_groups=[dict(lr=rate)])
+    for factor in (1., .5, .25): set_lr(opt, factor)
+    assert opt.param_groups[0]['lr'] is rate and rate.item() == pytest.approx(.05) and opt.param_groups[0]['initial_lr'] == pytest.approx(.2)
+    assert Watched.read == 1
+
+def test_penalties_that_can_be_read_only_once_are_not_lost():
+    s = state()
+    try: fit(s, ring, 5, hinge, penalties=iter([r1]))
+    except TypeError as e: assert 'penalties' in str(e)
+    else: assert np.isfinite(s.log.table()['penalty']).all()
 
 def test_a_second_fit_without_schedule_has_the_first_rates_again():
     s = fit(state(), ring, 8, non_saturating, schedule=linear_decay(0.))
@@ -655,9 +675,12 @@ def two_groups(s):
     return torch.optim.Adam([dict(params=[a]), dict(params=rest)], 1e-3)
 
 class Stubborn:
-    "A part that refuses what it is given."
-    def state_dict(self): return dict(a=1)
-    def load_state_dict(self, d): raise ValueError('this part does not like it')
+    "A part that takes half of what it is given, and then refuses it."
+    def __init__(self, a): self.a, self.kept = a, a
+    def state_dict(self): return dict(a=self.a)
+    def load_state_dict(self, d):
+        self.a = d['a']
+        if self.a != self.kept: raise ValueError('this part does not like it')
 
 misfits = {
     'wider': (lambda: fit(state(make=lambda seed: pair(seed, width=8), ema=True), ring, 3, hinge), 'here it is'),
@@ -686,9 +709,9 @@ def test_a_checkpoint_with_other_parts(what, change, part, tmp_path):
     one_sentence(e, part)
 
 def test_a_part_that_refuses_leaves_the_rest_untouched(tmp_path):
-    save(other(extra=dict(part=Stubborn())), tmp_path/'s.pt')
+    save(other(extra=dict(part=Stubborn(1))), tmp_path/'s.pt')
     s = state(seed=1, ema=True)
-    s.extra['part'] = Stubborn()
+    s.extra['part'] = Stubborn(2)
     before = everything(s)
     with pytest.raises(ValueError): load(s, tmp_path/'s.pt')
     assert first_difference(before, everything(s)) is None, 'the state was touched'
