@@ -197,7 +197,7 @@ def alternating(
         log = d_step(s, real, loss, penalties, y, **options)
     return log | g_step(s, real, loss, y, **options)
 
-# %% ../nbs/05_training.ipynb #adf97e58
+# %% ../nbs/05_training.ipynb #e5a52231
 def linear_decay(
     start:float=.5,  # progress at which the fall begins, in [0,1)
 )->Callable:         # progress in [0,1] -> factor on both learning rates
@@ -211,7 +211,8 @@ def set_lr(
 ):
     "Set the learning rate of every group, in place where it is a tensor."
     for group in opt.param_groups:
-        lr = group.setdefault('initial_lr', float(group['lr']))*factor
+        if 'initial_lr' not in group: group['initial_lr'] = float(group['lr'])  # read once: a tensor's value costs a wait
+        lr = group['initial_lr']*factor
         if isinstance(group['lr'], Tensor): group['lr'].fill_(lr) if isinstance(lr, float) else group['lr'].copy_(lr)
         else: group['lr'] = lr
 
@@ -500,7 +501,7 @@ def _set_random(s:TrainState, states:dict):
     for g, state in zip(s.rng if s.members else [s.rng], states['own']): g.set_state(state)
     if s.device.type == 'cuda': torch.cuda.set_rng_state(states['gpu'], s.device)
 
-# %% ../nbs/05_training.ipynb #2f357bd7
+# %% ../nbs/05_training.ipynb #54ddfd7e
 def _put(part, saved:dict):
     "Load `saved` into a network, an optimiser or an extra part."
     _load_optimizer(part, saved) if isinstance(part, torch.optim.Optimizer) else part.load_state_dict(saved)
@@ -517,7 +518,7 @@ def load(
     for name, part in parts.items():
         try: _put(part, content['parts'][name])
         except Exception as e:
-            for other in done: _put(parts[other], before[other])
+            for other in (*done, name): _put(parts[other], before[other])
             raise ValueError(f"{path} does not fit, its {name} was refused ({str(e).splitlines()[0]:.100}): {advice}") from e
         done.append(name)
     s.step, s.log = content['step'], Log()

@@ -286,7 +286,7 @@ def test_penalties_that_can_be_read_only_once_are_not_lost():
     s = state()
     try: fit(s, ring, 5, hinge, penalties=iter([r1]))
     except TypeError as e: assert 'penalties' in str(e)
-    else: assert np.isfinite(s.log.table()['penalty']).all()
+    else: assert (s.log.table()['penalty'] > 0).all()
 
 def test_a_second_fit_without_schedule_has_the_first_rates_again():
     s = fit(state(), ring, 8, non_saturating, schedule=linear_decay(0.))
