@@ -276,14 +276,14 @@ def sample(
         parts = [G(*chunk) for chunk in zip(z.split(batch, -2), *(l.split(batch, -1) for l in y))]
     return torch.cat(parts, z.ndim - 2)
 
-# %% ../nbs/05_training.ipynb #7367d957
+# %% ../nbs/05_training.ipynb #30a59b39
 def _check(s:TrainState, data:Data, loss, lists:dict, counts:dict, ema_halflife:float, labels:bool):
     "Raise one clear error for an argument of `fit` that could not work, or for networks that do not fit the data."
     if not isinstance(data, Data): raise TypeError(f"data is a {type(data).__name__}: give a Data, as ganbook.data makes them.")
     if not (hasattr(loss, 'discriminator') and hasattr(loss, 'generator')):
         raise TypeError(f"loss is {loss!r:.60}: give a GANLoss, such as ganbook.losses.non_saturating.")
     for name, v in lists.items():
-        if not (hasattr(v, '__iter__') and all(map(callable, v))): raise TypeError(f"{name} must be a list of functions.")
+        if not (isinstance(v, (list, tuple)) and all(map(callable, v))): raise TypeError(f"{name} must be a list of functions.")
     for name, v in counts.items():
         if not (isinstance(v, int) and v >= 1): raise ValueError(f"{name} is {v!r}: it must be a whole number of at least 1.")
     if not ema_halflife > 0: raise ValueError(f"ema_halflife is {ema_halflife}: it must be above 0 steps.")
@@ -303,7 +303,7 @@ def _check_shapes(s:TrainState, data:Data, labels:bool):
     if logits.shape != (*K, 2): raise ValueError(
         f"{D} gives {tuple(logits.shape)} for {tuple(made.shape)}: it must give one logit a sample, {(*K, 2)}.")
 
-# %% ../nbs/05_training.ipynb #8b131cbb
+# %% ../nbs/05_training.ipynb #b6d6fab8
 class Captured:
     "`iteration` recorded in a CUDA graph after a few plain calls; each later call replays the record."
     def __init__(self, s:TrainState, iteration:Callable, n_plain:int=3):
@@ -323,7 +323,7 @@ class Captured:
         self.graph = torch.cuda.CUDAGraph()
         for g in self.s.rng if self.s.members else [self.s.rng]: self.graph.register_generator_state(g)
         for opt in (self.s.opt_G, self.s.opt_D): opt.zero_grad()
-        with torch.cuda.graph(self.graph):
+        with torch.cuda.graph(self.graph, stream=self.side, capture_error_mode='thread_local'):
             values = self.iteration()
             self.columns, self.row = tuple(values), torch.stack(list(values.values()))
 
@@ -357,16 +357,17 @@ def _loop(s:TrainState, run:Callable, schedule:Callable, callbacks)->TrainState:
             check()
     return s
 
-# %% ../nbs/05_training.ipynb #b59cd426
+# %% ../nbs/05_training.ipynb #c8be7ac6
 def _recorded(s:TrainState, data:Data, iteration:Callable, ema_halflife:float, capture:bool)->Callable:
     "() -> the values of one whole iteration, averaging included; recorded in a CUDA graph if it may be."
     def whole():
         values = iteration()
         if s.G_ema is not None: average(s.G_ema, s.G, ema_halflife)
         return values
-    can = s.device.type == 'cuda' and data.x.device == s.device
+    rates = [g['lr'] for opt in (s.opt_G, s.opt_D) for g in opt.param_groups]
+    can = s.device.type == 'cuda' and data.x.device == s.device and all(isinstance(r, Tensor) and r.is_cuda for r in rates)
     if capture and not can: raise ValueError(
-        f"capture=True wants networks and data on one GPU, but they are on {s.device} and {data.x.device}: leave capture out.")
+        "capture=True wants networks, data and learning rates on one GPU: move them, make optimisers with train.adam, or leave capture out.")
     return Captured(s, whole) if can and capture is not False else whole
 
 # %% ../nbs/05_training.ipynb #c3dde175
@@ -439,17 +440,19 @@ def _parts(s:TrainState)->dict:
     parts = dict(G=s.G, D=s.D, opt_G=s.opt_G, opt_D=s.opt_D, G_ema=s.G_ema)
     return {name: part for name, part in parts.items() if part is not None} | {f'extra.{k}': v for k, v in s.extra.items()}
 
-# %% ../nbs/05_training.ipynb #c58edd96
+# %% ../nbs/05_training.ipynb #901acb6d
 def read(
     path:str|Path,  # a file that `save` wrote
 )->dict:            # its content, on the CPU
     "The content of a checkpoint, checked; no code in it is run."
     path = Path(path)
     if not path.is_file(): raise FileNotFoundError(f"there is no checkpoint at {path}: check the path, or train first.")
+    raw = io.BytesIO(path.read_bytes())
     try:
-        with zipfile.ZipFile(path) as z: broken = z.testzip()
+        with zipfile.ZipFile(raw) as z: broken = z.testzip()
         if broken: raise zipfile.BadZipFile(broken)
-        content = torch.load(path, map_location='cpu', weights_only=True)
+        raw.seek(0)
+        content = torch.load(raw, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError: raise ValueError(f"{path} holds more than tensors and plain values, so it was not loaded: it could run code.") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError, LookupError):
         raise ValueError(f"{path} is damaged or no checkpoint at all: use an older one, or train again.") from None
