@@ -172,6 +172,13 @@ def clean_outputs(notebook):
     return faults
 
 @rule
+def what_must_repeat_is_text(notebook):
+    "nbval compares the outputs of tagged cells to the letter, and a picture's letters differ between machines."
+    tagged = [(i, c) for i, c in notebook.code if 'nbval-check-output' in c['metadata'].get('tags', [])]
+    return [f'{where(i, c)}: tagged nbval-check-output, but it stores a picture' for i, c in tagged
+        if any(k.startswith('image/') for o in c['outputs'] for k in o.get('data', {}))]
+
+@rule
 def no_execution_count(notebook):
     return [f'{where(i, c)}: execution count (run nbdev_clean)' for i, c in notebook.code
         if c.get('execution_count') or any(o.get('execution_count') for o in c.get('outputs', []))]
@@ -513,6 +520,7 @@ wrong = [  # the rule that should see it, what is wrong, how to make it so
     (clean_outputs, 'error', out(dict(output_type='error', ename='ValueError', evalue='', traceback=[]))), (clean_outputs, 'stderr', out(stream('oh', 'stderr'))),
     (clean_outputs, 'widget', out(dict(output_type='display_data', data={'application/vnd.jupyter.widget-view+json': {}}, metadata={}))),
     (clean_outputs, 'widget state', lambda n: n.nb['metadata'].update(widgets={})),
+    (what_must_repeat_is_text, 'a figure', lambda n: n.cells[8]['metadata'].update(tags=['nbval-check-output'])),
     (no_execution_count, 'cell', lambda n: n.cells[6].update(execution_count=3)),
     (no_execution_count, 'output', out(dict(output_type='execute_result', execution_count=2, data={}, metadata={}))),
     (short_cells, '26 lines', put(6, py('x = 1\n'*26))), (small_file, '400 kB', hold(size=400_000)),
@@ -649,3 +657,7 @@ def test_claims_are_found_in_the_code(call, text, match):
 
 @pytest.mark.parametrize('text', ['a User-Agent header', 'a Jupyter session', 'see https://x.org/ho' 'me/page', 'the ro' 'ot of 2', 'work/life', 'lottery ticket', '~/data', 'nbs/work/x'])
 def test_innocent_words_pass(text): assert leaks(text) == []
+
+def test_the_readme_has_the_claims_of_the_ledger():
+    done = subprocess.run([sys.executable, str(root/'bench'/'readme.py'), '--check'])
+    assert done.returncode == 0, 'the table of claims in README.md is behind results/: run python bench/readme.py'
