@@ -2,7 +2,9 @@
 
 usage: python bench/readme.py [--check]     --check changes nothing and exits 1 if the README is behind results/
 """
-import json, re, sys
+import json
+import re
+import sys
 from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent

@@ -5,7 +5,12 @@ usage: python bench/render.py [NAME ...]     names without folder and ending, e.
 The scale is what GANBOOK_SCALE says; where it is not set, full on a machine with a GPU and quick elsewhere.
 A notebook is replaced only when it ran to its end: one that fails is left as it was, and so are its claims.
 """
-import json, os, subprocess, sys, tempfile, time
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
 from io import BytesIO
 from base64 import b64decode, b64encode
 from pathlib import Path

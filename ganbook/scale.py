@@ -12,7 +12,6 @@ import operator
 import os
 import platform
 import random
-import sys
 import time
 from pathlib import Path
 import numpy as np

@@ -3,7 +3,15 @@
 Exports in step with the notebooks; every chapter and solution run, and counted; stored outputs that must repeat; the tests; the linter.
 Needs no network. Stops at the first part that fails, and says which.
 """
-import hashlib, json, os, re, socket, struct, subprocess, sys, time
+import hashlib
+import json
+import os
+import re
+import socket
+import struct
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
