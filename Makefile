@@ -24,8 +24,8 @@ test: .venv/ok  ## everything: exports in step, every chapter and solution, stor
 
 check: test     ## the same as make test
 
-lab: .venv/ok   ## JupyterLab on the first chapter
-	@$(BIN)/jupyter lab nbs/00_reading.ipynb
+lab: .venv/ok   ## JupyterLab on the first chapter; make lab flags=--no-browser on a machine without one
+	@$(BIN)/jupyter lab nbs/00_reading.ipynb $$(test $$(id -u) != 0 || echo --allow-root) $(flags)
 
 render: .venv/ok ## execute and keep outputs and claims: make render nb=01_game, or all; GANBOOK_SCALE=quick|full
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python bench/render.py $(nb)
