@@ -95,7 +95,7 @@ def _holds(value:float, op:str, target:float, tol)->bool:
     if op not in _ops: raise ValueError(f"{op!r} is no comparison: use one of {' '.join(_ops)} ~.")
     return _ops[op](value, target)
 
-# %% ../nbs/00_reading.ipynb #42d8d9ac
+# %% ../nbs/00_reading.ipynb #47898cda
 def _versions()->dict:
     "What the run was made with."
     return dict(python=platform.python_version(), torch=torch.__version__, numpy=np.__version__)
@@ -103,7 +103,7 @@ def _versions()->dict:
 def device_name()->str:
     "The device in words: a GPU's name, or the number of processor threads in use."
     d = device()
-    return torch.cuda.get_device_name(d) if d.type == 'cuda' else f'{d.type} ({torch.get_num_threads()} threads)'
+    return torch.cuda.get_device_name(d) if d.type == 'cuda' else f"{d.type} ({torch.get_num_threads()} thread{'s'*(torch.get_num_threads() > 1)})"
 
 # %% ../nbs/00_reading.ipynb #e348be0b
 def _record(entry:dict, path:Path):
