@@ -50,7 +50,7 @@ class Parser(argparse.ArgumentParser):
         if self.late: self.epilog = self.late()
         return super().format_help()
 
-# %% ../nbs/24_command_line.ipynb #40960642
+# %% ../nbs/24_command_line.ipynb #25833a76
 def _free_folder(name:str)->Path:
     "runs/name, or runs/name-2 and so on; made here, so that it is ours."
     for k in range(1, 1_000_000):
@@ -62,7 +62,8 @@ def _free_folder(name:str)->Path:
 def _own_folder(out:str)->Path:
     "The folder that the user named: new, or empty."
     path = Path(out)
-    if path.is_dir() and any(path.iterdir()): raise ValueError(f"{path} is not empty: add --resume to go on with the run in it, or name another folder.")
+    if path.exists() and not path.is_dir(): raise ValueError(f"{path} is a file: name a folder, new or empty.")
+    if path.is_dir() and any(p.name != '.lock' for p in path.iterdir()): raise ValueError(f"{path} is not empty: add --resume to go on with the run in it, or name another folder.")
     path.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -72,10 +73,20 @@ def _newest_folder(name:str)->Path:
     if not named: raise FileNotFoundError(f"there is no run runs/{name} to resume: leave --resume out, or name the folder with --out.")
     return max(named)[1]
 
-# %% ../nbs/24_command_line.ipynb #4abeeb1d
+# %% ../nbs/24_command_line.ipynb #54b3459b
 def _write_run(folder:Path, run:dict):
     from ganbook.callbacks import whole_file
     with whole_file(folder/'run.json') as part: part.write_text(json.dumps(run, indent=1) + '\n', encoding='utf-8')
+
+def _is_run(run)->bool:
+    "Has a run.json all that we read from it?"
+    from ganbook.recipes import from_settings
+    try:
+        settings = run['settings']
+        from_settings(settings['recipe'])
+        whole = (settings['seed'], settings['data']['n'], run['n_steps'], run['step'])
+        return run['format'] == 'ganbook run' and all(isinstance(v, int) for v in whole) and {'name', 'size', 'grey'} <= settings['source'].keys()
+    except (KeyError, TypeError, AttributeError): return False
 
 def _read_run(folder:Path)->dict:
     "The content of run.json."
@@ -83,7 +94,7 @@ def _read_run(folder:Path)->dict:
     if not path.is_file(): raise FileNotFoundError(f"{folder} holds no run: there is no run.json in it.")
     try: run = json.loads(path.read_text(encoding='utf-8'))
     except ValueError: run = None
-    if not (isinstance(run, dict) and run.get('format') == 'ganbook run'): raise ValueError(f"{path} was not written by ganbook, or has been damaged.")
+    if not _is_run(run): raise ValueError(f"{path} was not written by ganbook, or has been damaged.")
     return run
 
 @contextmanager
@@ -96,14 +107,14 @@ def _locked(folder:Path):
         except OSError: raise ValueError(f"another process is training in {folder}: wait for it, or stop it first.") from None
         yield
 
-# %% ../nbs/24_command_line.ipynb #1f682a0e
+# %% ../nbs/24_command_line.ipynb #4e995ac0
 _sets = 'digits mnist fashion_mnist cifar10 ring grid spiral two_moons'.split()
 
 def _data(name:str, size:int=None, grey:bool=False):
     "A data set by its name, or by the path of a folder of images."
     from ganbook import data as sets
-    if name not in _sets: return sets.folder(name, size or 64, 1 if grey else 3)
-    if size or grey: raise ValueError(f"--size and --grey are for a folder of images: leave them out for {name}.")
+    if name not in _sets: return sets.folder(name, 64 if size is None else size, 1 if grey else 3)
+    if size is not None or grey: raise ValueError(f"--size and --grey are for a folder of images: leave them out for {name}.")
     return getattr(sets, name)()
 
 def _device(name:str=None):
@@ -211,7 +222,7 @@ def _recorded(folder:Path, run:dict, s):
         raise
     else: note('finished' if s.step >= run['n_steps'] else 'stopped')
 
-# %% ../nbs/24_command_line.ipynb #f4faa123
+# %% ../nbs/24_command_line.ipynb #89929d71
 def _state(folder:Path, run:dict, data, device):
     "(state, arguments of fit), filled from the newest whole checkpoint if there is one."
     from ganbook.callbacks import latest
@@ -221,7 +232,8 @@ def _state(folder:Path, run:dict, data, device):
     seed_everything(run['settings']['seed'])
     recipe = replace(from_settings(run['settings']['recipe']), n_steps=run['n_steps'])
     s, arguments = build(recipe, data, run['settings']['seed'], device)
-    newest = latest(folder/'checkpoints')
+    newest, files = latest(folder/'checkpoints'), list((folder/'checkpoints').glob('step_*.pt'))
+    if files and not newest: raise ValueError(f"none of the {len(files)} checkpoints in {folder} can be read: begin another run, or remove them to begin this one anew.")
     return load(s, newest) if newest else s, arguments
 
 # %% ../nbs/24_command_line.ipynb #8c6cadaf
@@ -261,12 +273,15 @@ def _train(folder:Path, run:dict, data, device, options:dict):
     _draw_curves(s, recipe['loss'], folder/'curves.png')
     print(folder/'samples.png')
 
-# %% ../nbs/24_command_line.ipynb #f7450110
-def _at_least_1(**options):
+# %% ../nbs/24_command_line.ipynb #78167fde
+def _in_range(most:int, **options):
+    "Raise if an option that was given is not from 1 to `most`."
     for name, v in options.items():
-        if v < 1: raise ValueError(f"--{name.replace('_', '-')} is {v}: it must be at least 1.")
+        name = name.replace('_', '-')
+        if v is not None and v < 1: raise ValueError(f"--{name} is {v}: it must be at least 1.")
+        if v is not None and v > most: raise ValueError(f"--{name} is {v}: it must be at most {most:,}.")
 
-# %% ../nbs/24_command_line.ipynb #92280bba
+# %% ../nbs/24_command_line.ipynb #095d9fdb
 def cmd_train(
     recipe:str,             # which recipe: mlp, mlp_textbook or points
     *,
@@ -287,11 +302,15 @@ def cmd_train(
     quiet:bool=False,       # show no progress
 ):
     "Train a GAN by a recipe; the last line printed is the path of its samples."
+    _in_range(10**9, every=every, keep=keep, log_interval=log_interval, n_steps=n_steps)
+    _in_range(10**6, batch_size=batch_size)
+    _in_range(os.cpu_count() or 1, threads=threads)
     options, place = dict(every=every, keep=keep, log_interval=log_interval, threads=threads, quiet=quiet), _device(device)
-    _at_least_1(every=every, keep=keep, log_interval=log_interval, threads=1 if threads is None else threads)
     wish = dict(data=data, size=size, grey=grey, seed=seed, n_steps=n_steps, batch_size=batch_size, lr=lr)
     folder, run, d = (_old_run if resume else _new_run)(recipe, out, wish)
-    with _locked(folder): _train(folder, run, d, place, options)
+    with _locked(folder):
+        if not resume: _write_run(folder, run | dict(status='begun'))  # from here on --resume finds it
+        _train(folder, run, d, place, options)
 
 # %% ../nbs/24_command_line.ipynb #2e55ec31
 def _generator(run:Path, device)->tuple:
@@ -316,7 +335,7 @@ def _stand_in(settings:dict):
     if not about['images']: return _data(**settings['source'])
     return Data(about['name'], torch.zeros(1, *about['shape'], dtype=torch.uint8), low=about['low'])
 
-# %% ../nbs/24_command_line.ipynb #ba99b9b8
+# %% ../nbs/24_command_line.ipynb #0b9effe1
 def cmd_sample(
     run:str,          # folder of a run, or one of its checkpoints
     *,
@@ -331,24 +350,24 @@ def cmd_sample(
     from ganbook.data import latents, to_units
     from ganbook.train import sample
     import torch
-    _at_least_1(n=n)
+    _in_range(10**7, n=n)
     if not Path(run).exists(): raise FileNotFoundError(f"there is no run at {run}: give its folder, such as runs/mlp-digits.")
-    if out and Path(out).suffix not in ('.png', '.npy'): raise ValueError(f"{out} is neither a .png nor a .npy file: choose one of the two.")
+    if out and Path(out).suffix.lower() not in ('.png', '.npy'): raise ValueError(f"{out} is neither a .png nor a .npy file: choose one of the two.")
     G, settings, folder = _generator(Path(run), _device(device))
     z, data = latents(n, G.latent_dim, torch.Generator().manual_seed(_seed(seed))), _stand_in(settings)
     x, path = sample(G, z.to(next(G.parameters()).device)).cpu(), Path(out or folder/f'samples-{n}-{seed}.png')
-    if path.suffix == '.png': save_samples(data, x, path, max(8, round(n**.5)))
+    if path.suffix.lower() == '.png': save_samples(data, x, path, max(8, round(n**.5)))
     else:
         with whole_file(path) as part, open(part, 'wb') as f: np.save(f, to_units(data, x).numpy())
     print(path)
 
-# %% ../nbs/24_command_line.ipynb #a54089d1
+# %% ../nbs/24_command_line.ipynb #d7c88188
 def _about_machine()->dict:
     import pooch
     from ganbook.recipes import recipes
     from ganbook.scale import device_name
     own, cache = os.environ.get('GANBOOK_DATA'), Path(pooch.os_cache('ganbook'))
-    there = sorted({p.name for root in (Path(own) if own else cache, cache) if root.is_dir() for p in root.iterdir() if p.name in _sets})
+    there = sorted({p.name for root in (Path(own) if own else cache, cache) if root.is_dir() for p in root.iterdir() if p.name in _sets and any(p.iterdir())})
     return _versions() | dict(device=device_name(), data=own or 'set GANBOOK_DATA to a folder to use the files in it', cache=cache,
         downloaded=', '.join(there) or 'nothing yet; digits and point sets need no download',
         **{f'recipe {r.name}': f"{r.kind}, {r.n_steps:,} steps, batch {r.batch_size}; {r.source}" for r in recipes.values()})
@@ -359,9 +378,10 @@ def _about_run(folder:Path)->dict:
     for name, value in s['recipe'].items(): flat[name if name != 'name' else 'recipe'] = value
     flat |= {k: v for k, v in s['source'].items() if v and k != 'name'} | dict(data=s['source']['name'], shape=s['data']['shape'],
         samples=s['data']['n'], seed=s['seed'])
+    files = sorted(p.name for p in (folder/'checkpoints').glob('step_*.pt'))
+    run['step'] = max([run['step'], *(int(f[5:-3]) for f in files if f[5:-3].isdigit())])  # a killed run could not say
     flat |= dict(status=run.get('status'), step=f"{run['step']:,} of {run['n_steps']:,}", seconds=run['seconds'], device=run.get('device'))
     flat |= run.get('last_100', {}) | (dict(error=run['error']) if run.get('error') else {})
-    files = sorted(p.name for p in (folder/'checkpoints').glob('step_*.pt'))
     return flat | dict(checkpoints=', '.join(files) or 'none') | run.get('versions', {})
 
 def cmd_info(
@@ -371,9 +391,13 @@ def cmd_info(
     about = _about_run(Path(run)) if run else _about_machine()
     for name, value in about.items(): print(f'{name:14} {value}')
 
-# %% ../nbs/24_command_line.ipynb #e85103f9
+# %% ../nbs/24_command_line.ipynb #93e9ecb5
+def _out_of_memory(e:BaseException)->bool:
+    return isinstance(e, MemoryError) or isinstance(e, RuntimeError) and ('out of memory' in str(e) or "can't allocate" in str(e))
+
 def _sentence(e:BaseException)->str:
     "An error as one line."
+    if _out_of_memory(e): return "there is not enough memory for this: take fewer samples at a time (--batch-size, --n), or smaller images (--size)."
     if isinstance(e, OSError) and e.strerror: return f"{e.filename or 'a file'} could not be used: {e.strerror}."
     return ' '.join(str(e).split())
 
@@ -386,14 +410,18 @@ def _manners():
         on_ctrl_c(signum, frame)
     main = threading.current_thread() is threading.main_thread()
     old = signal.signal(signal.SIGTERM, as_ctrl_c) if main else None
+    said, hook = set(), threading.excepthook
+    def say(text): said.add(text) or print(f'ganbook: {text}', file=sys.stderr) if text not in said else None
+    threading.excepthook = lambda args: say(_sentence(args.exc_value))  # TensorBoard writes from a thread
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: print(f'ganbook: {_sentence(message)}', file=sys.stderr)
+        warnings.showwarning = lambda message, *_: say(_sentence(message))
         try: yield
         finally:
+            threading.excepthook = hook
             if main: signal.signal(signal.SIGTERM, old)
 
 def _expected(e:BaseException)->bool:
-    return isinstance(e, (ValueError, OSError, FloatingPointError, MemoryError)) or type(e).__name__ == 'OutOfMemoryError'
+    return isinstance(e, (ValueError, OSError, FloatingPointError)) or _out_of_memory(e)
 
 # %% ../nbs/24_command_line.ipynb #ff44465d
 _examples = """examples:

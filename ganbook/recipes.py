@@ -50,13 +50,17 @@ points = Recipe('points', 'tuned on the ring and the grid for this book', 'point
 
 recipes = {r.name: r for r in (mlp, mlp_textbook, points)}
 
-# %% ../nbs/15_stabilised_dcgan.ipynb #d3a212f5
+# %% ../nbs/15_stabilised_dcgan.ipynb #a18e8ced
 def from_settings(
     settings:dict,  # the fields of a recipe, as `dataclasses.asdict` gives them, perhaps by way of JSON
 )->Recipe:
     "Read a stored recipe."
     unknown = settings.keys() - {f.name for f in fields(Recipe)}
     if unknown: raise ValueError(f"the stored recipe has {', '.join(sorted(unknown))}, which this ganbook does not know: use the ganbook that wrote it.")
+    kinds = {int: int, float: (int, float, type(None)), str: str, tuple: (list, tuple)}
+    for f in fields(Recipe):
+        if not isinstance(settings.get(f.name, f.default), kinds[f.type]):
+            raise ValueError(f"the stored recipe has {f.name} {settings.get(f.name)!r}: it has been damaged.")
     return Recipe(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
 
 # %% ../nbs/15_stabilised_dcgan.ipynb #f0857fa0

@@ -6,7 +6,7 @@
 __all__ = ['frozen', 'adam', 'Log', 'TrainState', 'new_state', 'd_step', 'g_step', 'alternating', 'linear_decay', 'set_lr',
            'average', 'Stop', 'evaluating', 'sample', 'Captured', 'fit', 'save', 'read', 'read_settings', 'load']
 
-# %% ../nbs/05_training.ipynb #742f82f9
+# %% ../nbs/05_training.ipynb #4b0ff337
 import copy
 import io
 import json
@@ -19,6 +19,7 @@ import zipfile
 import zlib
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Callable
 import torch
@@ -231,22 +232,25 @@ def average(
         for a, b in zip(slow, fast):
             if not a.is_floating_point(): a.copy_(b)
 
-# %% ../nbs/05_training.ipynb #c860f481
+# %% ../nbs/05_training.ipynb #7542ffc8
 class Stop(Exception):
     "Raised by a callback to end a run in good order."
 
 @contextmanager
 def _whole_steps():
     "Turn Ctrl-C into a note: the block gets a function that raises KeyboardInterrupt if one came in."
-    came = []
+    came, ending = [], []
+    def interrupt(): ending.append(True); raise KeyboardInterrupt
     def note(signum, frame):
-        if came: raise KeyboardInterrupt
         came.append(signum)
+        if len(came) > 1 and not ending: interrupt()  # once it ends, nothing may cut the last checkpoint short
     def check():
-        if came: raise KeyboardInterrupt
+        if came: interrupt()
     main = threading.current_thread() is threading.main_thread()
     old = signal.signal(signal.SIGINT, note) if main else None
-    try: yield check
+    try:
+        yield check
+        check()
     except Stop: check(); raise
     finally:
         if main: signal.signal(signal.SIGINT, old)
@@ -276,7 +280,7 @@ def sample(
         parts = [G(*chunk) for chunk in zip(z.split(batch, -2), *(l.split(batch, -1) for l in y))]
     return torch.cat(parts, z.ndim - 2)
 
-# %% ../nbs/05_training.ipynb #30a59b39
+# %% ../nbs/05_training.ipynb #219346ea
 def _check(s:TrainState, data:Data, loss, lists:dict, counts:dict, ema_halflife:float, labels:bool):
     "Raise one clear error for an argument of `fit` that could not work, or for networks that do not fit the data."
     if not isinstance(data, Data): raise TypeError(f"data is a {type(data).__name__}: give a Data, as ganbook.data makes them.")
@@ -285,7 +289,7 @@ def _check(s:TrainState, data:Data, loss, lists:dict, counts:dict, ema_halflife:
     for name, v in lists.items():
         if not (isinstance(v, (list, tuple)) and all(map(callable, v))): raise TypeError(f"{name} must be a list of functions.")
     for name, v in counts.items():
-        if not (isinstance(v, int) and v >= 1): raise ValueError(f"{name} is {v!r}: it must be a whole number of at least 1.")
+        if not (isinstance(v, Integral) and v >= 1): raise ValueError(f"{name} is {v!r}: it must be a whole number of at least 1.")
     if not ema_halflife > 0: raise ValueError(f"ema_halflife is {ema_halflife}: it must be above 0 steps.")
     if labels and data.y is None: raise ValueError(f"labels=True, but {data.name} has no labels: leave it out, or give the data a y.")
     _check_shapes(s, data, labels)
@@ -340,14 +344,12 @@ def _batches(s:TrainState, data:Data, batch_size:int, labels:bool, channels_last
         return real, (y.to(device, non_blocking=True),) if labels else ()
     return batch
 
-# %% ../nbs/05_training.ipynb #6ade8087
+# %% ../nbs/05_training.ipynb #b0129fc5
 def _loop(s:TrainState, run:Callable, schedule:Callable, callbacks)->TrainState:
     "Call `run` until `s.step` is `s.n_steps` or a callback says stop; close the callbacks in any case."
-    with ExitStack() as stack:
+    with suppress(Stop), _whole_steps() as check, ExitStack() as stack:
         for f in callbacks:
             if hasattr(f, 'close'): stack.callback(f.close, s)
-        stack.enter_context(suppress(Stop))
-        check = stack.enter_context(_whole_steps())
         while s.step < s.n_steps:
             factor = float(schedule(s.step/s.n_steps))
             for opt in (s.opt_G, s.opt_D): set_lr(opt, factor)
@@ -397,7 +399,7 @@ def fit(
     def iteration(): return update(s, batch, loss, penalties, n_critic=n_critic, augment=augment, amp=amp)
     return _loop(s, _recorded(s, data, iteration, ema_halflife, capture), schedule or (lambda progress: 1.), callbacks)
 
-# %% ../nbs/05_training.ipynb #429197a2
+# %% ../nbs/05_training.ipynb #ce342081
 def _write(path:Path, content:bytes):
     "Write `content` to `path`, all of it or nothing."
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -408,6 +410,7 @@ def _write(path:Path, content:bytes):
             f.flush()
             os.fsync(f.fileno())
         os.replace(part, path)
+    except OSError as e: raise OSError(e.errno, e.strerror, str(path)) from None  # a full disk names no file
     finally: part.unlink(missing_ok=True)
 
 def _random_states(s:TrainState)->dict:

@@ -286,9 +286,9 @@ wrong = {
     'train mlp --data ring': 'makes images, but ring holds points',
     'train points --data digits': 'makes points, but digits holds images',
     'train mlp --size 16': 'are for a folder of images',
-    'train points --n-steps 0': 'n_steps is 0',
+    'train points --n-steps 0': '--n-steps is 0',
     'train points --n-steps 1e3': 'invalid int value',
-    'train points --batch-size -4': 'batch_size is -4',
+    'train points --batch-size -4': '--batch-size is -4',
     'train points --lr 0': 'lr is 0',
     'train points --lr nan': 'lr is nan',
     'train points --every 0': '--every is 0',
@@ -299,7 +299,12 @@ wrong = {
     'train points --device abacus': "device 'abacus' is not to be had here",
     'train points --out full': 'is not empty',
     'train points --out file.txt/run': 'could not be used',
-    'train points --out file.txt': 'could not be used',
+    'train points --out file.txt': 'file.txt is a file: name a folder',
+    'train points --batch-size 10000000000': 'at most 1,000,000',
+    'train points --threads 100000': 'at most',
+    'train points --n-steps 100000000000000000000': 'at most 1,000,000,000',
+    'train mlp --data full --size 0': 'size 0 is out of range',
+    'sample empty --n 99999999999': 'at most 10,000,000',
     'train points --steps 5': 'unrecognized arguments',
     'train points --resume': 'no run runs/points-ring to resume',
     'train points --resume --out nowhere': 'holds no run',
@@ -373,3 +378,41 @@ def test_the_textbook_and_the_images_run_too(here, capsys):
         assert main(['train', recipe, '--n-steps', '2', '--quiet']) == 0
         path = Path(capsys.readouterr().out.splitlines()[-1])
         assert path == Path(f'runs/{recipe}-digits/samples.png') and Image.open(path).mode == 'L'
+
+
+def test_a_run_stopped_before_its_first_step_can_be_begun_again(here, capsys, monkeypatch):
+    def no(*_, **__): raise KeyboardInterrupt
+    with monkeypatch.context() as m:
+        m.setattr('ganbook.recipes.build', no)
+        assert main(['train', 'points', '--out', 'd', '--n-steps', '3', '--quiet']) == 130
+    assert main(['train', 'points', '--out', 'd', '--resume', '--quiet']) == 0
+    (here/'e').mkdir(); (here/'e'/'.lock').touch()  # all that a run leaves that was killed earlier still
+    assert main(['train', 'points', '--out', 'e', '--n-steps', '3', '--quiet']) == 0
+
+
+def test_no_readable_checkpoint_is_said_and_nothing_is_lost(whole, here, capsys):
+    shutil.copytree(whole[0], here/'copy')
+    for p in Path('copy/checkpoints').iterdir(): p.write_bytes(p.read_bytes()[:1000])
+    before = {p: p.read_bytes() for p in Path('copy').rglob('*') if p.is_file() and p.name != '.lock'}
+    assert main(['train', 'points', '--out', 'copy', '--resume', '--quiet']) == 2
+    assert 'can be read' in capsys.readouterr().err
+    assert {p: p.read_bytes() for p in before} == before
+
+
+@pytest.mark.parametrize('spoil', [lambda r: dict(format=r['format']), lambda r: r | dict(settings=[]), lambda r: r | dict(n_steps='x'),
+    lambda r: r | dict(settings=r['settings'] | dict(seed='zero')), lambda r: r | dict(settings=r['settings'] | dict(recipe=r['settings']['recipe'] | dict(batch_size='64')))])
+def test_a_run_json_that_is_valid_json_but_wrong(spoil, whole, here, capsys):
+    shutil.copytree(whole[0], here/'copy')
+    Path('copy/run.json').write_text(json.dumps(spoil(run_json('copy'))))
+    for words in (['train', 'points', '--out', 'copy', '--resume', '--quiet'], ['info', 'copy']):
+        assert main(words) == 2
+        err = capsys.readouterr().err
+        assert err.count('\n') == 1 and 'damaged' in err
+
+
+def test_a_full_disk_names_the_file(here, capsys, monkeypatch):
+    def full(*_): raise OSError(28, 'No space left on device')
+    monkeypatch.setattr('ganbook.train.os.fsync', full)
+    assert main(['train', 'points', '--out', 'd', '--n-steps', '3', '--quiet']) == 2
+    err = capsys.readouterr().err
+    assert 'step_00000003.pt could not be used: No space left on device.' in err and not list(Path('d').rglob('*.part'))

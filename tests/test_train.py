@@ -572,6 +572,22 @@ def test_a_second_ctrl_c_does_not_wait():
     with pytest.raises(KeyboardInterrupt): fit(s, ring, 20, hinge, augment=twice)
     assert s.step == 0
 
+def test_a_second_ctrl_c_does_not_cut_the_closing_short():
+    closed = []
+    class Slow:
+        def __call__(self, s): signal.raise_signal(signal.SIGINT)
+        def close(self, s): signal.raise_signal(signal.SIGINT); closed.append(s.step)
+    with pytest.raises(KeyboardInterrupt): fit(state(), ring, 20, hinge, callbacks=[Slow(), Slow()])
+    assert closed == [1, 1]
+
+def test_ctrl_c_while_closing_a_finished_run_is_not_lost():
+    class Late:
+        def __call__(self, s): pass
+        def close(self, s): signal.raise_signal(signal.SIGINT)
+    s = state()
+    with pytest.raises(KeyboardInterrupt): fit(s, ring, 3, hinge, callbacks=[Late()])
+    assert s.step == 3
+
 def test_ctrl_c_is_not_lost_when_a_callback_stops_the_run():
     def both(s):
         signal.raise_signal(signal.SIGINT)

@@ -5,14 +5,17 @@
 # %% auto #0
 __all__ = ['MLPGenerator', 'MLPDiscriminator', 'n_params']
 
-# %% ../../nbs/04_mlp.ipynb #7dfed8ad
+# %% ../../nbs/04_mlp.ipynb #0c8a4eda
 import math
 from collections.abc import Callable
+from numbers import Integral
 from torch import Tensor, nn
 
-# %% ../../nbs/04_mlp.ipynb #466b2aaa
+# %% ../../nbs/04_mlp.ipynb #8a0fb86c
 def _layers(sizes:tuple, slope:float)->list:
     "A linear layer from each of `sizes` to the next, each followed by a leaky ReLU."
+    if any(not isinstance(n, Integral) or n < 1 for n in sizes):
+        raise ValueError(f"layers of sizes {sizes} cannot be: give whole numbers of at least 1 as latent_dim and hidden.")
     return [m for a, b in zip(sizes[:-1], sizes[1:]) for m in (nn.Linear(a, b), nn.LeakyReLU(slope))]
 
 # %% ../../nbs/04_mlp.ipynb #b621cbf4
