@@ -113,7 +113,7 @@ class progress:
         if self.first is not None and self.bar is not None: self.show(s); self.bar.close()
         self.first = None
 
-# %% ../nbs/a2_callbacks.ipynb #3ac51f85
+# %% ../nbs/a2_callbacks.ipynb #483c5a8d
 @contextmanager
 def whole_file(
     path:str|Path,  # the file to make or replace; its folder is made
@@ -126,7 +126,7 @@ def whole_file(
         yield part
         os.replace(part, path)
     except OSError as e:
-        if e.filename not in (None, str(part)): raise
+        if e.errno is None or e.filename not in (None, str(part)): raise
         raise OSError(e.errno, e.strerror, str(path)) from None  # the name that the user knows
     finally: part.unlink(missing_ok=True)
 

@@ -73,7 +73,7 @@ def _newest_folder(name:str)->Path:
     if not named: raise FileNotFoundError(f"there is no run runs/{name} to resume: leave --resume out, or name the folder with --out.")
     return max(named)[1]
 
-# %% ../nbs/24_command_line.ipynb #54b3459b
+# %% ../nbs/24_command_line.ipynb #0c26c340
 def _write_run(folder:Path, run:dict):
     from ganbook.callbacks import whole_file
     with whole_file(folder/'run.json') as part: part.write_text(json.dumps(run, indent=1) + '\n', encoding='utf-8')
@@ -97,6 +97,7 @@ def _read_run(folder:Path)->dict:
     if not _is_run(run): raise ValueError(f"{path} was not written by ganbook, or has been damaged.")
     return run
 
+# %% ../nbs/24_command_line.ipynb #d9fa16a4
 @contextmanager
 def _locked(folder:Path):
     "For the length of a `with` block, keep other processes from training in `folder`, where the system has locks."
@@ -126,7 +127,7 @@ def _device(name:str=None):
     finally:
         if name: os.environ.pop('GANBOOK_DEVICE') if old is None else os.environ.update(GANBOOK_DEVICE=old)
 
-# %% ../nbs/24_command_line.ipynb #4fca1841
+# %% ../nbs/24_command_line.ipynb #8639e15b
 def _new_run(recipe:str, out:str, wish:dict)->tuple:
     "(folder, run, data) of a run that begins; what can be wrong is found before the folder is made."
     from ganbook.recipes import find, prepare
@@ -137,7 +138,9 @@ def _new_run(recipe:str, out:str, wish:dict)->tuple:
     about = dict(name=d.name, n=len(d), shape=list(d.shape), images=d.is_image, scale=d.scale, low=d.low)
     settings = json.loads(json.dumps(dict(recipe=asdict(r), source=source, data=about, seed=_seed(wish['seed'] or 0))))
     folder = _own_folder(out) if out else _free_folder(_run_name(r.name, name))
-    return folder, {'format': 'ganbook run', 'settings': settings, 'n_steps': r.n_steps, 'step': 0, 'seconds': 0.}, d
+    run = dict(format='ganbook run', settings=settings, n_steps=r.n_steps, step=0, seconds=0., status='begun')
+    _write_run(folder, run)  # from here on --resume finds it
+    return folder, run, d
 
 def _seed(seed:int)->int:
     if 0 <= seed < 2**32: return seed
@@ -273,7 +276,7 @@ def _train(folder:Path, run:dict, data, device, options:dict):
     _draw_curves(s, recipe['loss'], folder/'curves.png')
     print(folder/'samples.png')
 
-# %% ../nbs/24_command_line.ipynb #78167fde
+# %% ../nbs/24_command_line.ipynb #b0ea2471
 def _in_range(most:int, **options):
     "Raise if an option that was given is not from 1 to `most`."
     for name, v in options.items():
@@ -281,7 +284,13 @@ def _in_range(most:int, **options):
         if v is not None and v < 1: raise ValueError(f"--{name} is {v}: it must be at least 1.")
         if v is not None and v > most: raise ValueError(f"--{name} is {v}: it must be at most {most:,}.")
 
-# %% ../nbs/24_command_line.ipynb #095d9fdb
+def _check_options(n_steps:int, batch_size:int, every:int, keep:int, log_interval:int, threads:int, quiet:bool):
+    "Raise on a number that cannot be meant."
+    _in_range(10**9, n_steps=n_steps, every=every, keep=keep, log_interval=log_interval)
+    _in_range(10**6, batch_size=batch_size)
+    _in_range(os.cpu_count() or 1, threads=threads)
+
+# %% ../nbs/24_command_line.ipynb #6c540c5d
 def cmd_train(
     recipe:str,             # which recipe: mlp, mlp_textbook or points
     *,
@@ -302,15 +311,11 @@ def cmd_train(
     quiet:bool=False,       # show no progress
 ):
     "Train a GAN by a recipe; the last line printed is the path of its samples."
-    _in_range(10**9, every=every, keep=keep, log_interval=log_interval, n_steps=n_steps)
-    _in_range(10**6, batch_size=batch_size)
-    _in_range(os.cpu_count() or 1, threads=threads)
     options, place = dict(every=every, keep=keep, log_interval=log_interval, threads=threads, quiet=quiet), _device(device)
+    _check_options(n_steps, batch_size, **options)
     wish = dict(data=data, size=size, grey=grey, seed=seed, n_steps=n_steps, batch_size=batch_size, lr=lr)
     folder, run, d = (_old_run if resume else _new_run)(recipe, out, wish)
-    with _locked(folder):
-        if not resume: _write_run(folder, run | dict(status='begun'))  # from here on --resume finds it
-        _train(folder, run, d, place, options)
+    with _locked(folder): _train(folder, run, d, place, options)
 
 # %% ../nbs/24_command_line.ipynb #2e55ec31
 def _generator(run:Path, device)->tuple:
@@ -361,7 +366,7 @@ def cmd_sample(
         with whole_file(path) as part, open(part, 'wb') as f: np.save(f, to_units(data, x).numpy())
     print(path)
 
-# %% ../nbs/24_command_line.ipynb #d7c88188
+# %% ../nbs/24_command_line.ipynb #d8194090
 def _about_machine()->dict:
     import pooch
     from ganbook.recipes import recipes
@@ -373,14 +378,13 @@ def _about_machine()->dict:
         **{f'recipe {r.name}': f"{r.kind}, {r.n_steps:,} steps, batch {r.batch_size}; {r.source}" for r in recipes.values()})
 
 def _about_run(folder:Path)->dict:
-    run = _read_run(folder)
-    s, flat = run['settings'], {}
-    for name, value in s['recipe'].items(): flat[name if name != 'name' else 'recipe'] = value
+    run = _read_run(folder); s = run['settings']
+    flat = {name if name != 'name' else 'recipe': value for name, value in s['recipe'].items()}
     flat |= {k: v for k, v in s['source'].items() if v and k != 'name'} | dict(data=s['source']['name'], shape=s['data']['shape'],
         samples=s['data']['n'], seed=s['seed'])
-    files = sorted(p.name for p in (folder/'checkpoints').glob('step_*.pt'))
-    run['step'] = max([run['step'], *(int(f[5:-3]) for f in files if f[5:-3].isdigit())])  # a killed run could not say
-    flat |= dict(status=run.get('status'), step=f"{run['step']:,} of {run['n_steps']:,}", seconds=run['seconds'], device=run.get('device'))
+    files = sorted(p.name for p in (folder/'checkpoints').glob('step_????????.pt'))
+    step = max([run['step'], *(int(f[5:-3]) for f in files)])  # a killed run could not write it down
+    flat |= dict(status=run.get('status'), step=f"{step:,} of {run['n_steps']:,}", seconds=run['seconds'], device=run.get('device'))
     flat |= run.get('last_100', {}) | (dict(error=run['error']) if run.get('error') else {})
     return flat | dict(checkpoints=', '.join(files) or 'none') | run.get('versions', {})
 
@@ -391,7 +395,7 @@ def cmd_info(
     about = _about_run(Path(run)) if run else _about_machine()
     for name, value in about.items(): print(f'{name:14} {value}')
 
-# %% ../nbs/24_command_line.ipynb #93e9ecb5
+# %% ../nbs/24_command_line.ipynb #7bed4989
 def _out_of_memory(e:BaseException)->bool:
     return isinstance(e, MemoryError) or isinstance(e, RuntimeError) and ('out of memory' in str(e) or "can't allocate" in str(e))
 
@@ -401,6 +405,10 @@ def _sentence(e:BaseException)->str:
     if isinstance(e, OSError) and e.strerror: return f"{e.filename or 'a file'} could not be used: {e.strerror}."
     return ' '.join(str(e).split())
 
+def _expected(e:BaseException)->bool:
+    return isinstance(e, (ValueError, OSError, FloatingPointError)) or _out_of_memory(e)
+
+# %% ../nbs/24_command_line.ipynb #69ff5790
 @contextmanager
 def _manners():
     "Warnings as one line; SIGTERM as Ctrl-C."
@@ -419,9 +427,6 @@ def _manners():
         finally:
             threading.excepthook = hook
             if main: signal.signal(signal.SIGTERM, old)
-
-def _expected(e:BaseException)->bool:
-    return isinstance(e, (ValueError, OSError, FloatingPointError)) or _out_of_memory(e)
 
 # %% ../nbs/24_command_line.ipynb #ff44465d
 _examples = """examples:
