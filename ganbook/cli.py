@@ -73,9 +73,9 @@ def _newest_folder(name:str)->Path:
     if not named: raise FileNotFoundError(f"there is no run runs/{name} to resume: leave --resume out, or name the folder with --out.")
     return max(named)[1]
 
-# %% ../nbs/24_command_line.ipynb #0c26c340
+# %% ../nbs/24_command_line.ipynb #97994236
 def _write_run(folder:Path, run:dict):
-    from ganbook.callbacks import whole_file
+    from ganbook.train import whole_file
     with whole_file(folder/'run.json') as part: part.write_text(json.dumps(run, indent=1) + '\n', encoding='utf-8')
 
 def _is_run(run)->bool:
@@ -178,7 +178,7 @@ def _old_run(recipe:str, out:str, wish:dict)->tuple:
         f"{d.name} has changed since the run began, from {about['n']:,} to {len(d):,} samples: begin another run.")
     return folder, run | dict(n_steps=n_steps or run['n_steps']), replace(d, low=about['low'])
 
-# %% ../nbs/24_command_line.ipynb #48111547
+# %% ../nbs/24_command_line.ipynb #0f60d758
 def _callbacks(folder:Path, run:dict, data, z, options:dict)->list:
     "Everything that watches a run and writes into its folder."
     from ganbook import callbacks as cb
@@ -191,7 +191,7 @@ def _callbacks(folder:Path, run:dict, data, z, options:dict)->list:
 def _draw_curves(s, loss:str, path:Path):
     "Both losses of a run as a picture."
     import matplotlib as mpl
-    from ganbook.callbacks import whole_file
+    from ganbook.train import whole_file
     from ganbook.plots import curves, style, to_png
     with mpl.rc_context():
         style()
@@ -340,7 +340,7 @@ def _stand_in(settings:dict):
     if not about['images']: return _data(**settings['source'])
     return Data(about['name'], torch.zeros(1, *about['shape'], dtype=torch.uint8), low=about['low'])
 
-# %% ../nbs/24_command_line.ipynb #0b9effe1
+# %% ../nbs/24_command_line.ipynb #e8c782d2
 def cmd_sample(
     run:str,          # folder of a run, or one of its checkpoints
     *,
@@ -351,9 +351,9 @@ def cmd_sample(
 ):
     "Draw samples from a trained generator; the last line printed is their path."
     import numpy as np
-    from ganbook.callbacks import save_samples, whole_file
+    from ganbook.callbacks import save_samples
     from ganbook.data import latents, to_units
-    from ganbook.train import sample
+    from ganbook.train import sample, whole_file
     import torch
     _in_range(10**7, n=n)
     if not Path(run).exists(): raise FileNotFoundError(f"there is no run at {run}: give its folder, such as runs/mlp-digits.")

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['frozen', 'adam', 'Log', 'TrainState', 'new_state', 'd_step', 'g_step', 'alternating', 'linear_decay', 'set_lr',
-           'average', 'Stop', 'evaluating', 'sample', 'Captured', 'fit', 'save', 'read', 'read_settings', 'load']
+           'average', 'Stop', 'evaluating', 'sample', 'Captured', 'fit', 'whole_file', 'save', 'read', 'read_settings',
+           'load']
 
 # %% ../nbs/05_training.ipynb #4b0ff337
 import copy
@@ -399,18 +400,22 @@ def fit(
     def iteration(): return update(s, batch, loss, penalties, n_critic=n_critic, augment=augment, amp=amp)
     return _loop(s, _recorded(s, data, iteration, ema_halflife, capture), schedule or (lambda progress: 1.), callbacks)
 
-# %% ../nbs/05_training.ipynb #ce342081
-def _write(path:Path, content:bytes):
-    "Write `content` to `path`, all of it or nothing."
+# %% ../nbs/05_training.ipynb #45e0486d
+@contextmanager
+def whole_file(
+    path:str|Path,  # the file to make or replace; its folder is made
+):                  # in the `with` block: the path to write to
+    "What the block writes becomes `path` at its end, and only if all went well."
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f'{path.name}.{os.getpid()}.part')
     try:
-        with open(part, 'wb') as f:
-            f.write(content)
-            f.flush()
-            os.fsync(f.fileno())
+        yield part
+        with open(part, 'rb+') as f: os.fsync(f.fileno())  # on the disk, not only on its way there
         os.replace(part, path)
-    except OSError as e: raise OSError(e.errno, e.strerror, str(path)) from None  # a full disk names no file
+    except OSError as e:
+        if e.errno is None or e.filename not in (None, str(part)): raise
+        raise OSError(e.errno, e.strerror, str(path)) from None  # the name that the user knows
     finally: part.unlink(missing_ok=True)
 
 def _random_states(s:TrainState)->dict:
@@ -419,7 +424,7 @@ def _random_states(s:TrainState)->dict:
     gpu = torch.cuda.get_rng_state(s.device) if s.device.type == 'cuda' else None
     return dict(device=s.device.type, own=[g.get_state() for g in own], cpu=torch.get_rng_state(), gpu=gpu)
 
-# %% ../nbs/05_training.ipynb #9677f31f
+# %% ../nbs/05_training.ipynb #288cb260
 _version = 1  # of the layout of a checkpoint
 
 def save(
@@ -436,7 +441,7 @@ def save(
         parts={name: part.state_dict() for name, part in _parts(s).items()})
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    _write(Path(path), buffer.getvalue())
+    with whole_file(path) as part: part.write_bytes(buffer.getvalue())
 
 def _parts(s:TrainState)->dict:
     "Name -> everything in `s` that has a state_dict."
