@@ -12,9 +12,7 @@ at least 15 times the images a second of the textbook's loop. Results go to resu
 """
 import argparse
 import copy
-import json
 import os
-import platform
 import statistics
 import sys
 import time
@@ -29,6 +27,7 @@ import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.utils.data import DataLoader, Dataset  # noqa: E402
+from common import machine, results, rounded, store  # noqa: E402
 from ganbook import data as sets  # noqa: E402
 from ganbook.losses import non_saturating  # noqa: E402
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator  # noqa: E402
@@ -223,19 +222,6 @@ def table(rows):
     for name, row in rows.items():
         if 'images_per_s' in row: print(f"{name}: images a second " + ', '.join(f'{k} {v:,.0f}' for k, v in row['images_per_s'].items()))
 
-def store(path, kind, entry):
-    "Put `entry` under the kind of device and leave the other kinds as they are; the file is never half written."
-    old = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
-    part = path.with_suffix('.part')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part.write_text(json.dumps(old | {kind: entry}, indent=1, sort_keys=True) + '\n', encoding='utf-8')
-    part.replace(path)
-
-def rounded(x):
-    "Four significant digits are more than a clock can mean."
-    if isinstance(x, dict): return {k: rounded(v) for k, v in x.items()}
-    return float(f'{x:.4g}') if isinstance(x, float) else x
-
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--check', action='store_true', help='exit with 1 if a target is missed')
@@ -244,7 +230,7 @@ def main():
     p.add_argument('--threads', type=int, default=1, help='of the processor (default 1)')
     p.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', choices=['cpu', 'cuda'])
     p.add_argument('--only', default='', help='cases whose name contains this')
-    p.add_argument('--out', type=Path, default=root/'results'/'bench_loop.json')
+    p.add_argument('--out', type=Path, default=results/'bench_loop.json')
     a = p.parse_args()
     if a.repeats < 2: p.error('--repeats must be at least 2: quartiles want more than one value.')
     torch.set_num_threads(a.threads)
@@ -253,11 +239,9 @@ def main():
     start, rows = time.perf_counter(), {}
     for case in chosen: rows[case.name] = rounded(measure(case, torch.device(a.device), a.repeats, a.seconds))
     table(rows)
-    device = torch.cuda.get_device_name() if a.device == 'cuda' else f'{platform.machine()}, {os.cpu_count()} cores'
     faults = missed(rows, {c.name: c.most for c in chosen}, a.device)
-    if not a.only: store(a.out, a.device, dict(device=device, threads=a.threads, clock='wall' if a.device == 'cuda' else 'process', unit='ms a step',
-        seconds=round(time.perf_counter() - start, 1), targets_missed=faults, rows=copy.deepcopy(rows),
-        versions=dict(python=platform.python_version(), torch=torch.__version__)))
+    if not a.only: store(a.out, a.device, machine(a.device) | dict(clock='wall' if a.device == 'cuda' else 'process', unit='ms a step',
+        seconds=round(time.perf_counter() - start, 1), targets_missed=faults, rows=copy.deepcopy(rows)))
     for f in faults: print('MISSED ', f)
     return 1 if faults and a.check else 0
 
