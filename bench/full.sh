@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Everything that wants a GPU, in one go: the GPU tests, bench/loop.py, and every chapter rendered at full scale.
+# Everything that wants a GPU, in one go: the GPU tests, the benchmarks, and every chapter rendered at full scale.
 #
 # usage: bench/full.sh SECONDS [OUT.tar [NAME ...]]
 #
 #   SECONDS   stop by then; what is left is done by calling again (what is done is remembered in runs/full/done)
 #   OUT.tar   where results/, the executed notebooks and the logs go (default runs/full.tar; .tar.gz is compressed)
-#   NAME ...  only these parts: tests, loop, or chapters such as 05_training (default: all)
+#   NAME ...  only these parts: tests, a benchmark (loop ensemble dcgan rules), or chapters such as 05_training (default: all)
 #
 # environment: GANBOOK_SCALE (default full), GANBOOK_PART_S (limit of one part in seconds, default 900), GANBOOK_DATA.
 # To begin anew, remove runs/full. Uses the `python` that is active; needs no network.
@@ -80,26 +80,26 @@ part() {
 }
 
 # keep NAME: put aside what a part made, so that a later copy of the tree over this one loses nothing; a chapter that
-# failed has made nothing, the loop that missed a target has its figures all the same
+# failed has made nothing, a benchmark that missed a target has its figures all the same
 keep() {
     local file
     for file in "results/$1.json" "nbs/$1.ipynb" "nbs/solutions/$1.ipynb"; do
         if [[ -e $file && ! -e $here/failed/$1 ]]; then cp "$file" "$here/out/$file"; fi
     done
-    if [[ $1 == loop && -e results/bench_loop.json ]]; then cp results/bench_loop.json "$here/out/results/"; fi
+    if [[ -e results/bench_$1.json ]]; then cp "results/bench_$1.json" "$here/out/results/"; fi
 }
 
 run() {
     case $1 in
         tests) part tests "$py" -m pytest -m gpu tests -p no:cacheprovider ;;
-        loop) part loop "$py" bench/loop.py --check ;;
+        loop | ensemble | dcgan | rules) part "$1" "$py" "bench/$1.py" --check ;;
         *) part "$1" "$py" bench/render.py "$1" ;;
     esac
 }
 
 names=("$@")
 if ((${#names[@]} == 0)); then
-    names=(tests loop)
+    names=(tests loop ensemble dcgan rules)
     for nb in nbs/*.ipynb; do names+=("$(basename "$nb" .ipynb)"); done
 fi
 for name in "${names[@]}"; do [[ -e $here/failed/$name ]] || run "$name"; done
