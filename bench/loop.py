@@ -8,7 +8,7 @@ would show on a quiet machine), on a GPU it is the wall clock with the device wa
 taken within one long run of `fit`, by a callback. The ratio is the median over pairs of turns that are neighbours in time.
 
 --check exits with 1 if a target is missed: fit over minimal at most 1.05 for images and 1.10 for points on the CPU; on a GPU
-at least 15 times the images a second of the textbook's loop. Results go to results/bench_loop.json, one entry a kind of device.
+at least 15 times the images a second of the textbook's loop, and 8 times with the DCGAN, which is measured there alone. Results go to results/bench_loop.json, one entry a kind of device.
 """
 import argparse
 import copy
@@ -16,7 +16,7 @@ import os
 import statistics
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
@@ -30,6 +30,7 @@ from torch.utils.data import DataLoader, Dataset  # noqa: E402
 from common import machine, results, rounded, store  # noqa: E402
 from ganbook import data as sets  # noqa: E402
 from ganbook.losses import non_saturating  # noqa: E402
+from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator  # noqa: E402
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator  # noqa: E402
 from ganbook.train import Stop, fit, new_state  # noqa: E402
 
@@ -44,6 +45,8 @@ class Case:
     batch: int
     most: float   # target: fit over minimal, on the CPU
     textbook: bool = False
+    gain: float = 15.   # target: images a second over the textbook's loop, on a GPU
+    gpu: bool = False   # too large to be measured on a CPU unless it is asked for by name
 
 def images():
     "MNIST where GANBOOK_DATA has it, else random bytes of its shape: the time of a step does not depend on what is drawn."
@@ -56,8 +59,13 @@ def image_pair(): return MLPGenerator((1, 28, 28)), MLPDiscriminator((1, 28, 28)
 def point_pair(hidden):
     return lambda: (MLPGenerator((2,), latent_dim=2, hidden=hidden, out=nn.Identity), MLPDiscriminator((2,), hidden=hidden))
 
+def padded(data): return replace(data, x=F.pad(data.x, (2, 2, 2, 2)))  # 32x32
+
+def dcgan_pair(): return DCGANGenerator((1, 32, 32)), DCGANDiscriminator((1, 32, 32))
+
 def cases():
     yield Case('images, 1024-1024-784, batch 64', images(), image_pair, 64, 1.05, textbook=True)
+    yield Case('images 32x32, DCGAN, batch 64', padded(images()), dcgan_pair, 64, 1.05, textbook=True, gain=8., gpu=True)
     for hidden in ((64, 64), (128, 128, 128)):
         for batch in (64, 256):
             yield Case(f'points, {len(hidden)}x{hidden[0]}, batch {batch}', sets.ring(), point_pair(hidden), batch, 1.10)
@@ -203,14 +211,15 @@ def measure(case, device, repeats, seconds):
         row['textbook_over_fit'] = over('textbook', 'fit')
     return row | dict(batch=case.batch, data=case.data.name, repeats=repeats, steps_a_turn=steps)
 
-def missed(rows, targets, kind):
+def missed(rows, cases, kind):
     "The targets that are not met, in words."
     faults = []
-    for name, row in rows.items():
+    for case in cases:
+        name, row = case.name, rows[case.name]
         ratio = row['fit_over_minimal']['median']
-        if kind == 'cpu' and ratio > targets[name]: faults.append(f'{name}: fit takes {ratio:.3f} times the minimal loop, at most {targets[name]}')
+        if kind == 'cpu' and ratio > case.most: faults.append(f'{name}: fit takes {ratio:.3f} times the minimal loop, at most {case.most}')
         gain = row.get('textbook_over_fit', {}).get('median')
-        if kind == 'cuda' and gain is not None and gain < 15: faults.append(f"{name}: {gain:.1f} times the textbook loop's images a second, at least 15")
+        if kind == 'cuda' and gain is not None and gain < case.gain: faults.append(f"{name}: {gain:.1f} times the textbook loop's images a second, at least {case.gain:g}")
     return faults
 
 def table(rows):
@@ -234,12 +243,12 @@ def main():
     a = p.parse_args()
     if a.repeats < 2: p.error('--repeats must be at least 2: quartiles want more than one value.')
     torch.set_num_threads(a.threads)
-    chosen = [c for c in cases() if a.only in c.name]
+    chosen = [c for c in cases() if a.only in c.name and (a.only or a.device == 'cuda' or not c.gpu)]
     if not chosen: p.error(f'no case is called {a.only!r}: the names are ' + '; '.join(c.name for c in cases()) + '.')
     start, rows = time.perf_counter(), {}
     for case in chosen: rows[case.name] = rounded(measure(case, torch.device(a.device), a.repeats, a.seconds))
     table(rows)
-    faults = missed(rows, {c.name: c.most for c in chosen}, a.device)
+    faults = missed(rows, chosen, a.device)
     if not a.only: store(a.out, a.device, machine(a.device) | dict(clock='wall' if a.device == 'cuda' else 'process', unit='ms a step',
         seconds=round(time.perf_counter() - start, 1), targets_missed=faults, rows=copy.deepcopy(rows)))
     for f in faults: print('MISSED ', f)
