@@ -260,10 +260,55 @@ def test_info(whole, here, capsys):
     for word in ('ganbook', 'torch', 'device', 'recipe mlp', 'cache'): assert word in out
 
 
+def test_doctor_prints_its_findings_and_draws_a_page(whole, here, capsys):
+    shutil.copytree(whole[0], here/'copy')
+    before = {p: p.read_bytes() for p in Path('copy').rglob('*') if p.is_file()}
+    assert main(['doctor', 'copy']) == 0
+    out, err = capsys.readouterr()
+    assert err == '' and out.splitlines()[-1] == 'copy/doctor.png' and 'ALARM: divergence' not in out
+    page = Image.open('copy/doctor.png')
+    page.load()
+    assert page.width == 800 and page.height > 500
+    assert {p: p.read_bytes() for p in before} == before and not list(here.rglob('*.part'))
+    assert main(['doctor', 'copy', '--device', 'cpu']) == 0 and capsys.readouterr().out == out
+
+
+def test_doctor_of_a_short_run_says_that_it_is_too_early(here, capsys):
+    assert main(['train', 'mlp', '--n-steps', '20', '--quiet', '--out', 'a']) == 0
+    capsys.readouterr()
+    assert main(['doctor', 'a']) == 0
+    assert capsys.readouterr().out.startswith('1. NOTE: too few steps')
+
+
+def test_doctor_finds_nan_from_the_log_alone_and_an_alarm_is_no_error(here, capsys):
+    assert main(['train', 'points', '--lr', '1e30', '--n-steps', '60', '--every', '5', '--quiet', '--out', 'nan']) == 2
+    assert not latest('nan/checkpoints')
+    capsys.readouterr()
+    assert main(['doctor', 'nan']) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith('1. ALARM: divergence') and 'at step 1' in out and err == '' and Path('nan/doctor.png').is_file()
+
+
+def test_doctor_reads_on_where_the_checkpoints_end(whole, here, capsys):
+    shutil.copytree(whole[0], here/'copy')
+    lines = Path('copy/log.csv').read_text().splitlines()
+    Path('copy/log.csv').write_text('\n'.join([*lines, '401,nan,nan,nan,nan']) + '\n')
+    assert main(['doctor', 'copy']) == 0
+    assert 'came at step 401' in capsys.readouterr().out
+
+
+def test_doctor_wants_a_checkpoint_or_a_log(whole, here, capsys):
+    shutil.copytree(whole[0], here/'copy')
+    shutil.rmtree('copy/checkpoints'), Path('copy/log.csv').unlink()
+    assert main(['doctor', 'copy']) == 2
+    out, err = capsys.readouterr()
+    assert out == '' and 'neither a checkpoint nor a log' in err and err.count('\n') == 1
+
+
 def test_help_is_quick_and_lists_everything():
     code = 'import sys; from ganbook.cli import main; main(["--help"]); assert "torch" not in sys.modules'
     out = subprocess.run([sys.executable, '-c', code], env=env, text=True, capture_output=True, check=True).stdout
-    for word in ('train', 'sample', 'info', 'runs/mlp-digits'): assert word in out
+    for word in ('train', 'sample', 'info', 'doctor', 'runs/mlp-digits'): assert word in out
 
 
 def test_help_of_a_command_lists_options_recipes_and_data(capsys):
@@ -317,6 +362,10 @@ wrong = {
     'train points --seed 4294967296': '--seed is 4294967296',
     'sample full --out a.jpg': 'neither a .png nor a .npy',
     'info nowhere': 'holds no run',
+    'doctor': 'required: run',
+    'doctor nowhere': 'holds no run',
+    'doctor full': 'holds no run',
+    'doctor notours': 'not written by ganbook',
 }
 
 

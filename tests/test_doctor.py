@@ -1,0 +1,370 @@
+"The doctor: what it measures, that it leaves the run alone, both sides of every threshold, and what it says of odd patients."
+import copy
+import math
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from torch import nn
+from ganbook import data as sets
+from ganbook import doctor, losses
+from ganbook.data import Data
+from ganbook.doctor import (Finding, Vitals, diagnose, diseases, drills, forms_D, forms_G, log_vitals, one_page, practise, reading, rehearse, report,
+    settled, severities, sound, state_vitals, vitals, wrong_D, wrong_G)
+from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
+from ganbook.plots import to_png
+from ganbook.train import Log, TrainState, fit, new_state
+
+root = Path(__file__).resolve().parent.parent
+ring, digits = sets.ring(5000), sets.digits()
+all_names = {disease for _, disease in drills.values()}
+
+
+@pytest.fixture(scope='module')
+def healthy(): return practise(sound(ring, n_steps=250))[0]
+
+
+def names(findings): return [f.name for f in findings]
+
+
+def made_log(n=500, **columns):
+    "A log with these columns, functions of the step or numbers."
+    log = Log()
+    given = dict(loss_D=1.3, real_logit=.1, fake_logit=-.1, loss_G=.74) | columns
+    for i in range(n): log.append({c: torch.tensor(float(f(i) if callable(f) else f)) for c, f in given.items()})
+    return log
+
+
+# the run is left alone
+
+def contents(s):
+    nets = [(name, t.clone()) for part in ('G', 'D', 'G_ema') if getattr(s, part) is not None for name, t in getattr(s, part).state_dict().items()]
+    memory = [(k, v.clone()) for o in (s.opt_G, s.opt_D) for m in o.state.values() for k, v in m.items()]
+    grads = [('grad', None if p.grad is None else p.grad.clone()) for m in (s.G, s.D) for p in m.parameters()]
+    wants = [(p.requires_grad, p.is_leaf) for m in (s.G, s.D) for p in m.parameters()]
+    modes = [m.training for part in (s.G, s.D) for m in part.modules()]
+    return nets + memory + grads + [('log', s.log.rows().clone()), ('own', s.rng.get_state()), ('global', torch.get_rng_state())], modes, wants
+
+
+def same(a, b):
+    assert a[1:] == b[1:] and [n for n, _ in a[0]] == [n for n, _ in b[0]]
+    return all(x is None and y is None or torch.equal(x, y) for (_, x), (_, y) in zip(a[0], b[0]))
+
+
+class Dropping(nn.Sequential):
+    "A G with BatchNorm and dropout: examining it draws random numbers and touches buffers."
+    latent_dim = 2
+    def __init__(self): super().__init__(nn.Linear(2, 16), nn.BatchNorm1d(16), nn.Dropout(.3), nn.ReLU(), nn.Linear(16, 2))
+
+
+@pytest.mark.parametrize('options', [{}, dict(loss=losses.non_saturating)])
+def test_not_a_bit_of_the_run_moves(options):
+    torch.manual_seed(0)
+    D = nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 1), nn.Flatten(0))
+    s, twin = (new_state(copy.deepcopy(G), copy.deepcopy(D), lr=1e-3, ema=True) for G in [Dropping()] for _ in range(2))
+    torch.manual_seed(1); fit(s, ring, 150, losses.non_saturating)
+    torch.manual_seed(1); fit(twin, ring, 150, losses.non_saturating)
+    s.G[0].eval()  # modes may be mixed
+    before = contents(s)
+    to_png(one_page(s, ring, diagnose(s, ring, **options)))
+    assert same(before, contents(s))
+    s.G[0].train()
+    torch.manual_seed(2); fit(s, ring, 170, losses.non_saturating)
+    torch.manual_seed(2); fit(twin, ring, 170, losses.non_saturating)
+    assert same(contents(s), contents(twin))  # and it goes on as one that was never examined
+
+
+def test_the_same_patient_gets_the_same_verdict(healthy):
+    a, b = vitals(healthy, ring), vitals(healthy, ring)
+    assert a == b and diagnose(healthy, ring) == diagnose(healthy, ring)
+
+
+# the curves
+
+rng = np.random.default_rng(0)
+lead = dict(real_logit=rng.uniform(.2, 3, 400), fake_logit=rng.uniform(-3, -.2, 400))
+
+@pytest.mark.parametrize('player,forms,right', [('D', forms_D, True), ('D', wrong_D, False), ('G', forms_G, True), ('G', wrong_G, False)])
+def test_every_form_is_read(player, forms, right):
+    for name, form in forms.items():
+        both = dict(loss_D=np.full(400, 50.), loss_G=np.full(400, 50.)) | {f'loss_{player}': form(lead['real_logit'], lead['fake_logit'])}
+        r = reading(lead | both)
+        small, large = (r[f'{k}_{player}'] for k in (('fit', 'misfit') if right else ('misfit', 'fit')))
+        assert small < 1e-12 < large, name
+
+
+@pytest.mark.parametrize('name', ['minimax', 'non_saturating', 'least_squares', 'hinge', 'wasserstein', 'relativistic'])
+def test_the_losses_of_the_book_are_read_from_batch_means(name):
+    loss, g = getattr(losses, name), torch.Generator().manual_seed(0)
+    noise, lead = torch.randn(2, 300, 64, generator=g)*.8, torch.linspace(.2, 3, 300)[:, None]
+    r, f = (noise[0] + 1, noise[1] - lead) if name != 'least_squares' else (noise[0]/4 + .5 + lead/8, noise[1]/4 + .5 - lead/8)  # labels 1 and 0
+    table = dict(real_logit=r.mean(1), fake_logit=f.mean(1), loss_D=loss.discriminator(r, f), loss_G=loss.generator(r, f))
+    read = reading({k: v.numpy() for k, v in table.items()})
+    assert read['fit_G'] < read['misfit_G']/2 and read['fit_D'] < read['misfit_D']/2
+    turned = reading({k: v.numpy() for k, v in table.items()} | dict(loss_G=-table['loss_G'].numpy()))
+    assert turned['misfit_G'] < turned['fit_G']/2
+
+
+def test_the_first_bad_step_is_counted_from_one():
+    log = made_log(200, loss_D=lambda i: math.nan if i == 149 else 1.3)
+    v = log_vitals(log)
+    assert v['first_bad'] == 150 and v['usable'] == 149 and v['steps'] == 200
+    assert 'step 150' in diagnose(log)[0].evidence and diagnose(log)[0].name == 'divergence'
+
+
+@pytest.mark.parametrize('bad', [math.nan, math.inf, -math.inf])
+def test_a_log_that_is_bad_from_the_start(bad):
+    log = made_log(300, loss_G=bad)
+    assert names(diagnose(log)) == ['divergence']
+    to_png(one_page(log))
+
+
+def test_a_missing_penalty_is_no_divergence():
+    log = made_log(200)
+    log.append(dict(loss_D=torch.tensor(1.3), real_logit=torch.tensor(.1), fake_logit=torch.tensor(-.1), loss_G=torch.tensor(.7), penalty=torch.tensor(.1)))
+    assert math.isnan(log_vitals(log)['first_bad']) and diagnose(log) == []
+
+
+def test_an_empty_log_and_one_with_other_columns():
+    assert names(diagnose(Log())) == ['too few steps']
+    other = Log()
+    for _ in range(300): other.append(dict(mine=torch.tensor(1.)))
+    assert [f.severity for f in diagnose(other)] in ([], ['note'])
+    to_png(one_page(Log())), to_png(one_page(other))
+
+
+def test_members_are_asked_for_one(healthy):
+    log = Log()
+    for _ in range(3): log.append(dict(loss_D=torch.zeros(4), real_logit=torch.zeros(4), fake_logit=torch.zeros(4), loss_G=torch.zeros(4)))
+    with pytest.raises(ValueError, match='holds 4 members: ask for one'): diagnose(log)
+    s = replace(healthy, rng=[torch.Generator() for _ in range(3)])
+    with pytest.raises(ValueError, match='holds 3 members: ask for one'): diagnose(s, ring)
+
+
+@pytest.mark.parametrize('thing', [None, ring, {}, 'runs/x'])
+def test_what_is_no_patient_is_refused(thing):
+    with pytest.raises(TypeError, match='cannot be examined'): diagnose(thing)
+
+
+# both sides of every threshold, on made-up vitals
+
+calm = Vitals(steps=1000, usable=1000, lr_G=1e-3, lr_D=1e-3, held_G=1., held_D=1., stepped_G=1., stepped_D=1., felt_G=1e-3, felt_D=1e-3, loss_D=1.2, loss_G=.8,
+    real_logit=.2, fake_logit=-.2, gap=.4, logit_size=.2, real_drift=3., reversed=0., turns=0., swing=1., form_G='non-saturating', form_D='cross-entropy',
+    fit_G=.01, misfit_G=.4, fit_D=.01, misfit_D=.4, auc=.8, logit_spread=.1, spread=1., unlike=.005, kinds=8, kinds_effective=.98, kinds_missing=0, copies=1.1,
+    real_low=-1., real_high=1., real_rms=.8, reach_low=-1., reach_high=1., fake_finite=1., mode_gap=.08, mode_harm=0., auc_apart=.8, auc_mixed=.8, penalty=.05)
+
+def test_a_calm_patient_is_well(): assert [d(calm) for d in diseases if d(calm)] == []
+
+cases = [  # what is changed, the name that must appear, severity, what is changed so that it must not
+    (dict(first_bad=3.), 'divergence', 'alarm', dict(first_bad=math.nan)),
+    (dict(logit_size=2e4), 'divergence', 'alarm', dict(logit_size=5e3)),
+    (dict(fake_finite=.99), 'divergence', 'alarm', {}),
+    (dict(lr_D=0.), 'D does not learn', 'alarm', dict(lr_D=1e-3)),
+    (dict(held_D=.5), 'D does not learn', 'alarm', {}), (dict(stepped_D=0.), 'D does not learn', 'alarm', {}), (dict(felt_D=0.), 'D does not learn', 'alarm', dict(felt_D=1e-9)),
+    (dict(lr_G=0.), 'G does not learn', 'alarm', {}), (dict(held_G=.99), 'G does not learn', 'alarm', {}), (dict(stepped_G=0.), 'G does not learn', 'alarm', {}),
+    (dict(felt_G=0.), 'G does not learn', 'alarm', {}),
+    (dict(reach_low=0.), 'ranges do not match', 'alarm', dict(reach_low=-.95)), (dict(real_rms=20.), 'ranges do not match', 'alarm', dict(real_rms=3.)),
+    (dict(real_rms=.01), 'ranges do not match', 'alarm', dict(real_rms=.1)), (dict(real_low=0.), 'ranges do not match', 'warning', dict(real_low=-.5)),
+    (dict(misfit_G=.001, fit_G=.3), 'labels or losses swapped', 'alarm', dict(misfit_G=.001, fit_G=.015)),
+    (dict(misfit_D=.001, fit_D=.3, gap=-2.), 'labels or losses swapped', 'alarm', dict(misfit_D=.2, fit_D=.3)),
+    (dict(lr_G=2e-2), 'learning rates out of balance', 'warning', dict(lr_G=1.5e-2)), (dict(lr_D=1e-1), 'learning rates out of balance', 'alarm', dict(lr_D=1e-2)),
+    (dict(mode_gap=.3, mode_harm=.05), 'BatchNorm statistics at evaluation', 'warning', dict(mode_gap=.19, mode_harm=.05)),
+    (dict(mode_gap=.5, mode_harm=.2), 'BatchNorm statistics at evaluation', 'alarm', dict(mode_gap=.5, mode_harm=.01)),
+    (dict(auc_apart=.99, auc=.5), 'BatchNorm in D mixes real and fake', 'alarm', dict(auc_apart=.9)), (dict(auc_mixed=.6), 'BatchNorm in D mixes real and fake', 'warning', dict(auc_mixed=.7)),
+    (dict(logit_spread=.001, unlike=.1), 'penalty too large', 'alarm', dict(logit_spread=.001, unlike=.01)), (dict(penalty=10.), 'penalty too large', 'alarm', dict(penalty=1.)),
+    (dict(form_G='minimax', fake_logit=-9.), 'D wins', 'alarm', dict(form_G='minimax', fake_logit=-3.)), (dict(felt_G=1e-9, auc=.99), 'D wins', 'alarm', dict(felt_G=1e-6, auc=.99)),
+    (dict(gap=20., auc=1., unlike=.2), 'D wins', 'warning', dict(gap=20., auc=1., unlike=.05)), (dict(push=1e-5), 'D wins', 'alarm', dict(push=.1)),
+    (dict(spread=.02), 'mode collapse, total', 'alarm', dict(spread=.5)), (dict(spread=.25, kinds_effective=.125), 'mode collapse, total', 'alarm', dict(spread=.25)),
+    (dict(kinds_effective=.6), 'mode collapse, partial', 'warning', dict(kinds_effective=.7)), (dict(kinds_effective=.4), 'mode collapse, partial', 'alarm', {}),
+    (dict(turns=9., reversed=.3, swing=9., unlike=.2), 'oscillation', 'alarm', dict(turns=9., reversed=.3, swing=1., unlike=.2)),
+    (dict(turns=9., reversed=.05, swing=9., unlike=.2), 'oscillation', 'warning', dict(turns=1., reversed=.05, swing=9., unlike=.2)),
+    (dict(copies=.5), 'memorisation', 'warning', dict(copies=.8)), (dict(copies=.2), 'memorisation', 'alarm', dict(copies=.2, spread=.1)),
+    (dict(usable=50, steps=50), 'too few steps', 'note', dict(usable=150, steps=150)), (dict(lr_G=1e-6, lr_D=1e-6), 'too few steps', 'note', {})]
+
+@pytest.mark.parametrize('sick,name,severity,well', cases, ids=lambda x: None if isinstance(x, dict) else x)
+def test_both_sides_of_a_threshold(sick, name, severity, well):
+    found = {f.name: f for d in diseases if (f := d(calm | sick))}
+    assert name in found and found[name].severity == severity
+    assert not any(f.name == name for d in diseases if (f := d(calm | well)))
+
+
+def test_every_drill_has_a_disease_that_is_tested():
+    assert all_names <= {name for _, name, *_ in cases} and len(drills) >= 12 and len(all_names) >= 12
+
+
+def test_what_was_not_measured_is_neither_found_nor_an_error():
+    for d in diseases:
+        assert d(Vitals()) is None or d(Vitals()).name == 'too few steps'
+    for sick, *_ in cases:
+        full = calm | sick
+        for key in full:
+            without = Vitals({k: v for k, v in full.items() if k != key})
+            for d in diseases:
+                f = d(without)
+                assert f is None or isinstance(f, Finding) and f.evidence and f.try_ and 0 <= f.certainty <= 1
+
+
+def test_symptoms_wait_until_the_run_has_settled():
+    for sick, *_ in cases:
+        found = {f.name for d in diseases if (f := d(calm | sick | dict(usable=20, steps=20)))}
+        facts = {'divergence', 'D does not learn', 'G does not learn', 'ranges do not match', 'learning rates out of balance', 'too few steps'}
+        assert found <= facts
+    assert settled(calm) and not settled(Vitals())
+
+
+def test_the_worst_and_surest_come_first():
+    made = [lambda v: Finding('a', 'note', 'e', 't', 'c', 1.), lambda v: Finding('b', 'alarm', 'e', 't', 'c', .2), lambda v: None, lambda v: Finding('c', 'alarm', 'e', 't', 'c', .9),
+        lambda v: Finding('d', 'warning', 'e', 't', 'c', 1.)]
+    assert names(diagnose(made_log(), diseases=tuple(made))) == ['c', 'b', 'd', 'a']
+    with pytest.raises(ValueError, match='take one of alarm, warning, note'): Finding('x', 'bad', 'e', 't', 'c')
+
+
+def test_the_text_has_everything():
+    f = Finding('a disease', 'alarm', 'It is 3 long.', 'make it shorter.', '05_training')
+    text = report([f])
+    for part in ('1. ALARM: a disease', 'It is 3 long.', 'Try: make it shorter.', 'chapter 05_training'): assert part in text
+    assert all(part in str(f) for part in (f.name, f.evidence, f.try_, f.chapter)) and 'Nothing was found' in report([])
+    assert max(map(len, report([replace(f, evidence='long '*100)], 60).split('\n'))) <= 60
+    chapters = {p.stem for p in (root/'nbs').glob('*.ipynb')} | {'09_dcgan', '10_rules_on_trial', '11_dynamics', '12_critics', '14_averaging', '16_collapse', '19_augmentation'}
+    for sick, *_ in cases: assert all(f.chapter in chapters for d in diseases if (f := d(calm | sick)))
+
+
+# patients of many kinds
+
+def test_a_healthy_run_with_and_without_data_and_loss(healthy):
+    assert diagnose(healthy, ring) == diagnose(healthy, ring, losses.non_saturating) == diagnose(healthy) == diagnose(healthy.log) == []
+    assert 'auc' in vitals(healthy, ring) and 'auc' not in vitals(healthy) and 'lr_G' not in vitals(healthy.log)
+    assert .1 < vitals(healthy, ring, losses.non_saturating)['push'] < 1  # sigma(-f) of the slope
+    assert vitals(healthy, None, losses.relativistic)['push'] != vitals(healthy, None, losses.relativistic)['push']  # asks for real samples
+
+
+def test_a_state_that_never_trained():
+    s = new_state(MLPGenerator((2,), 2, (8,), nn.Identity), MLPDiscriminator((2,), (8,)))
+    assert names(diagnose(s, ring)) == ['too few steps'] and names(diagnose(s)) == ['too few steps']
+
+
+def test_a_loop_of_ones_own_without_a_log(healthy):
+    s = TrainState(healthy.G, healthy.D, healthy.opt_G, healthy.opt_D)  # step 0, no log; Adam remembers 250 steps
+    assert vitals(s, ring)['usable'] == 250 and diagnose(s, ring) == []
+
+
+def test_an_optimiser_without_memory_is_not_accused(healthy):
+    G, D = copy.deepcopy(healthy.G), copy.deepcopy(healthy.D)
+    s = TrainState(G, D, torch.optim.SGD(G.parameters(), lr=1e-2), torch.optim.SGD(D.parameters(), lr=1e-2), step=250, log=healthy.log)
+    assert diagnose(s, ring) == []
+    s.opt_G = torch.optim.SGD(G.parameters(), lr=1e-2, momentum=.9)  # has a memory, and it is empty
+    assert 'G does not learn' in names(diagnose(s, ring))
+
+
+def test_a_rate_that_has_fallen_to_zero_is_no_fault(healthy):
+    assert float(healthy.opt_G.param_groups[0]['lr']) < 1e-4 and vitals(healthy)['lr_G'] == 1e-3
+
+
+@pytest.mark.parametrize('shape', [(3,), (1,), (2, 6, 6), (3, 5, 7)])
+def test_samples_of_any_shape(shape):
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(300, *shape, generator=g) if len(shape) == 1 else torch.randint(256, (300, *shape), generator=g, dtype=torch.uint8)
+    s, d = practise(sound(Data('mine', x), n_steps=20))
+    found = diagnose(s, d)
+    assert names(found) == ['too few steps'] and to_png(one_page(s, d, found))[:4] == b'\x89PNG'
+
+
+def test_a_data_set_of_one_sample_and_one_without_labels():
+    for d in (Data('one', torch.ones(1, 2)), Data('two', torch.ones(2, 2)), replace(ring, y=None)):
+        s, _ = practise(sound(d, n_steps=3))
+        assert names(diagnose(s, d))[-1] == 'too few steps'
+        assert 'kinds' not in vitals(s, d)
+
+
+def test_networks_with_labels():
+    class G(nn.Module):
+        latent_dim = 2
+        def __init__(self): super().__init__(); self.net, self.norm = nn.Linear(10, 2), nn.BatchNorm1d(2)
+        def forward(self, z, y): return self.norm(self.net(torch.cat([z, nn.functional.one_hot(y, 8)], -1)))
+    class D(nn.Module):
+        def __init__(self): super().__init__(); self.net, self.norm = nn.Linear(10, 1), nn.BatchNorm1d(2)
+        def forward(self, x, y): return self.net(torch.cat([self.norm(x), nn.functional.one_hot(y, 8)], -1)).squeeze(-1)
+    s = new_state(G(), D())
+    fit(s, ring, 5, losses.relativistic, labels=True)
+    v = vitals(s, ring, losses.relativistic, labels=True)
+    assert {'auc', 'auc_apart', 'mode_gap', 'push', 'spread'} <= v.keys()
+    assert names(diagnose(s, ring, labels=True)) == ['too few steps']
+
+
+def test_nan_weights_are_divergence(healthy):
+    s = copy.copy(healthy)
+    s.G, s.log = copy.deepcopy(healthy.G), Log()
+    with torch.no_grad(): next(s.G.parameters()).fill_(math.nan)
+    found = diagnose(s, ring)
+    assert found[0].name == 'divergence' and '100% of the generated values' in found[0].evidence
+    to_png(one_page(s, ring, found))
+
+
+def test_copies_are_copies():
+    g = torch.Generator().manual_seed(0)
+    real = sets.draw(digits, 300, g)
+    copied = doctor._sample_vitals(sets.draw(digits, 300, g), real, digits, g)
+    assert copied['copies'] == 0
+    noisy = doctor._sample_vitals(sets.draw(digits, 300, g) + .5*torch.randn(300, 1, 8, 8, generator=g), real, digits, g)
+    assert noisy['copies'] > 1
+
+
+# drills
+
+@pytest.mark.parametrize('name', drills)
+@pytest.mark.parametrize('data', [ring, digits], ids=lambda d: d.name)
+def test_every_drill_runs(name, data):
+    s, shown, found = rehearse(name, data, n_steps=3)
+    assert s.step == 3 and len(s.log) == 3 and shown.shape == data.shape and all(isinstance(f, Finding) for f in found)
+
+
+@pytest.mark.parametrize('name', ['wrong end of G', 'optimiser of an old D', 'optimiser of an old G', 'learning rate 0 in D', 'fakes without gradient', 'labels swapped in D',
+    'sign swapped in G', 'label 0 in G', 'average without buffers', 'D a hundred times slower', 'loader never shuffles', 'stopped after 30 steps'])
+def test_short_drills_are_found(name):
+    _, _, found = rehearse(name, digits, seed=7, n_steps=200)
+    assert drills[name][1] in names(found)[:2], report(found)
+
+
+def test_practice_leaves_the_global_random_numbers_alone():
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    practise(sound(ring, n_steps=2)), rehearse('BatchNorm in D', ring, n_steps=2)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_an_unknown_drill_is_said():
+    with pytest.raises(ValueError, match="no drill called 'x': take 'sound' or one of D far too strong"): rehearse('x', ring)
+
+
+@pytest.mark.parametrize('name,data', [('sound', ring), ('sound', digits), ('fakes without gradient', digits)])
+def test_a_case_is_drawn_in_one_row(name, data):
+    fig = Figure(figsize=(6, 2))
+    s, shown, found = rehearse(name, data, n_steps=150)
+    axes = fig.subplots(1, 3)
+    doctor.draw_case(axes, s, shown, found, name)
+    words = [t.get_text() for t in axes[2].texts]
+    assert words[0] == name and (words[1] == 'nothing found' if not found else found[0].name in words[1])
+    to_png(fig)
+
+
+def test_severities_are_in_order(): assert severities == ('alarm', 'warning', 'note')
+
+
+def test_state_vitals_takes_more_samples(healthy):
+    assert abs(state_vitals(healthy, ring, n=1000)['spread'] - state_vitals(healthy, ring, n=200)['spread']) < .1
+
+
+# the benchmark
+
+def bench(*words): return subprocess.run([sys.executable, root/'bench'/'doctor.py', *words], capture_output=True, text=True, timeout=300)
+
+def test_the_benchmark_runs_a_part(tmp_path):
+    done = bench('--only', 'stopped', '--seeds', '1', '--check', '--out', str(tmp_path/'b.json'))
+    assert done.returncode == 0 and '2 of 2 failures named' in done.stdout, done.stdout + done.stderr
+    assert not (tmp_path/'b.json').exists()  # a part is not a result
+    done = bench('--only', 'nothing like it')
+    assert done.returncode == 2 and 'no drill is called' in done.stderr
