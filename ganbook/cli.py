@@ -243,7 +243,7 @@ def _state(folder:Path, run:dict, data, device):
     if files and not newest: raise ValueError(f"none of the {len(files)} checkpoints in {folder} can be read: begin another run, or remove them to begin this one anew.")
     return load(s, newest) if newest else s, arguments
 
-# %% ../nbs/24_command_line.ipynb #8c6cadaf
+# %% ../nbs/24_command_line.ipynb #cb20573d
 def n_threads(
     s,               # a TrainState
     batch_size:int,  # samples a step
@@ -251,8 +251,9 @@ def n_threads(
 )->int:
     "Processor threads to train with: what was asked for, one for small networks, else what PyTorch has."
     import torch
-    from ganbook.models.mlp import n_params
-    return asked or (1 if (n_params(s.G) + n_params(s.D))*batch_size < 1e8 else torch.get_num_threads())
+    from ganbook.models.dcgan import n_macs
+    macs = batch_size*(n_macs(s.G, (s.G.latent_dim,)) + n_macs(s.D, s.D.shape))
+    return asked or (1 if macs < 1e8 else torch.get_num_threads())
 
 @contextmanager
 def _with_threads(n:int):
@@ -426,7 +427,7 @@ def _patient(folder:Path, device)->tuple:
     if len(log) > len(s.log): s.log = log  # the run went on after its last checkpoint
     return s, d, arguments['loss']
 
-# %% ../nbs/24_command_line.ipynb #9ce6aeef
+# %% ../nbs/24_command_line.ipynb #65d746a5
 def cmd_doctor(
     run:str,          # folder of a run
     *,
@@ -439,6 +440,7 @@ def cmd_doctor(
     folder = Path(run)
     patient, data, loss = _patient(folder, _device(device))
     found = diagnose(patient, data, loss)
+    if data is None: print(f'{folder} has no checkpoint that can be read: only its curves were examined.')
     print(report(found))
     with whole_file(folder/'doctor.png') as part: part.write_bytes(to_png(one_page(patient, data, found, title=str(folder))))
     print(folder/'doctor.png')

@@ -505,7 +505,7 @@ def report(
         for text in (f.evidence, f'Try: {f.try_}', f'Read chapter {f.chapter}.'): lines += wrap(text, width, initial_indent='   ', subsequent_indent='   ')
     return '\n'.join(lines)
 
-# %% ../nbs/08_doctor.ipynb #cc9cc9a8
+# %% ../nbs/08_doctor.ipynb #fc8b3fac
 def _draw_log(ax, log:Log, columns:tuple):
     "Some columns of the log, as far as they are finite."
     table = {c: x for c, x in log.table().items() if c in columns and np.isfinite(x).any()}
@@ -515,12 +515,12 @@ def _draw_log(ax, log:Log, columns:tuple):
     ax.set_ylabel('loss' if columns[0].startswith('loss') else 'mean logit')
     return ax
 
-def _draw_samples(ax, s:TrainState, data:Data, n:int=36, n_cols:int=9):
+def _draw_samples(ax, s:TrainState, data:Data, n:int=36, n_cols:int=6):
     "What the generator draws: images, or points of the plane above the data."
     fake = sample(s.best, latents(n if data.is_image else 400, s.G.latent_dim, torch.Generator(s.device).manual_seed(0), s.device)).cpu()
     return _draw_batch(ax, fake.nan_to_num(posinf=0., neginf=0.), data, n_cols)
 
-def _draw_batch(ax, x:Tensor, data:Data, n_cols:int=9, over:bool=True):
+def _draw_batch(ax, x:Tensor, data:Data, n_cols:int=6, over:bool=True):
     "Images as a grid; points of the plane, over the data or as the data."
     if data.is_image and data.shape[0] in (1, 3): return image_grid(x, ax=ax, n_cols=n_cols, low=data.low)
     if data.shape != (2,): ax.text(.5, .5, 'neither images nor points of the plane', ha='center'); ax.set_axis_off(); return ax

@@ -6,12 +6,13 @@
 __all__ = ['mlp', 'mlp_textbook', 'points', 'dcgan', 'dcgan_textbook', 'recipes', 'Recipe', 'from_settings', 'find', 'networks',
            'prepare', 'build']
 
-# %% ../nbs/15_stabilised_dcgan.ipynb #b1efcbcd
+# %% ../nbs/15_stabilised_dcgan.ipynb #f01e8813
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 import torch
 from torch import nn
-from .data import Data
+from .data import Data, latents
+from .ensemble import members
 from .losses import hinge, least_squares, minimax, non_saturating, relativistic, smooth, wasserstein
 from .models.dcgan import DCGANDiscriminator, DCGANGenerator, transposed, upsampled
 from .models.mlp import MLPDiscriminator, MLPGenerator
@@ -113,10 +114,11 @@ def networks(
         torch.manual_seed(seed)
         return make(r, shape, _pick(_outs, r.out, 'end of G'))
 
-# %% ../nbs/15_stabilised_dcgan.ipynb #edff4252
-def _with_noise(std:float, rng:torch.Generator)->Callable:
-    "Batch -> batch with Gaussian noise, drawn from the run's own random numbers."
-    return lambda x: x + std*torch.randn(x.shape, generator=rng, device=x.device)
+# %% ../nbs/15_stabilised_dcgan.ipynb #9504edba
+def _with_noise(std:float, rng)->Callable:
+    "Batch -> batch with Gaussian noise, drawn from the run's own random numbers, each member's from its own."
+    lead = 1 if isinstance(rng, list) else 0
+    return lambda x: x + std*latents(x.shape[lead], x[0].numel() if not lead else x[0, 0].numel(), rng, x.device).view_as(x)
 
 def _check(r:Recipe, data:Data):
     "Raise on numbers that cannot be, and on data of another kind."
@@ -140,18 +142,20 @@ def prepare(
     _check(r, data)
     return replace(data, low=0. if r.out == 'sigmoid' else -1.)
 
-# %% ../nbs/15_stabilised_dcgan.ipynb #234cbb1b
+# %% ../nbs/15_stabilised_dcgan.ipynb #3f7b15e0
 def build(
     recipe,       # a Recipe or its name
     data:Data,    # what to imitate
     seed:int=0,   # of the weights, the batches and the latents
     device=None,  # where to train; None: the best that this machine has
+    k:int=None,   # train this many side by side (chapter 10), with seeds from `seed` on; None: one GAN
 )->tuple:         # (state, arguments), which belong together: train with `fit(state, **arguments)`
     "Resolve all names, once."
     r, data = find(recipe), prepare(recipe, data)
-    G, D = (m.to(device or best_device()) for m in networks(r, data.shape, seed))
-    loss = _pick(_losses, r.loss, 'loss')
-    s = new_state(G, D, r.lr, r.betas, ema=r.ema_halflife is not None, seed=seed)
+    def state(i=0):
+        G, D = (m.to(device or best_device()) for m in networks(r, data.shape, seed + i))
+        return new_state(G, D, r.lr, r.betas, ema=r.ema_halflife is not None, seed=seed + i)
+    loss, s = _pick(_losses, r.loss, 'loss'), state() if k is None else members(state, k)
     return s, dict(data=data, n_steps=r.n_steps, batch_size=r.batch_size, n_critic=r.n_critic,
         loss=loss if r.real_label == 1 else smooth(loss, r.real_label),
         schedule=None if r.decay_from is None else linear_decay(r.decay_from),

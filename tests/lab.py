@@ -165,12 +165,13 @@ class Lab:
 
 
 def copy_chapter(name, folder):
-    "Copy a chapter without its outputs, and the pictures beside it; returns the number of cells that will run."
+    "Copy a chapter without its outputs, the pictures beside it and the stored results; returns the number of cells that will run."
     nb = json.loads((root/'nbs'/f'{name}.ipynb').read_text(encoding='utf-8'))
     code = [c for c in nb['cells'] if c['cell_type'] == 'code']
     for c in code: c.update(outputs=[], execution_count=None)
     (folder/f'{name}.ipynb').write_text(json.dumps(nb), encoding='utf-8')
-    if (root/'nbs'/'images').exists(): shutil.copytree(root/'nbs'/'images', folder/'images', dirs_exist_ok=True)
+    for source, copy in ((root/'nbs'/'images', folder/'images'), (root/'results', folder.parent/'results')):
+        if source.exists(): shutil.copytree(source, copy, dirs_exist_ok=True)
     return sum(bool(''.join(c['source']).strip()) for c in code)
 
 

@@ -627,7 +627,7 @@ def test_floors_let_pass(module, text): assert floor_faults(module, text) == []
     ('data', 'from .train import fit', 'up'), ('losses', 'from ganbook.data import draw', 'sideways'), ('losses', 'from . import data', 'sideways'),
     ('losses', 'from ganbook import data', 'sideways'), ('losses', 'import ganbook.data', 'sideways'), ('train', 'def f():\n    from .callbacks import every', 'up'),
     ('models.mlp', 'from ..data import draw', 'sideways'), ('models.mlp', 'from .dcgan import x', 'sideways'), ('models.mlp', 'from .. import train', 'up'),
-    ('train', 'from .ensemble import fit', 'sideways'), ('new', '', 'stands on no floor'), ('train', 'from .new import x', 'stands on no floor'),
+    ('train', 'from .ensemble import fit', 'up'), ('ensemble', 'from .doctor import diagnose', 'sideways'), ('new', '', 'stands on no floor'), ('train', 'from .new import x', 'stands on no floor'),
     ('train', 'from .data import *', 'star'), ('train', 'import ganbook', 'stands on no floor')])
 def test_floors_catch(module, text, part): assert any(part in f for f in floor_faults(module, text)), floor_faults(module, text)
 

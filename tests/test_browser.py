@@ -43,6 +43,32 @@ def test_game(lab):
         assert press(page, slider=0, image=0, key='ArrowLeft') == '2.00'
 
 
+def test_measuring(lab):
+    "Chapter 7: number of features and true distance move the figure of the bias."
+    with lab.run_notebook('07_measuring') as page:
+        assert press(page, slider=0, image=0) == '128'
+        assert press(page, slider=1, image=0) == '1.10'
+
+
+def test_doctor(lab):
+    "Chapter 8: another failure and another seed train another GAN, and the switchboard shows it."
+    with lab.run_notebook('08_doctor') as page:
+        assert press(page, slider=0, image=0) == '1'
+        img, choice = page.locator('img.widget-image').first, page.locator('.widget-dropdown select').first
+        before = img.get_attribute('src')
+        choice.select_option(label='wrong end of G')
+        page.wait_for_function("old => document.querySelector('img.widget-image').src !== old", arg=before, timeout=60_000)
+        assert img.evaluate('m => m.complete && m.naturalWidth') > 300
+
+
+def test_dcgan(lab):
+    "Chapter 9: the shape calculator follows its sliders."
+    with lab.run_notebook('09_dcgan') as page:
+        first = press(page, slider=0, image=0)
+        assert press(page, slider=1, image=0)
+        assert press(page, slider=0, image=0, key='ArrowLeft') != first
+
+
 def test_a_failing_cell_is_reported(lab, monkeypatch, tmp_path):
     "A chapter that fails in the browser fails the test, with the traceback's words; and the kernel is the interpreter of this test."
     (tmp_path/'nbs').mkdir()
