@@ -417,16 +417,16 @@ def heavy_penalty(v:Vitals):
     if 'unlike' not in v and abs(v['gap']) < flat_logits/10: return f('note', f"Real and fake logits lie {abs(v['gap']):.1g} apart: D is flat, because G is perfect or because the penalty is too large.",
         'give the doctor the state and the data, which tell one from the other.', certainty=.3)
 
-# %% ../nbs/08_doctor.ipynb #60491732
+# %% ../nbs/08_doctor.ipynb #f4a8f4c2
 sure = 12.  # a gap of 12 is odds of 160,000 to 1
 
 def D_wins(v:Vitals):
     "The lead of D leaves G without a gradient, or without a chance."
     f = partial(Finding, 'D wins', chapter='02_losses', try_='the non-saturating loss; fewer steps of D, a penalty on its gradient, or noise on what it sees.')
     if not settled(v): return None
-    push = 1/(1 + math.exp(min(-v['fake_logit'], 700.))) if v['form_G'] == 'minimax' else v['push']
-    if push < 1e-3 or v['felt_G'] < 1e-7 and v['auc'] > .9: return f('alarm', f"The mean fake logit is {v['fake_logit']:.1f} and loss_D {v['loss_D']:.2g}: of the slope of D, a share of {push:.1g} reaches G"
-        + (f", whose weights see gradients of {v['felt_G']:.1g}." if 'felt_G' in v else '.'), certainty=.83)
+    typical = 1/(1 + math.exp(min(-v['fake_logit'], 700.))) if v['form_G'] == 'minimax' else v['push']
+    if typical < 1e-3 or v['felt_G'] < 1e-7 and v['auc'] > .9: return f('warning' if v['push'] > 1e-2 else 'alarm', f"The mean fake logit is {v['fake_logit']:.1f} and loss_D {v['loss_D']:.2g}: at such a fake, a share of {typical:.1g} of the slope of D reaches G"
+        + (f" (over all fakes {v['push']:.2g}: a few are much better)." if v['push'] > 1e-2 else f", whose weights see gradients of {v['felt_G']:.1g}." if v['felt_G'] < 1e-7 else '.'), certainty=.83)
     if v['gap'] > sure and v['auc'] > .99 and v['unlike'] > .1: return f('alarm' if v['unlike'] > .25 else 'warning',
         f"Real and fake logits are {v['gap']:.1f} apart, and D orders {v['auc']:.1%} of new pairs rightly.", certainty=.6)
 
@@ -462,7 +462,7 @@ def memorises(v:Vitals):
     return Finding('memorisation', 'alarm' if v['copies'] < copied/2 else 'warning', f"A sample lies {v['copies']:.2f} times as far from the nearest training sample as training samples from each other.",
         'more data, or augmentation of all that D sees; stop earlier.', '19_augmentation', .7)
 
-# %% ../nbs/08_doctor.ipynb #3af06e6d
+# %% ../nbs/08_doctor.ipynb #3af04b8a
 diseases = (diverges, D_does_not_learn, G_does_not_learn, ranges_differ, swapped, unequal_rates, stale_BatchNorm, mixing_BatchNorm,
     heavy_penalty, D_wins, collapsed, partly_collapsed, oscillates, memorises, too_early)
 
@@ -476,9 +476,10 @@ def vitals(
     s = state_or_log
     if isinstance(s, Log): return log_vitals(s)
     if not isinstance(s, TrainState): raise TypeError(f"a {type(s).__name__} cannot be examined: give a TrainState, or the Log of one.")
-    v = state_vitals(s, data, loss, labels)
+    curves = log_vitals(s.log) if len(s.log) else {}
+    v = state_vitals(s, data, loss or (minimax if curves and curves['form_G'] == 'minimax' else None), labels)
     steps = max(s.step, v.get('count_G', 0), v.get('count_D', 0))  # of a loop that keeps no log
-    return Vitals(steps=steps, usable=steps) | v | (log_vitals(s.log) if len(s.log) else {})
+    return Vitals(steps=steps, usable=steps) | v | curves
 
 # %% ../nbs/08_doctor.ipynb #ef16b583
 def diagnose(

@@ -154,7 +154,7 @@ def frechet(
     real, fake = _pair(real, fake, 2)
     return frechet_gaussians(*moments(real), *moments(fake))
 
-# %% ../nbs/07_measuring.ipynb #80775c3e
+# %% ../nbs/07_measuring.ipynb #dd2f07f4
 def frechet_bias(
     cov:Tensor, # covariance of the features (...,F,F)
     n:int,      # samples in the first set
@@ -173,7 +173,7 @@ def frechet_floor(
     seed:int=0,      # of the divisions
     n:int=4,         # how many random divisions to average
 )->Tensor:           # (...,), float64
-    "Mean `frechet` distance between two random halves of real features: what a perfect generator would score."
+    "Mean `frechet` distance between two random halves of real features: what a perfect generator scores with samples of that size."
     if n < 1: raise ValueError(f"n is {n}: average at least 1 division.")
     x, rng = _samples(features, 'features', 4), torch.Generator().manual_seed(seed)
     orders = [torch.randperm(x.shape[-2], generator=rng).to(x.device) for _ in range(n)]
