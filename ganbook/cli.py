@@ -127,14 +127,15 @@ def _device(name:str=None):
     finally:
         if name: os.environ.pop('GANBOOK_DEVICE') if old is None else os.environ.update(GANBOOK_DEVICE=old)
 
-# %% ../nbs/24_command_line.ipynb #8639e15b
+# %% ../nbs/24_command_line.ipynb #2d8444ca
 def _new_run(recipe:str, out:str, wish:dict)->tuple:
     "(folder, run, data) of a run that begins; what can be wrong is found before the folder is made."
-    from ganbook.recipes import find, prepare
+    from ganbook.recipes import find, networks, prepare
     r = replace(find(recipe), **{k: wish[k] for k in ('n_steps', 'batch_size', 'lr') if wish[k] is not None})
     name = _data_name(r, wish)
     source = dict(name=name, size=wish['size'], grey=wish['grey'])
     d = prepare(r, _data(**source))
+    networks(r, d.shape)  # refuses a size that they cannot have
     about = dict(name=d.name, n=len(d), shape=list(d.shape), images=d.is_image, scale=d.scale, low=d.low)
     settings = json.loads(json.dumps(dict(recipe=asdict(r), source=source, data=about, seed=_seed(wish['seed'] or 0))))
     folder = _own_folder(out) if out else _free_folder(_run_name(r.name, name))
@@ -400,7 +401,7 @@ def cmd_info(
     about = _about_run(Path(run)) if run else _about_machine()
     for name, value in about.items(): print(f'{name:14} {value}')
 
-# %% ../nbs/24_command_line.ipynb #50c97d12
+# %% ../nbs/24_command_line.ipynb #60558c8b
 def _read_log(path:Path):
     "The log of a run from its table; empty if there is none."
     import numpy as np
@@ -408,13 +409,16 @@ def _read_log(path:Path):
     import torch
     log = Log()
     if not path.is_file(): return log
-    table = np.genfromtxt(path, delimiter=',', names=True, ndmin=1)
-    columns = [c for c in table.dtype.names if c != 'step']
-    rows = torch.tensor(np.stack([table[c] for c in columns], 1), dtype=torch.float32)
+    columns, *lines = path.read_bytes().decode('utf-8', 'replace').split() or ['']
+    columns = columns.split(',')
+    try: rows = torch.tensor(np.array([[float(v) for v in line.split(',')] for line in lines]).reshape(len(lines), len(columns))[:, 1:]).float()
+    except ValueError: raise ValueError(f"{path} is damaged: remove it, and the log in the newest checkpoint is taken.") from None
+    if columns[0] != 'step' or len(columns) < 2: raise ValueError(f"{path} is no log of a run: remove it, and the log in the newest checkpoint is taken.")
+    columns = columns[1:]
     for row in rows: log.append(dict(zip(columns, row)))
     return log
 
-# %% ../nbs/24_command_line.ipynb #16af34e4
+# %% ../nbs/24_command_line.ipynb #708bc8dd
 def _patient(folder:Path, device)->tuple:
     "(state or log, data, loss) of a run."
     from ganbook.callbacks import latest
@@ -422,12 +426,13 @@ def _patient(folder:Path, device)->tuple:
     if not latest(folder/'checkpoints'):
         if len(log): return log, None, None
         raise FileNotFoundError(f"{folder} holds neither a checkpoint nor a log: let it train for some steps first.")
-    d = _data_of(run)
-    s, arguments = _state(folder, run, d, device)
+    try: d = _data_of(run)
+    except FileNotFoundError: d = None  # a folder of images that is gone
+    s, arguments = _state(folder, run, _stand_in(run['settings']) if d is None else d, device)
     if len(log) > len(s.log): s.log = log  # the run went on after its last checkpoint
     return s, d, arguments['loss']
 
-# %% ../nbs/24_command_line.ipynb #65d746a5
+# %% ../nbs/24_command_line.ipynb #c23732b7
 def cmd_doctor(
     run:str,          # folder of a run
     *,
@@ -440,8 +445,8 @@ def cmd_doctor(
     folder = Path(run)
     patient, data, loss = _patient(folder, _device(device))
     found = diagnose(patient, data, loss)
-    if data is None: print(f'{folder} has no checkpoint that can be read: only its curves were examined.')
     print(report(found))
+    if data is None: print(f'({folder} has no checkpoint that can be read, or its data are gone: not all could be examined.)')
     with whole_file(folder/'doctor.png') as part: part.write_bytes(to_png(one_page(patient, data, found, title=str(folder))))
     print(folder/'doctor.png')
 

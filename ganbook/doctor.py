@@ -209,7 +209,12 @@ def _company(D, real, fake, y, batch:int=64)->dict:
     r, f, both = (torch.stack(x) for x in zip(*rows))
     return dict(auc_apart=_auc(r, f), auc_mixed=_auc(both[:, :k], both[:, k:]))
 
-# %% ../nbs/08_doctor.ipynb #97a55f8a
+# %% ../nbs/08_doctor.ipynb #5d4c5415
+def _not_finite(s:TrainState)->str:
+    "The networks that hold a weight which is no finite number, in words."
+    nets = {'G': s.G, 'D': s.D, 'the average of G': s.G_ema}
+    return ' and '.join(name for name, m in nets.items() if m is not None and not all(p.isfinite().all() for p in m.parameters()))
+
 def _logit_vitals(s:TrainState, G, D, z:Tensor, real, y:tuple, loss)->dict:
     "What D says of fresh samples in evaluation mode, and how much of its slope the loss hands on to G."
     G.eval(), D.eval()
@@ -280,7 +285,7 @@ def _modes(G:nn.Module, z:Tensor, y:tuple, real:Tensor|None)->dict:
     far = (there - here).flatten(1).norm(dim=1).mean()/here.flatten(1).std(0).square().sum().sqrt().clamp_min(1e-12)
     return dict(mode_gap=far.item()) | ({} if real is None else dict(mode_harm=_unlike(there, real) - _unlike(here, real)))
 
-# %% ../nbs/08_doctor.ipynb #44d3ee0a
+# %% ../nbs/08_doctor.ipynb #e5465b8e
 def state_vitals(
     s:TrainState,       # one run, which is not changed
     data:Data=None,     # what it imitates; without it what compares with the data stays unmeasured
@@ -292,9 +297,11 @@ def state_vitals(
     "What the curves leave out, measured on copies of the networks with random numbers of our own."
     if s.members: raise ValueError(f"this state holds {s.members[0]} members: ask for one, with ganbook.ensemble.member(state, i).")
     v = Vitals(step=s.step, **_player(s.opt_G, s.G, 'G'), **_player(s.opt_D, s.D, 'D'))
+    if broken := _not_finite(s): return v | dict(broken=broken)
     G, D, shown = copy.deepcopy(s.G), copy.deepcopy(s.D), copy.deepcopy(s.best)
     rng, real, y = torch.Generator(s.device).manual_seed(seed), None, ()
-    with torch.random.fork_rng([s.device] if s.device.type == 'cuda' else []):
+    if data is not None: n = max(64, min(n, 2_000_000//math.prod(data.shape)))  # large images want much memory
+    with torch.random.fork_rng([s.device] if s.device.type == 'cuda' else []), torch.enable_grad():
         if data is not None: real, *y = draw(data.to(s.device), n, rng, labels=True) if labels else (draw(data.to(s.device), n, rng),)
         z = latents(n, G.latent_dim, rng, s.device)
         v.update(_logit_vitals(s, G, D, z, real, y, loss))
@@ -319,7 +326,7 @@ def too_early(v:Vitals):
     far = f" at a learning rate of {rate:g}: no weight has moved by more than about {v['steps']*rate:.2g}" if 'lr_G' in v else ''
     return Finding('too few steps', 'note', f"{v['steps']:,.0f} steps{far}.", 'train for some thousand steps, then ask again.', '05_training', 1.)
 
-# %% ../nbs/08_doctor.ipynb #3e694b21
+# %% ../nbs/08_doctor.ipynb #a84ac957
 huge_logit = 1e4
 
 def diverges(v:Vitals):
@@ -327,6 +334,7 @@ def diverges(v:Vitals):
     f = partial(Finding, 'divergence', 'alarm', chapter='11_dynamics',
         try_='a smaller learning rate, and a penalty on the gradient of D; write log-sigmoids as softplus of logits.')
     if v['first_bad'] > 0: return f(evidence=f"The first loss or logit that is no finite number came at step {v['first_bad']:,.0f}.", certainty=1.)
+    if 'broken' in v: return f(evidence=f"Weights of {v['broken']} are no finite numbers.", certainty=1.)
     if v['fake_finite'] < 1: return f(evidence=f"{1 - v['fake_finite']:.0%} of the generated values are not finite.", certainty=1.)
     if v['logit_size'] > huge_logit: return f(evidence=f"Logits have grown to {v['logit_size']:.2g}; a sigmoid is exactly 1 from 17 on.", certainty=.97)
 
@@ -383,7 +391,7 @@ def unequal_rates(v:Vitals):
     return Finding('learning rates out of balance', 'alarm' if times > 3*rate_ratio else 'warning', f"{fast} learns at {v['lr_' + fast]:g} and {slow} at {v['lr_' + slow]:g}, a ratio of {times:.0f}.",
         'equal rates to begin with; four times more for D is the usual most.', '10_rules_on_trial', .92)
 
-# %% ../nbs/08_doctor.ipynb #f2504e6a
+# %% ../nbs/08_doctor.ipynb #d1eca852
 mode_gap = .2    # healthy runs have about .08, as the statistics of 64 samples are noisy
 mode_harm = .02  # of the greatest energy distance; less is no harm
 auc_shift = .15  # of a probability
@@ -394,7 +402,7 @@ def stale_BatchNorm(v:Vitals):
     severity = 'note' if 'mode_harm' not in v else 'alarm' if v['mode_harm'] > 4*mode_harm else 'warning'
     worse = f", and are {v['mode_harm']:.2f} less like the data" if 'mode_harm' in v else ''
     return Finding('BatchNorm statistics at evaluation', severity, f"From the same latents, samples of evaluation mode lie {v['mode_gap']:.2f} spreads from those of training mode{worse}.",
-        'average the buffers along with the parameters, or recompute the running statistics before sampling.', '14_averaging', .91)
+        'average the buffers along with the parameters, for several half-lives, or recompute the running statistics before sampling.', '14_averaging', .91)
 
 def mixing_BatchNorm(v:Vitals):
     "The judgement of D depends on the company of a sample."

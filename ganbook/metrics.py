@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load
 from torch import Tensor, nn
 
-# %% ../nbs/07_measuring.ipynb #715ff19e
+# %% ../nbs/07_measuring.ipynb #43cd5d9f
 _budget = 2**24  # numbers in one block of a large table: 128 MiB in float64
 
 def _rows(n:int, per_row:int)->int:
@@ -36,6 +36,8 @@ def _samples(x:Tensor, name:str, least:int=1)->Tensor:
 def _pair(real:Tensor, fake:Tensor, least:int=1, names:tuple=('real', 'fake'))->tuple:
     "Two sets of samples that can be compared, or one clear error."
     real, fake = _samples(real, names[0], least), _samples(fake, names[1], least)
+    if any(a != b and 1 not in (a, b) for a, b in zip(real.shape[-3::-1], fake.shape[-3::-1])):
+        raise ValueError(f"{names[0]} has shape {tuple(real.shape)} and {names[1]} {tuple(fake.shape)}: give both the same members.")
     if real.shape[-1] == fake.shape[-1]: return real, fake
     raise ValueError(f"{names[0]} has {real.shape[-1]} numbers a sample and {names[1]} {fake.shape[-1]}: measure both with the same features.")
 
@@ -316,7 +318,7 @@ def memorisation(
     if (unseen == 0).any(): raise ValueError("half of the held-out samples lie in the training set: hold out samples that it does not contain.")
     return median(fake)/unseen
 
-# %% ../nbs/07_measuring.ipynb #fa840e48
+# %% ../nbs/07_measuring.ipynb #a842f05c
 def birthday(
     x:Tensor,     # generated samples (...,N,F), N at least 2
     within:float, # distance below which two samples count as the same
@@ -324,8 +326,10 @@ def birthday(
     "Birthday test (Arora and Zhang 2017): from the pairs of equal samples, how many different ones the generator has."
     x = _samples(x, 'x', 2)
     if not within >= 0: raise ValueError(f"within is {within}: give a distance of at least 0.")
-    n, close = x.shape[-2], 0
-    for _, d in _sq_distances(x, x): close = (d <= within**2 + 1e-12*d.amax()).sum((-2, -1)) + close
+    n, close, x = x.shape[-2], 0, x.double()
+    for part in x.split(_rows(n, x[..., 0, :1].numel()*n), -2):  # not by matrix products, which round: a copy is at exactly 0
+        d = torch.cdist(part, x, compute_mode='donot_use_mm_for_euclid_dist')
+        close = (d <= within).sum((-2, -1)) + close
     pairs = (close - n).double()/2  # each sample is close to itself
     return dict(pairs=pairs, support=n*(n - 1)/2/pairs)
 

@@ -297,6 +297,30 @@ def test_doctor_reads_on_where_the_checkpoints_end(whole, here, capsys):
     assert 'came at step 401' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize('content', ['', 'step\n1\n', 'step,loss_D\n1,2\n2', 'step,loss_D\n1,oops\n', '\0\xff\n'])
+def test_doctor_refuses_a_damaged_log_in_one_sentence(content, whole, here, capsys):
+    shutil.copytree(whole[0], here/'copy')
+    Path('copy/log.csv').write_text(content)
+    assert main(['doctor', 'copy']) == 2
+    out, err = capsys.readouterr()
+    assert out == '' and 'log.csv is' in err and 'remove it' in err and err.count('\n') == 1
+    Path('copy/log.csv').unlink()
+    assert main(['doctor', 'copy']) == 0
+
+
+def test_doctor_does_without_images_that_are_gone(photos, here, capsys):
+    assert main(['train', 'mlp', '--data', str(photos), '--size', '8', '--grey', '--n-steps', '3', '--quiet', '--out', 'run']) == 0
+    shutil.move(photos, here/'elsewhere')
+    capsys.readouterr()
+    assert main(['doctor', 'run']) == 0
+    assert 'its data are gone' in capsys.readouterr().out
+
+
+def test_a_size_that_the_networks_refuse_leaves_no_folder(photos, here, capsys):
+    assert main(['train', 'dcgan', '--data', str(photos), '--size', '7', '--out', 'run']) == 2
+    assert 'from 8 to 256' in capsys.readouterr().err and not Path('run').exists()
+
+
 def test_doctor_wants_a_checkpoint_or_a_log(whole, here, capsys):
     shutil.copytree(whole[0], here/'copy')
     shutil.rmtree('copy/checkpoints'), Path('copy/log.csv').unlink()

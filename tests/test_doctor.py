@@ -295,13 +295,28 @@ def test_networks_with_labels():
     assert names(diagnose(s, ring, labels=True)) == ['too few steps']
 
 
-def test_nan_weights_are_divergence(healthy):
+@pytest.mark.parametrize('part, words', [('G', 'Weights of G are'), ('D', 'Weights of D are'), ('G_ema', 'Weights of the average of G are')])
+def test_nan_weights_are_divergence(healthy, part, words):
+    s = copy.copy(healthy)
+    s.G, s.D, s.G_ema, s.log = copy.deepcopy(healthy.G), copy.deepcopy(healthy.D), copy.deepcopy(healthy.G), Log()
+    with torch.no_grad(): next(getattr(s, part).parameters())[0].fill_(math.nan)
+    found = diagnose(s, ring)
+    assert found[0].name == 'divergence' and found[0].severity == 'alarm' and words in found[0].evidence
+    to_png(one_page(s, ring, found))
+
+
+def test_samples_of_infinity_are_divergence(healthy):
+    "Finite weights can still give what is not."
     s = copy.copy(healthy)
     s.G, s.log = copy.deepcopy(healthy.G), Log()
-    with torch.no_grad(): next(s.G.parameters()).fill_(math.nan)
+    with torch.no_grad(): [*s.G.parameters()][-2].fill_(3e38)
     found = diagnose(s, ring)
-    assert found[0].name == 'divergence' and '100% of the generated values' in found[0].evidence
-    to_png(one_page(s, ring, found))
+    assert found[0].name == 'divergence' and 'of the generated values' in found[0].evidence
+
+
+def test_the_doctor_computes_its_own_gradients(healthy):
+    with torch.no_grad(): assert diagnose(healthy, ring, losses.non_saturating) == diagnose(healthy, ring, losses.non_saturating)
+    assert torch.is_grad_enabled()
 
 
 def test_copies_are_copies():

@@ -486,3 +486,17 @@ def test_shifted_images_stay_themselves():
     assert out.shape == x.shape and ((out == 1).sum((1, 2, 3)) == 1).all()
     where = (out == 1).nonzero()[:, 2:]
     assert where.min(0).values.tolist() == [2, 3] and where.max(0).values.tolist() == [4, 5]
+
+
+def test_birthday_with_one_sample_far_off():
+    "A copy is at exactly 0, whatever else is in the set and whichever member it belongs to."
+    x = torch.randn(100, 3, generator=torch.Generator().manual_seed(0))
+    far = torch.cat([x, torch.full((1, 3), 1e7)])
+    assert metrics.birthday(far, 0.)['pairs'] == 0
+    assert metrics.birthday(torch.cat([far, x[:5]]), 0.)['pairs'] == 5
+    assert metrics.birthday(torch.stack([x, x*1e7]), 0.)['pairs'].tolist() == [0., 0.]
+
+
+@pytest.mark.parametrize('f', [metrics.frechet, metrics.kid, metrics.prdc, metrics.nearest])
+def test_members_that_do_not_match(f):
+    with pytest.raises(ValueError, match='the same members'): f(torch.randn(2, 50, 3), torch.randn(3, 50, 3))
