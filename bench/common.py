@@ -2,11 +2,18 @@
 import json
 import os
 import platform
+import time
 from pathlib import Path
 
 import torch
 
 results = Path(__file__).resolve().parent.parent/'results'
+
+def clock(device):
+    "Seconds: the processor time of this process, or, where a GPU works beside it, the time on the wall with all work done."
+    if device.type == 'cpu': return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
 
 def rounded(x):
     "Four significant digits are more than a clock can mean."

@@ -17,7 +17,6 @@ of device and data set.
 import argparse
 import os
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +26,7 @@ sys.path.insert(0, str(root))
 
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
-from common import machine, results, rounded, store  # noqa: E402
+from common import clock, machine, results, rounded, store  # noqa: E402
 from ganbook import data as sets  # noqa: E402
 from ganbook.data import latents  # noqa: E402
 from ganbook.metrics import frechet, frechet_floor, yardstick  # noqa: E402
@@ -66,12 +65,6 @@ def draw_all(d): return d.x.float()/127.5 - 1
 
 
 # Training against the clock
-
-def clock(device):
-    "Seconds: processor time, or, where a GPU works beside it, the time on the wall with all work done."
-    if device.type == 'cpu': return time.process_time()
-    torch.cuda.synchronize()
-    return time.perf_counter()
 
 def step_s(recipe, data, device, n=100):
     "Seconds a step, of a copy that is thrown away; the first steps set up, record and warm."

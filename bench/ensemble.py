@@ -22,8 +22,8 @@ sys.path.insert(0, str(root))
 
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
-from common import machine, results, rounded, store  # noqa: E402
-from loop import clock, spread  # noqa: E402
+from common import clock, machine, results, rounded, store  # noqa: E402
+from loop import spread  # noqa: E402
 from ganbook import data as sets  # noqa: E402
 from ganbook.ensemble import member, members  # noqa: E402
 from ganbook.losses import non_saturating  # noqa: E402

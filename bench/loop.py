@@ -27,7 +27,7 @@ import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.utils.data import DataLoader, Dataset  # noqa: E402
-from common import machine, results, rounded, store  # noqa: E402
+from common import clock, machine, results, rounded, store  # noqa: E402
 from ganbook import data as sets  # noqa: E402
 from ganbook.losses import non_saturating  # noqa: E402
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator  # noqa: E402
@@ -158,12 +158,6 @@ def same_arithmetic(case, device):
 
 
 # Measuring
-
-def clock(device):
-    "Seconds: the processor time of this process, or, where a GPU works beside it, the time on the wall with all work done."
-    if device.type == 'cpu': return time.process_time()
-    torch.cuda.synchronize()
-    return time.perf_counter()
 
 def timed(f, device):
     start = clock(device)

@@ -6,7 +6,8 @@
 __all__ = ['mlp', 'mlp_textbook', 'points', 'dcgan', 'dcgan_textbook', 'recipes', 'Recipe', 'from_settings', 'find', 'networks',
            'prepare', 'build']
 
-# %% ../nbs/15_stabilised_dcgan.ipynb #f01e8813
+# %% ../nbs/15_stabilised_dcgan.ipynb #5c734c18
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 import torch
@@ -114,11 +115,11 @@ def networks(
         torch.manual_seed(seed)
         return make(r, shape, _pick(_outs, r.out, 'end of G'))
 
-# %% ../nbs/15_stabilised_dcgan.ipynb #9504edba
+# %% ../nbs/15_stabilised_dcgan.ipynb #544725e6
 def _with_noise(std:float, rng)->Callable:
     "Batch -> batch with Gaussian noise, drawn from the run's own random numbers, each member's from its own."
-    lead = 1 if isinstance(rng, list) else 0
-    return lambda x: x + std*latents(x.shape[lead], x[0].numel() if not lead else x[0, 0].numel(), rng, x.device).view_as(x)
+    at = 1 if isinstance(rng, list) else 0  # the batch's place in the shape
+    return lambda x: x + std*latents(x.shape[at], math.prod(x.shape[at + 1:]), rng, x.device).view_as(x)
 
 def _check(r:Recipe, data:Data):
     "Raise on numbers that cannot be, and on data of another kind."
