@@ -143,6 +143,12 @@ def _fake(s:TrainState, like:Tensor, y:tuple)->Tensor:
     z = latents(like.shape[len(s.members)], s.G.latent_dim, s.rng, like.device)
     return s.G(z, *y)
 
+def _given(D:nn.Module, y:tuple)->Callable:
+    "`D` with the labels of a batch, for penalties that call it at points of their own."
+    def logits(x): return D(x, *y)
+    logits.__wrapped__ = D  # where inspect.unwrap finds the network
+    return logits
+
 # %% ../nbs/05_training.ipynb #bb578cf6
 def d_step(
     s:TrainState,          # `D` and `opt_D` change, and the running statistics of G's BatchNorm if it has any
@@ -160,7 +166,7 @@ def d_step(
     with _autocast(s, amp): real_logits, fake_logits = s.D(real, *y), s.D(fake, *y)
     if amp: real_logits, fake_logits = real_logits.float(), fake_logits.float()
     total = loss_D = loss.discriminator(real_logits, fake_logits)
-    D = (lambda x: s.D(x, *y)) if y else s.D
+    D = _given(s.D, y) if y else s.D
     for p in penalties: total = total + p(D, real, fake, real_logits, fake_logits)
     _descend(s.opt_D, total)
     log = dict(loss_D=loss_D.detach(), real_logit=real_logits.detach().mean(-1), fake_logit=fake_logits.detach().mean(-1))
