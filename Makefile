@@ -17,7 +17,7 @@ help:          ## this list
 	@touch $@
 
 train: .venv/ok ## train a GAN on handwritten digits; the last line is the path of a picture of what it draws
-	@$(BIN)/ganbook train mlp
+	@$(BIN)/ganbook train
 
 test: .venv/ok  ## everything: exports in step, every chapter and solution, stored outputs, tests, lint
 	@OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/run.py

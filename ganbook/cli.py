@@ -108,8 +108,10 @@ def _locked(folder:Path):
         except OSError: raise ValueError(f"another process is training in {folder}: wait for it, or stop it first.") from None
         yield
 
-# %% ../nbs/24_command_line.ipynb #4e995ac0
+# %% ../nbs/24_command_line.ipynb #8969459f
 _sets = 'digits mnist fashion_mnist cifar10 ring grid spiral two_moons'.split()
+
+_point_sets = 'ring grid spiral two_moons'.split()
 
 def _data(name:str, size:int=None, grey:bool=False):
     "A data set by its name, or by the path of a folder of images."
@@ -127,7 +129,12 @@ def _device(name:str=None):
     finally:
         if name: os.environ.pop('GANBOOK_DEVICE') if old is None else os.environ.update(GANBOOK_DEVICE=old)
 
-# %% ../nbs/24_command_line.ipynb #2d8444ca
+# %% ../nbs/24_command_line.ipynb #dc5b2fad
+def _recipe_for(data:str, old:str)->str:
+    "The recipe where none is named: that of the run in the folder `old`, or the one that suits the data."
+    if old: return _read_run(Path(old))['settings']['recipe']['name']
+    return 'points' if data in _point_sets else 'stable'
+
 def _new_run(recipe:str, out:str, wish:dict)->tuple:
     "(folder, run, data) of a run that begins; what can be wrong is found before the folder is made."
     from ganbook.recipes import find, networks, prepare
@@ -183,15 +190,19 @@ def _data_of(run:dict):
         f"{d.name} has changed since the run began, from {about['n']:,} to {len(d):,} samples: begin another run.")
     return replace(d, low=about['low'])
 
-# %% ../nbs/24_command_line.ipynb #0f60d758
+# %% ../nbs/24_command_line.ipynb #70b6d857
+_early = 200, 500  # steps of the first pictures, so that nobody waits long for one
+
 def _callbacks(folder:Path, run:dict, data, z, options:dict)->list:
     "Everything that watches a run and writes into its folder."
     from ganbook import callbacks as cb
     unit, every = 'img' if data.is_image else 'points', options['every']
+    picture = cb.preview(folder/'samples.png', z, data, every)
+    early = lambda s: picture.look(s) if s.step in _early else None
     watch = [] if options['quiet'] else [cb.progress(run['settings']['recipe']['batch_size'], unit=unit)]
     return [cb.stop_on_nan(min(100, every)), *watch, cb.tensorboard(folder, options['log_interval']),
         cb.checkpoint(folder/'checkpoints', every, options['keep'], run['settings']),
-        cb.preview(folder/'samples.png', z, data, every), cb.log_csv(folder/'log.csv', every)]
+        early, picture, cb.log_csv(folder/'log.csv', every)]
 
 def _draw_curves(s, loss:str, path:Path):
     "Both losses of a run as a picture."
@@ -296,9 +307,9 @@ def _check_options(n_steps:int, batch_size:int, every:int, keep:int, log_interva
     _in_range(10**6, batch_size=batch_size)
     _in_range(os.cpu_count() or 1, threads=threads)
 
-# %% ../nbs/24_command_line.ipynb #efdc31e6
+# %% ../nbs/24_command_line.ipynb #ed9bffd5
 def cmd_train(
-    recipe:str,             # the name of a recipe; `ganbook train --help` ends with a list of them
+    recipe:str=None,        # the name of a recipe; `ganbook train --help` ends with a list of them (default: stable; points for points)
     *,
     data:str=None,          # a set of chapter 3, such as mnist or grid, or a folder of images (default: digits; ring for points)
     size:int=None,          # of the images of a folder, height and width in pixels (default: 64)
@@ -320,7 +331,7 @@ def cmd_train(
     options, place = dict(every=every, keep=keep, log_interval=log_interval, threads=threads, quiet=quiet), _device(device)
     _check_options(n_steps, batch_size, **options)
     wish = dict(data=data, size=size, grey=grey, seed=seed, n_steps=n_steps, batch_size=batch_size, lr=lr)
-    folder, run, d = (_old_run if resume else _new_run)(recipe, out, wish)
+    folder, run, d = (_old_run if resume else _new_run)(recipe or _recipe_for(data, out if resume else None), out, wish)
     with _locked(folder): _train(folder, run, d, place, options)
 
 # %% ../nbs/24_command_line.ipynb #2e55ec31
@@ -483,14 +494,15 @@ def _manners():
             threading.excepthook = hook
             if main: signal.signal(signal.SIGTERM, old)
 
-# %% ../nbs/24_command_line.ipynb #2df5f51f
+# %% ../nbs/24_command_line.ipynb #ed365062
 _examples = """examples:
-  ganbook train mlp                            digits in a minute, into runs/mlp-digits
-  ganbook train mlp --data photos --size 32    a folder of your own images
-  ganbook train mlp --resume                   go on after Ctrl-C or a crash
-  ganbook sample runs/mlp-digits --n 100       draw from it
-  ganbook doctor runs/mlp-digits               what is wrong with it?
-  ganbook train --help                         all options, with their units and defaults"""
+  ganbook train                              digits in a minute, into runs/stable-digits
+  ganbook train --data photos --size 32      a folder of your own images
+  ganbook train --resume                     go on after Ctrl-C or a crash
+  ganbook train mlp --data mnist             another recipe, other data
+  ganbook sample runs/stable-digits --n 100  draw from it
+  ganbook doctor runs/stable-digits          what is wrong with it?
+  ganbook train --help                       all options, with their units and defaults"""
 
 def _recipe_list()->str:
     from ganbook.recipes import recipes

@@ -69,6 +69,15 @@ def test_dcgan(lab):
         assert press(page, slider=0, image=0, key='ArrowLeft') != first
 
 
+def test_dynamics(lab):
+    "Chapter 11: weight, step size, steps of D and noise move the path and its eigenvalues."
+    with lab.run_notebook('11_dynamics') as page:
+        assert press(page, slider=0, image=0) == '0.40'
+        assert press(page, slider=1, image=0) == '0.25'
+        assert press(page, slider=2, image=0) == '2'
+        assert press(page, slider=3, image=0) == '0.10'
+
+
 def test_a_failing_cell_is_reported(lab, monkeypatch, tmp_path):
     "A chapter that fails in the browser fails the test, with the traceback's words; and the kernel is the interpreter of this test."
     (tmp_path/'nbs').mkdir()

@@ -18,7 +18,7 @@ from ganbook.train import read
 
 command = [sys.executable, '-c', 'import sys; from ganbook.cli import main; sys.exit(main())']
 env = dict(os.environ, OMP_NUM_THREADS='1', MPLBACKEND='agg', GANBOOK_DEVICE='cpu', PYTHONPATH=str(Path(__file__).parents[1]))
-short = ['--n-steps', '400', '--every', '50', '--keep', '2']
+short = ['--n-steps', '400', '--every', '50', '--keep', '2', '--batch-size', '32']
 
 
 def start(*words, cwd):
@@ -93,7 +93,7 @@ def test_all_files_are_there_and_whole(whole):
     assert sorted(p.name for p in (folder/'checkpoints').iterdir()) == ['step_00000350.pt', 'step_00000400.pt']
     for name in ('samples.png', 'curves.png'): Image.open(folder/name).load()
     table = np.genfromtxt(folder/'log.csv', delimiter=',', names=True)
-    assert table.dtype.names == ('step', 'loss_D', 'real_logit', 'fake_logit', 'loss_G') and table['step'].tolist() == list(range(1, 401))
+    assert table.dtype.names == ('step', 'loss_D', 'real_logit', 'fake_logit', 'penalty', 'loss_G') and table['step'].tolist() == list(range(1, 401))
 
 
 def test_run_json_has_every_setting_and_version(whole):
@@ -229,6 +229,35 @@ def test_a_folder_of_images_one_of_them_broken(photos, capsys, grey):
     assert np.load('a.npy').shape == (5, 1 if grey else 3, 12, 12)
 
 
+def test_only_the_name_of_a_folder_is_needed(here, capsys):
+    rng = np.random.default_rng(0)
+    (here/'photos').mkdir()
+    for i in range(40): Image.fromarray(rng.integers(0, 255, (30 + i, 90 - i, 3), dtype=np.uint8)).save(here/'photos'/f'{i}.jpg')
+    assert main(['train', '--data', 'photos', '--n-steps', '2', '--quiet']) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == 'runs/stable-photos/samples.png'
+    settings = run_json('runs/stable-photos')['settings']
+    assert settings['recipe']['name'] == 'stable' and settings['data']['shape'] == [3, 64, 64]
+    assert Image.open('runs/stable-photos/samples.png').mode == 'RGB'
+    assert main(['train', '--data', 'photos', '--resume', '--n-steps', '3', '--quiet']) == 0
+    assert run_json('runs/stable-photos')['step'] == 3
+
+
+def test_the_recipe_follows_the_data_and_the_run(here, capsys):
+    assert main(['train', '--data', 'ring', '--n-steps', '2', '--quiet']) == 0 and Path('runs/points-ring').is_dir()
+    assert main(['train', '--n-steps', '2', '--quiet']) == 0 and Path('runs/stable-digits').is_dir()
+    assert main(['train', 'wgan', '--n-steps', '1', '--batch-size', '4', '--quiet', '--out', 'w']) == 0
+    assert main(['train', '--resume', '--out', 'w', '--n-steps', '2', '--quiet']) == 0
+    assert run_json('w')['settings']['recipe']['name'] == 'wgan' and run_json('w')['step'] == 2
+    assert main(['train', '--resume', '--out', 'nowhere']) == 2
+
+
+def test_the_first_pictures_come_early(here, monkeypatch):
+    seen = []
+    monkeypatch.setattr('ganbook.callbacks.save_samples', lambda data, x, path, n_cols=8: seen.append(path))
+    assert main(['train', '--data', 'ring', '--n-steps', '210', '--batch-size', '4', '--quiet']) == 0
+    assert len(seen) == 2  # after 200 steps, and at the end
+
+
 def test_data_that_changed_are_another_run(photos, capsys):
     assert main(['train', 'mlp', '--data', 'My photos', '--size', '8', '--n-steps', '3', '--quiet']) == 0
     (photos/'0.png').unlink()
@@ -292,7 +321,7 @@ def test_doctor_finds_nan_from_the_log_alone_and_an_alarm_is_no_error(here, caps
 def test_doctor_reads_on_where_the_checkpoints_end(whole, here, capsys):
     shutil.copytree(whole[0], here/'copy')
     lines = Path('copy/log.csv').read_text().splitlines()
-    Path('copy/log.csv').write_text('\n'.join([*lines, '401,nan,nan,nan,nan']) + '\n')
+    Path('copy/log.csv').write_text('\n'.join([*lines, '401,nan,nan,nan,nan,nan']) + '\n')
     assert main(['doctor', 'copy']) == 0
     assert 'came at step 401' in capsys.readouterr().out
 
@@ -332,7 +361,7 @@ def test_doctor_wants_a_checkpoint_or_a_log(whole, here, capsys):
 def test_help_is_quick_and_lists_everything():
     code = 'import sys; from ganbook.cli import main; main(["--help"]); assert "torch" not in sys.modules'
     out = subprocess.run([sys.executable, '-c', code], env=env, text=True, capture_output=True, check=True).stdout
-    for word in ('train', 'sample', 'info', 'doctor', 'runs/mlp-digits'): assert word in out
+    for word in ('train', 'sample', 'info', 'doctor', 'runs/stable-digits'): assert word in out
 
 
 def test_help_of_a_command_lists_options_recipes_and_data(capsys):
@@ -345,9 +374,8 @@ def test_help_of_a_command_lists_options_recipes_and_data(capsys):
 # mistakes
 
 wrong = {
-    'train': 'required: recipe',
     'fly': 'invalid choice',
-    'train dcgam': "no recipe called 'dcgam': take one of mlp",
+    'train dcgam': "no recipe called 'dcgam': take one of stable",
     'train mlp --data nowhere': 'no data set or folder called',
     'train mlp --data empty': 'holds no image',
     'train mlp --data file.txt': 'is a file',
@@ -408,7 +436,7 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(line, here, capsys):
 def test_a_resumed_run_keeps_its_settings(whole, here, capsys):
     shutil.copytree(whole[0], here/'copy')
     before = (here/'copy'/'run.json').read_bytes()
-    for words, said in {'--seed 3': 'seed 0, not 3', '--batch-size 7': 'batch_size 64, not 7', '--lr 1': 'lr 0.001, not 1.0', '--data grid': 'data ring, not grid',
+    for words, said in {'--seed 3': 'seed 0, not 3', '--batch-size 7': 'batch_size 32, not 7', '--lr 1': f"lr {run_json('copy')['settings']['recipe']['lr']}, not 1.0", '--data grid': 'data ring, not grid',
             '--n-steps 100': 'raised, not lowered'}.items():
         assert main(['train', 'points', '--resume', '--out', 'copy', *words.split()]) == 2
         assert said in capsys.readouterr().err

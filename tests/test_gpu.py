@@ -2,6 +2,7 @@
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 import pytest
 import torch
@@ -10,6 +11,7 @@ from ganbook import data as sets
 from ganbook.data import draw, latents
 from ganbook.losses import hinge, non_saturating, relativistic
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
+from ganbook.recipes import build, find
 from ganbook.train import Captured, Stop, TrainState, adam, fit, g_step, d_step, linear_decay, load, new_state, sample, save
 
 pytestmark = pytest.mark.gpu
@@ -84,6 +86,18 @@ def test_recorded_equals_plain_for_images_with_batchnorm():
     a, b = (fit(state(make=images, ema=True), digits, 30, hinge, batch_size=32, capture=capture) for capture in (True, False))
     near(a, b, rtol=1e-2, atol=1e-3)
     assert int(a.G.net[0].num_batches_tracked) == 60
+
+@pytest.mark.parametrize('k', [None, 3], ids=['one', 'members'])
+@pytest.mark.parametrize('name', ['stable', 'r3', 'r1', 'wgan', 'wgan_gp', 'sngan_hinge', 'pac'])
+def test_recorded_recipes_equal_plain_ones(name, k):
+    "Penalties, clipping, spectral norm and packing inside a recorded step."
+    runs = []
+    for capture in (True, False):
+        torch.manual_seed(100)
+        s, a = build(replace(find(name), width=8, n_steps=20, batch_size=16), sets.digits(), device='cuda', k=k)
+        runs.append(fit(s, **a, capture=capture))
+    near(*runs, rtol=1e-2, atol=1e-3)
+    assert name != 'wgan' or max(p.abs().max().item() for p in runs[0].D.parameters()) <= .01
 
 def test_each_step_of_the_record_is_another_step():
     "The log's rows differ, batches differ from step to step, and the record was used."

@@ -1,0 +1,157 @@
+"""The scoreboard of chapter 15: the plain DCGAN, each cure added alone, all of them together, and what one minute of `stable` comes to.
+
+usage: python bench/stable.py [--check] [--data digits|mnist] [--only ARM ...] [--minute] [--steps N] [--seeds K] [--device cpu|cuda] [--out FILE]
+
+The plain arm is a DCGAN of width 32 on the digits: BatchNorm in both networks, non-saturating loss, Adam 1e-3 with decays .5 and .999,
+batches of 64. Every other arm changes what its name says and nothing else. Penalties and spectral norm do not go with BatchNorm in D, so
+they take its place: `no BatchNorm in D` (and PyTorch's first weights, since the paper's small ones starve such a D) shows what that alone
+does, and the arms below it add one thing each. The last arm is the recipe `stable`. Seeds train side by side.
+
+At 12 moments of a run, 1,797 samples are held against the 1,797 digits in the features of the digits' yardstick: the squared Frechet
+distance in units of half against half, coverage, the share of samples whose class the yardstick names with confidence above .9, the
+number of digits that make up at least 2 % each. A run fails if a digit is missing at its end. `end_over_best` is the distance at
+the end over the smallest of all moments: 1 for a run that never gets worse. Samples come from the average of G where one is kept;
+the last iterate is judged beside it.
+
+--minute trains `stable` for 60 seconds of one thread, as `ganbook train` would, with 3 seeds. On a GPU the data are MNIST with a border, 32x32,
+the arms plain and stable, 50,000 steps, 5 seeds. --check exits with 1 if a target of the stored figures is missed.
+"""
+import argparse
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+root = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(root))
+
+import torch  # noqa: E402
+import torch.nn.functional as F  # noqa: E402
+from common import clock, machine, results, rounded, store  # noqa: E402
+from dcgan import mnist32, real_images, step_s  # noqa: E402
+from ganbook.callbacks import every, record  # noqa: E402
+from ganbook.data import latents  # noqa: E402
+from ganbook.metrics import frechet, frechet_floor, prdc, yardstick  # noqa: E402
+from ganbook.recipes import build, find  # noqa: E402
+from ganbook.train import fit, sample  # noqa: E402
+
+stable = find('stable')
+plain = replace(find('dcgan_textbook'), name='plain', latent_dim=stable.latent_dim, width=stable.width, smallest=stable.smallest, lr=1e-3, batch_size=64)
+free = replace(plain, norm_D='none', init='pytorch')  # the paper's small weights starve a D without BatchNorm
+arms = {  # name -> recipe
+    'plain': plain,
+    'average of G': replace(plain, ema_halflife=stable.ema_halflife),
+    'decay of the rates': replace(plain, decay_from=.5),
+    'learning rate 3e-3': replace(plain, lr=3e-3),
+    'relativistic loss': replace(plain, loss='relativistic'),
+    'no BatchNorm in D': free,
+    '... but spectral norm': replace(free, spectral=True),
+    '... but R1': replace(free, r1=stable.r1),
+    '... but R1 + R2': replace(free, r1=stable.r1, r2=stable.r2),
+    '... but R1 + R2, relativistic': replace(free, r1=stable.r1, r2=stable.r2, loss='relativistic'),
+    'all together: stable': stable,
+}
+n_looks = 12
+
+
+class Judge:
+    "Measures samples against real images, once looked at."
+    def __init__(self, name, real, device):
+        self.eye, self.device = yardstick(name).to(device), device
+        x = real.x.to(device).float()/127.5 - 1
+        self.real, self.n = self.eye.features(x), len(x)
+        self.floor = frechet_floor(self.real).item()
+        self.confident = (self.eye.probs(x).amax(-1) > .9).double().mean().item()
+    def distance(self, G, lead):
+        "Of samples, one a member."
+        return frechet(self.real, self.eye.features(self.samples(G, lead)))/self.floor
+    def samples(self, G, lead):
+        z = latents(self.n, G.latent_dim, torch.Generator().manual_seed(9)).to(self.device).expand(*lead, -1, -1)
+        return sample(G, z).nan_to_num()
+    def __call__(self, G, lead):
+        "All measures, one a member."
+        x = self.samples(G, lead)
+        p, f = self.eye.probs(x), self.eye.features(x)
+        kinds = F.one_hot(p.argmax(-1), 10).double().mean(-2)
+        coverage = torch.stack([prdc(self.real[:5000], one[:5000])['coverage'] for one in f.view(-1, *f.shape[-2:])]).view(lead)
+        return dict(distance=frechet(self.real, f)/self.floor, coverage=coverage, confident=(p.amax(-1) > .9).double().mean(-1), digits=(kinds >= .02).sum(-1))
+
+def try_arm(recipe, data, judge, n_steps, n_seeds, device):
+    "Distances at every look and the measures of the end, one a seed."
+    s, a = build(replace(recipe, n_steps=n_steps), data, device=device, k=n_seeds)
+    gap, start = max(1, n_steps//n_looks), clock(device)
+    look = record(lambda s: (judge.distance(s.best, s.members), judge.distance(s.G, s.members)))
+    fit(s, **a | dict(callbacks=[every(gap, look, last=True)]))
+    best, last = ([v[i] for v in look.values] for i in (0, 1))
+    shown, raw = torch.stack(best, -1), torch.stack(last, -1)  # (K,looks)
+    end = {k: v.tolist() for k, v in judge(s.best, s.members).items()}
+    return end | dict(steps=look.steps, distances=shown.tolist(), last_iterate=raw.tolist(), end_over_best=(shown[:, -1]/shown.amin(-1)).tolist(),
+        last_end_over_best=(raw[:, -1]/raw.amin(-1)).tolist(), failed=[d < 10 for d in end['digits']], seconds=clock(device) - start)
+
+def one_minute(data, judge, seconds, n_seeds, device):
+    "`stable` for a given time."
+    rows = []
+    for seed in range(n_seeds):
+        n_steps = max(1, round(seconds/step_s(stable, data, device)))
+        s, a = build(replace(stable, n_steps=n_steps), data, seed, device)
+        start = clock(device)
+        fit(s, **a)
+        rows.append(dict(seed=seed, n_steps=n_steps, seconds=clock(device) - start) | {k: v.item() for k, v in judge(s.best, ()).items()})
+        print(f"stable, seed {seed}:", ', '.join(f'{k} {v:.3g}' for k, v in rows[-1].items()), flush=True)
+    return rows
+
+
+def missed(stored, kind):
+    "The targets that are not met, in words."
+    entry, faults = stored.get(kind), []
+    if entry is None: return [f'there is no {kind}']
+    rows = entry['rows']
+    wanted = arms if kind == 'cpu digits' else ['plain', 'all together: stable']
+    faults += [f'{kind}: no arm called {a}' for a in wanted if a not in rows]
+    faults += [f"{kind}, {a}: {len(r['distance'])} seeds, at least 5" for a, r in rows.items() if len(r['distance']) < 5]
+    if kind == 'cuda mnist' and 'all together: stable' in rows:
+        faults += [f'seed {i}: the last iterate ends at {v:.2f} times its best, at most 1.3' for i, v in enumerate(rows['all together: stable']['last_end_over_best']) if v > 1.3]
+    if kind != 'cpu digits': return faults
+    minute = stored.get('cpu minute', dict(rows=[]))['rows']
+    if len(minute) < 3: faults.append('one minute of stable: at least 3 seeds')
+    for r in minute:
+        if r['distance'] > 1.3: faults.append(f"one minute of stable, seed {r['seed']}: distance {r['distance']:.2f}, at most 1.3")
+        if r['confident'] < .75: faults.append(f"one minute of stable, seed {r['seed']}: confident {r['confident']:.2f}, at least .75")
+    return faults
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('--check', action='store_true', help='exit with 1 if a target of the stored figures is missed')
+    p.add_argument('--data', choices=['digits', 'mnist'], help='default: digits on the CPU, mnist on a GPU')
+    p.add_argument('--only', nargs='*', metavar='ARM', help=f"arms to train: {', '.join(arms)} (default: all; none trains none)")
+    p.add_argument('--minute', action='store_true', help='train stable for --seconds as well')
+    p.add_argument('--seconds', type=float, default=60., help='of --minute (default 60)')
+    p.add_argument('--steps', type=int, help='steps of a run (default 1500; on a GPU 50,000)')
+    p.add_argument('--seeds', type=int, default=5, help='seeds of an arm (default 5)')
+    p.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', choices=['cpu', 'cuda'])
+    p.add_argument('--out', type=Path, default=results/'bench_stable.json')
+    a = p.parse_args()
+    torch.set_num_threads(1)
+    a.data = a.data or ('mnist' if a.device == 'cuda' else 'digits')
+    device, kind, n_steps = torch.device(a.device), f'{a.device} {a.data}', a.steps or (50_000 if a.device == 'cuda' else 1_500)
+    chosen = a.only if a.only is not None else list(arms) if a.data == 'digits' else ['plain', 'all together: stable']
+    unknown = set(chosen) - {*arms, 'none'}
+    if unknown: p.error(f"there is no arm called {', '.join(sorted(unknown))}: take some of {', '.join(arms)}, or none.")
+    data, real = real_images('digits') if a.data == 'digits' else (mnist32(), mnist32(train=False))
+    data, judge = data.to(device), Judge(a.data, real, device)
+    about = machine(a.device) | dict(floor=judge.floor, n_samples=judge.n, real_confident=judge.confident)
+    for name in [c for c in chosen if c != 'none']:
+        row = try_arm(arms[name], data, judge, n_steps, a.seeds, device)
+        print(f"{name:28}", ' '.join(f'{d:6.2f}' for d in row['distance']), '  end/best', ' '.join(f'{d:4.2f}' for d in row['end_over_best']),
+            f"  failed {sum(row['failed'])}/{a.seeds}  {row['seconds']:.0f} s", flush=True)
+        old = json.loads(a.out.read_text(encoding='utf-8')).get(kind, {}).get('rows', {}) if a.out.exists() else {}
+        store(a.out, kind, rounded(about | dict(n_steps=n_steps, n_seeds=a.seeds, order=list(arms), rows=old | {name: row})))
+    if a.minute: store(a.out, f'{a.device} minute', rounded(about | dict(rows=one_minute(data, judge, a.seconds, 3, device))))
+    faults = missed(json.loads(a.out.read_text(encoding='utf-8')) if a.out.exists() else {}, kind)
+    for f in faults: print('MISSED ', f)
+    return 1 if faults and a.check else 0
+
+
+if __name__ == '__main__': sys.exit(main())

@@ -1,0 +1,55 @@
+"The benchmarks behind chapters 13 and 15: what is stored keeps its targets, and a tiny run works."
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+root = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(root/'bench'))
+import modes  # noqa: E402
+import stable  # noqa: E402
+
+
+def stored(name): return json.loads((root/'results'/f'bench_{name}.json').read_text(encoding='utf-8'))
+
+def test_stored_modes_keep_their_targets_but_one():
+    "The share of good samples on the grid stays below .70, as chapter 13 says."
+    assert modes.missed(stored('modes')['ring'], 'ring', 'cpu') == []
+    assert all('mean HQ' in f for f in modes.missed(stored('modes')['grid'], 'grid', 'cpu'))
+
+def test_stored_scoreboard_keeps_its_targets(): assert stable.missed(stored('stable'), 'cpu digits') == []
+
+
+def good_modes(**changes):
+    r3 = dict(modes=[25.]*5, hq=[.8]*5, rkl=[.01]*5) | changes
+    return dict(rows={a: r3 for a in (*modes.arms, modes.long)} | {modes.long: dict(modes=[25.], hq=[.95], rkl=[.01])})
+
+@pytest.mark.parametrize('changes,words', [(dict(modes=[25., 25., 24., 25., 25.]), 'fewest modes'), (dict(hq=[.6]*5), 'mean HQ'), (dict(rkl=[.01, .2, 0, 0, 0]), 'worst rKL'),
+    (dict(hq=[.8]*4), '4 seeds')])
+def test_missed_targets_of_the_grid_are_seen(changes, words):
+    assert modes.missed(good_modes(), 'grid', 'cpu') == []
+    assert any(words in f for f in modes.missed(good_modes(**changes), 'grid', 'cpu'))
+
+@pytest.mark.parametrize('change,words', [(dict(distance=1.4), 'distance 1.40'), (dict(confident=.7), 'confident 0.70')])
+def test_missed_targets_of_a_minute_are_seen(change, words):
+    r = dict(seed=0, distance=1., confident=.8)
+    board = {'cpu digits': dict(rows={a: dict(distance=[1.]*5) for a in stable.arms}), 'cpu minute': dict(rows=[r, r, r])}
+    assert stable.missed(board, 'cpu digits') == []
+    board['cpu minute']['rows'] = [r, r, r | change]
+    assert any(words in f for f in stable.missed(board, 'cpu digits'))
+
+@pytest.mark.parametrize('name,words', [('modes', ['--data', 'ring', '--only', 'r3', 'r3, lazy 8', 'plain']), ('stable', ['--only', 'plain', '... but R1', 'all together: stable'])])
+def test_a_tiny_run(name, words, tmp_path):
+    out = tmp_path/'out.json'
+    command = [sys.executable, str(root/'bench'/f'{name}.py'), *words, '--steps', '4', '--seeds', '2', '--device', 'cpu', '--out', str(out)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    entry = json.loads(out.read_text())[dict(modes='ring', stable='cpu digits')[name]]
+    assert set(entry['rows']) == set(words[words.index('--only') + 1:])
+    assert subprocess.run([*command, '--check'], capture_output=True).returncode == 1  # two seeds are too few
+
+def test_an_unknown_arm_is_refused():
+    done = subprocess.run([sys.executable, str(root/'bench'/'modes.py'), '--only', 'r9'], capture_output=True, text=True)
+    assert done.returncode == 2 and 'there is no arm called r9' in done.stderr
