@@ -129,26 +129,11 @@ def _device(name:str=None):
     finally:
         if name: os.environ.pop('GANBOOK_DEVICE') if old is None else os.environ.update(GANBOOK_DEVICE=old)
 
-# %% ../nbs/24_command_line.ipynb #dc5b2fad
+# %% ../nbs/24_command_line.ipynb #e00d5dd8
 def _recipe_for(data:str, old:str)->str:
     "The recipe where none is named: that of the run in the folder `old`, or the one that suits the data."
     if old: return _read_run(Path(old))['settings']['recipe']['name']
     return 'points' if data in _point_sets else 'stable'
-
-def _new_run(recipe:str, out:str, wish:dict)->tuple:
-    "(folder, run, data) of a run that begins; what can be wrong is found before the folder is made."
-    from ganbook.recipes import find, networks, prepare
-    r = replace(find(recipe), **{k: wish[k] for k in ('n_steps', 'batch_size', 'lr') if wish[k] is not None})
-    name = _data_name(r, wish)
-    source = dict(name=name, size=wish['size'], grey=wish['grey'])
-    d = prepare(r, _data(**source))
-    networks(r, d.shape)  # refuses a size that they cannot have
-    about = dict(name=d.name, n=len(d), shape=list(d.shape), images=d.is_image, scale=d.scale, low=d.low)
-    settings = json.loads(json.dumps(dict(recipe=asdict(r), source=source, data=about, seed=_seed(wish['seed'] or 0))))
-    folder = _own_folder(out) if out else _free_folder(_run_name(r.name, name))
-    run = dict(format='ganbook run', settings=settings, n_steps=r.n_steps, step=0, seconds=0., status='begun')
-    _write_run(folder, run)  # from here on --resume finds it
-    return folder, run, d
 
 def _seed(seed:int)->int:
     if 0 <= seed < 2**32: return seed
@@ -163,6 +148,22 @@ def _data_name(recipe, wish:dict)->str:
 
 def _run_name(recipe:str, data:str)->str:
     return f"{recipe}-{re.sub('[^A-Za-z0-9_.]+', '_', Path(data).name)}"
+
+# %% ../nbs/24_command_line.ipynb #c46114d9
+def _new_run(recipe:str, out:str, wish:dict)->tuple:
+    "(folder, run, data) of a run that begins; what can be wrong is found before the folder is made."
+    from ganbook.recipes import find, networks, prepare
+    r = replace(find(recipe), **{k: wish[k] for k in ('n_steps', 'batch_size', 'lr') if wish[k] is not None})
+    name = _data_name(r, wish)
+    source = dict(name=name, size=wish['size'], grey=wish['grey'])
+    d = prepare(r, _data(**source))
+    networks(r, d.shape)  # refuses a size that they cannot have
+    about = dict(name=d.name, n=len(d), shape=list(d.shape), images=d.is_image, scale=d.scale, low=d.low)
+    settings = json.loads(json.dumps(dict(recipe=asdict(r), source=source, data=about, seed=_seed(wish['seed'] or 0))))
+    folder = _own_folder(out) if out else _free_folder(_run_name(r.name, name))
+    run = dict(format='ganbook run', settings=settings, n_steps=r.n_steps, step=0, seconds=0., status='begun')
+    _write_run(folder, run)  # from here on --resume finds it
+    return folder, run, d
 
 # %% ../nbs/24_command_line.ipynb #dafb02b3
 def _refuse_changes(settings:dict, wish:dict):
