@@ -23,7 +23,7 @@ from .penalties import clip_weights, r1, r2, spectral_norm, wgan_gp
 from .scale import device as best_device
 from .train import linear_decay, new_state
 
-# %% ../nbs/15_stabilised_dcgan.ipynb #4f4faa8b
+# %% ../nbs/15_stabilised_dcgan.ipynb #37b689fb
 @dataclass(frozen=True)
 class Pair:
     "What a recipe is called, and all that decides its two networks."
@@ -33,6 +33,7 @@ class Pair:
     networks:str='mlp'         # the pair of networks: 'mlp' or 'dcgan'
     latent_dim:int=100         # numbers in a latent vector
     hidden:tuple=(1024, 1024)  # width of each hidden layer, in both networks (mlp)
+    slope_G:float=.2           # slope below zero of the bends of `G`; 0 makes them ReLUs (mlp)
     out:str='tanh'             # end of `G`: 'tanh' into [-1,1], 'sigmoid' into [0,1], 'identity' anywhere
     width:int=64               # channels at half the size of the image (dcgan)
     smallest:int=4             # pixels along a side of the smallest grid, at least (dcgan)
@@ -63,7 +64,7 @@ class Recipe(Pair):
     gp:float=0.                # weight of WGAN-GP's penalty between the two
     clip:float=None            # bound of each weight of `D`, or None
 
-# %% ../nbs/15_stabilised_dcgan.ipynb #76182ffb
+# %% ../nbs/15_stabilised_dcgan.ipynb #cfdcc582
 mlp = Recipe('mlp', 'tuned on the 8x8 digits for this book; noise after Sønderby et al. 2017, averaging after Yazıcı et al. 2019',
     'images', latent_dim=64, hidden=(256, 256), noise=.3, lr=1e-3, betas=(0., .99), decay_from=.5, ema_halflife=200.)
 
@@ -71,7 +72,7 @@ mlp_textbook = Recipe('mlp_textbook', 'the usual first GAN on MNIST; Adam as in 
     'images', out='sigmoid', n_steps=20_000)
 
 points = Recipe('points', 'chapter 13: the objective of Huang et al. 2024, tuned on the ring and the grid', 'points', latent_dim=2, hidden=(128, 128, 128),
-    out='identity', loss='relativistic', lr=1.4e-3, betas=(0., .9), batch_size=256, n_steps=6_500, decay_from=.5, ema_halflife=100., r1=.3, r2=.3)
+    slope_G=0., out='identity', loss='relativistic', lr=2e-3, betas=(0., .9), batch_size=256, n_steps=6_500, decay_from=.5, ema_halflife=100., r1=.05, r2=.05)
 
 dcgan = Recipe('dcgan', 'tuned on the 8x8 digits for this book; networks after Radford et al. 2016, noise and averaging as in mlp',
     'images', 'dcgan', latent_dim=64, noise=.5, lr=2e-3, betas=(0., .99), decay_from=.5, ema_halflife=200., width=32, smallest=2, norm_D='none')
@@ -129,9 +130,9 @@ def find(
     "Look a recipe up by its name."
     return recipe if isinstance(recipe, Recipe) else _pick(recipes, recipe, 'recipe')
 
-# %% ../nbs/15_stabilised_dcgan.ipynb #9bafcb80
+# %% ../nbs/15_stabilised_dcgan.ipynb #9a05ab81
 def _mlp_pair(r:Recipe, shape:tuple, seen:tuple, out)->tuple:
-    return MLPGenerator(shape, r.latent_dim, r.hidden, out), MLPDiscriminator(seen, r.hidden)
+    return MLPGenerator(shape, r.latent_dim, r.hidden, out, r.slope_G), MLPDiscriminator(seen, r.hidden)
 
 def _dcgan_pair(r:Recipe, shape:tuple, seen:tuple, out)->tuple:
     norm_G, norm_D = (_pick(_norms, name, 'normalisation') for name in (r.norm_G, r.norm_D))

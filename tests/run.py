@@ -11,6 +11,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -66,19 +67,25 @@ def chapters():
     print(f'{len(ran)} of {len(notebooks)} notebooks ran')
 
 
-def repeat():
-    "Stored outputs tagged nbval-check-output come out again, to the letter."
+def repeat_and_test():
+    "Stored outputs tagged nbval-check-output come out again, to the letter; beside them, on the other core, the tests."
     tagged = [p for p in notebooks if any('nbval-check-output' in c['metadata'].get('tags', []) for c in json.loads(p.read_text(encoding='utf-8'))['cells'])]
     if not tagged: sys.exit('\nFAILED: no notebook has an output that must repeat (tag nbval-check-output).')
-    run(sys.executable, '-m', 'pytest', '--nbval-lax', '--nbval-current-env', '--nbval-cell-timeout=300', '-p', 'no:cacheprovider', *map(str, tagged))
+    pytest = sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider'
+    with tempfile.TemporaryFile('w+') as told:
+        outputs = subprocess.Popen([*pytest, '--nbval-lax', '--nbval-current-env', '--nbval-cell-timeout=300', *map(str, tagged)], cwd=root, stdout=told, stderr=subprocess.STDOUT)
+        try: run(*pytest, 'tests'); outputs.wait()
+        finally: outputs.kill()
+        told.seek(0); said = told.read()
+    if outputs.returncode: sys.exit(f'\nFAILED: stored outputs did not repeat (exit {outputs.returncode})\n{said[-6000:]}')
+    print('stored outputs:', said.strip().splitlines()[-1].strip(' ='))
 
 
 def main():
     start = time.perf_counter()
     loopback()
     for title, part in [('nbdev_clean and nbdev_export change nothing', in_step), ('every chapter and every solution runs', chapters),
-                        ('stored outputs repeat', repeat),
-                        ('tests', lambda: run(sys.executable, '-m', 'pytest', 'tests')),
+                        ('stored outputs repeat, and the tests', repeat_and_test),
                         ('ruff', lambda: run(sys.executable, '-m', 'ruff', 'check', '.'))]:
         t = time.perf_counter()
         say(title); part()
