@@ -1,0 +1,177 @@
+"""Quality for a budget: residual networks and their parts against the DCGAN, at equal multiply-adds for one sample.
+
+usage: python bench/resnet.py [--check] [--data digits|mnist] [--only ARM ...] [--tune] [--steps N] [--seeds K] [--device cpu|cuda] [--out FILE]
+
+All arms are trained as the recipe `stable` says: relativistic pairing, R1 and R2 with gamma 1, Adam with decays 0 and .99, an average of
+G, rates that fall to 0 over the second half; but in batches of 32, which buys twice the steps. They differ in the two networks:
+
+  DCGAN        those of `stable`: width 32, BatchNorm in G, none in D
+  ResNet       one residual block a grid, no normalisation, `resize_bilinear` between the grids
+  nearest      the same with `resize_nearest`
+  binomial     the same with `resize_binomial`
+  attention    the same with self-attention at 8x8 pixels in G (on a GPU in both)
+  skips        the same with an image read off every grid
+
+The width of each network is chosen so that its multiply-adds for one sample come nearest to the DCGAN's, G and D each; the stored
+`budget` says how near. The learning rate of the residual arms was chosen from RATES on seeds 100 and 101 with --tune, in a third of the steps, by the
+distance of the ResNet arm; that of the DCGAN is the recipe's, tuned in chapter 15. Seeds 0 to 4 are reported, and train side by side.
+
+Measures, as in bench/stable.py: 1,797 samples of the averaged G against the 1,797 digits, in the features of the digits' yardstick: the squared
+Frechet distance in units of half against half, coverage, the share of samples of confidence above .9, the checkerboard of chapter 9, and
+the seconds a step of one seed. --data mnist trains at 32x32 pixels, 20,000 steps, on a GPU, against the DCGAN of `stable` there.
+--check exits with 1 if a target of the stored figures is missed.
+"""
+import argparse
+import json
+import math
+import os
+import sys
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+root = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(root))
+
+import torch  # noqa: E402
+from common import clock, machine, results, rounded, store  # noqa: E402
+from dcgan import mnist32, real_images  # noqa: E402
+from stable import Judge  # noqa: E402
+from ganbook.callbacks import every, record  # noqa: E402
+from ganbook.ensemble import members  # noqa: E402
+from ganbook.models.dcgan import checkerboard  # noqa: E402
+from ganbook.models.mlp import n_params  # noqa: E402
+from ganbook.models.resnet import ResNetDiscriminator, ResNetGenerator, SkipImages, resize_binomial, matched_width, multiply_adds, resize_nearest  # noqa: E402
+from ganbook.recipes import build, find, networks  # noqa: E402
+from ganbook.train import fit, new_state  # noqa: E402
+
+stable = find('stable')
+arms = {  # name -> what G and D get beside the width; None: the DCGAN of `stable`
+    'DCGAN': None,
+    'ResNet': ({}, {}),
+    'nearest': (dict(resample=resize_nearest), dict(resample=resize_nearest)),
+    'binomial': (dict(resample=resize_binomial), dict(resample=resize_binomial)),
+    'attention': (dict(attend=8), {}),
+    'skips': (dict(head=SkipImages), {}),
+}
+RATES = (1.5e-3, 3e-3, 6e-3)
+n_looks = 1
+batch_size = 32  # half of the recipe's: twice the steps for the same time
+
+
+@cache
+def widths(arm, shape):
+    "Of G and D of a residual arm, so that they cost what the DCGAN of `stable` costs."
+    costs = partial(multiply_adds, shape=(stable.latent_dim,)), partial(multiply_adds, shape=shape)
+    with torch.random.fork_rng([]): return [matched_width(make, cost(net), cost) for make, net, cost in zip(makers(arm, shape), networks(stable, shape), costs)]
+
+def makers(arm, shape):
+    "width -> network, for G and D."
+    for_G, for_D = arms[arm]
+    return (lambda w: ResNetGenerator(shape, stable.latent_dim, w, **for_G)), (lambda w: ResNetDiscriminator(shape, w, **for_D))
+
+def pair(arm, shape, seed=0):
+    "(G,D) of an arm, at the cost of the DCGAN of `stable`."
+    if arms[arm] is None: return networks(stable, shape, seed)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        return tuple(make(w) for make, w in zip(makers(arm, shape), widths(arm, tuple(shape))))
+
+def budget(arm, shape):
+    "Parameters and multiply-adds of an arm, and the latter over those of the DCGAN."
+    def count(nets): return [multiply_adds(net, s) for net, s in zip(nets, ((stable.latent_dim,), shape))]
+    nets, ours = pair(arm, shape), count(networks(stable, shape))
+    return dict(params=[n_params(net) for net in nets], multiply_adds=count(nets), over_dcgan=[a/b for a, b in zip(count(nets), ours)])
+
+def state(arm, data, seeds, rates, device):
+    "One member a pair of seed and rate."
+    def one(i):
+        G, D = (net.to(device) for net in pair(arm, data.shape, seeds[i]))
+        return new_state(G, D, rates[i], stable.betas, ema=True, seed=seeds[i])
+    return members(one, len(seeds))
+
+def train(s, data, n_steps, callbacks=()):
+    "Seconds a step of one member."
+    _, a = build(replace(stable, n_steps=n_steps), data, device=s.device)
+    start = clock(s.device)
+    fit(s, **a | dict(callbacks=callbacks, batch_size=batch_size))
+    return (clock(s.device) - start)/n_steps/s.members[0]
+
+def best_rate(stored, kind):
+    "Of the residual arms: the rate that the stored tuning found best, the recipe's where there is none."
+    tried = stored.get(f'{kind} rates')
+    return min(zip(map(math.prod, tried['distance']), tried['rates']))[1] if tried else stable.lr
+
+def try_arm(arm, data, judge, n_steps, n_seeds, device, rate):
+    "The measures of the end and what they cost, one a seed."
+    seeds = list(range(n_seeds))
+    s = state(arm, data, seeds, [rate]*n_seeds, device)
+    begin = clock(device)
+    look = record(lambda s: (judge.distance(s.best, s.members), clock(device)))
+    train(s, data, n_steps, [every(max(1, n_steps//n_looks), look, last=True)])
+    whole = clock(device) - begin
+    first = train(state(arm, data, seeds, [rate]*n_seeds, device), data, max(2, n_steps//50))  # without looks
+    end = {k: v.tolist() for k, v in judge(s.best, s.members).items() if k != 'digits'}
+    x = judge.samples(s.best, s.members)
+    return end | budget(arm, data.shape) | dict(steps=look.steps, distances=[d.tolist() for d, _ in look.values], checkerboard=checkerboard(x).tolist(),
+        lr=rate, step_s=first, seconds=whole)
+
+def tune(data, judge, n_steps, device):
+    "Distance of the ResNet at each rate, on seeds that are not reported."
+    seeds, rates = [100, 101]*len(RATES), [r for r in RATES for _ in range(2)]
+    s = state('ResNet', data, seeds, rates, device)
+    train(s, data, n_steps)
+    d = judge.distance(s.best, s.members).tolist()
+    return dict(rates=list(RATES), n_steps=n_steps, distance=[d[2*i:2*i + 2] for i in range(len(RATES))])
+
+
+def missed(stored, kind):
+    "The targets that are not met, in words."
+    if kind not in stored: return [f'there is no {kind}']
+    entry, faults = stored[kind], []
+    rows = entry['rows']
+    faults += [f'{kind}: no arm called {a}' for a in arms if a not in rows]
+    for a, r in rows.items():
+        if len(r['distance']) < 5: faults.append(f"{kind}, {a}: {len(r['distance'])} seeds, at least 5")
+        for name, x in zip('GD', r['over_dcgan']):
+            if abs(x - 1) > .05: faults.append(f"{kind}, {a}: {name} costs {x:.3f} times the DCGAN's multiply-adds, at most 5 % apart")
+        if 'seconds' in r and kind == 'cpu digits' and r['seconds'] > 300: faults.append(f"{kind}, {a}: {r['seconds']:.0f} s, at most 300")
+    return faults
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('--check', action='store_true', help='exit with 1 if a target of the stored figures is missed')
+    p.add_argument('--data', choices=['digits', 'mnist'], help='default: digits on the CPU, mnist on a GPU')
+    p.add_argument('--only', nargs='*', metavar='ARM', help=f"arms to train: {', '.join(arms)} (default: all; none trains none)")
+    p.add_argument('--tune', action='store_true', help='try the rates as well')
+    p.add_argument('--steps', type=int, help='steps of a run (default 400; on a GPU 20,000)')
+    p.add_argument('--seeds', type=int, default=5, help='seeds of an arm (default 5)')
+    p.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', choices=['cpu', 'cuda'])
+    p.add_argument('--out', type=Path, default=results/'bench_resnet.json')
+    a = p.parse_args()
+    torch.set_num_threads(1)
+    a.data = a.data or ('mnist' if a.device == 'cuda' else 'digits')
+    device, kind, n_steps = torch.device(a.device), f'{a.device} {a.data}', a.steps or (20_000 if a.device == 'cuda' else 400)
+    if a.data == 'mnist': arms['attention'] = (dict(attend=8), dict(attend=8))
+    chosen = [c for c in (a.only if a.only is not None else list(arms)) if c != 'none']
+    unknown = set(chosen) - set(arms)
+    if unknown: p.error(f"there is no arm called {', '.join(sorted(unknown))}: take some of {', '.join(arms)}, or none.")
+    if chosen or a.tune:
+        data, real = real_images('digits') if a.data == 'digits' else (mnist32(), mnist32(train=False))
+        data, judge = data.to(device), Judge(a.data, real, device)
+    if a.tune: store(a.out, f'{kind} rates', rounded(machine(a.device) | tune(data, judge, n_steps//3, device)))
+    for name in chosen:
+        rate = stable.lr if arms[name] is None else best_rate(json.loads(a.out.read_text(encoding='utf-8')) if a.out.exists() else {}, kind)
+        row = try_arm(name, data, judge, n_steps, a.seeds, device, rate)
+        print(f"{name:10}", ' '.join(f'{d:6.2f}' for d in row['distance']), f"  {row['step_s']*1e3:.0f} ms a step  {row['seconds']:.0f} s", flush=True)
+        about = machine(a.device) | dict(floor=judge.floor, n_samples=judge.n, real_confident=judge.confident, n_steps=n_steps, batch_size=batch_size, n_seeds=a.seeds, order=list(arms),
+            real_checkerboard=checkerboard(real.x.double()/127.5 - 1).item())
+        old = json.loads(a.out.read_text(encoding='utf-8')).get(kind, {}).get('rows', {}) if a.out.exists() else {}
+        store(a.out, kind, rounded(about | dict(rows=old | {name: row})))
+    faults = missed(json.loads(a.out.read_text(encoding='utf-8')) if a.out.exists() else {}, kind)
+    for f in faults: print('MISSED ', f)
+    return 1 if faults and a.check else 0
+
+
+if __name__ == '__main__': sys.exit(main())
