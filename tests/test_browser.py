@@ -78,6 +78,15 @@ def test_dynamics(lab):
         assert press(page, slider=3, image=0) == '0.10'
 
 
+def test_inside(lab):
+    "Chapter 21: the seed and the factors of the latent explorer move the picture, and back again."
+    with lab.run_notebook('21_inside') as page:
+        assert press(page, slider=0, image=0) == '1'
+        assert press(page, slider=1, image=0) == '0.50'
+        assert press(page, slider=4, image=0, key='ArrowLeft') == '\N{MINUS SIGN}0.50'
+        assert press(page, slider=0, image=0, key='ArrowLeft') == '0'
+
+
 def test_a_failing_cell_is_reported(lab, monkeypatch, tmp_path):
     "A chapter that fails in the browser fails the test, with the traceback's words; and the kernel is the interpreter of this test."
     (tmp_path/'nbs').mkdir()
