@@ -5,7 +5,7 @@ usage: python bench/modes.py [--check] [--data ring|grid] [--only ARM ...] [--st
 The 2-D sets of PacGAN (Lin et al. 2018): 8 modes on a circle of radius 1 with standard deviation .01, and 25 on a 5x5 grid of gap 2
 with .05. Every arm has the same networks (three layers of 128, two latents, ReLUs in G and leaky ReLUs in D), the same optimiser (Adam
 without momentum, its rate falling to 0 over the second half), the same average of G and the same 6,500 steps of 256 samples: about a
-minute on one core. What differs is the loss, the penalties, and in one arm the bends of G. Points are drawn at unit overall spread. Gamma and Adam's numbers
+minute on one core. What differs is the loss, the penalties, and in two arms the bends of G. Points are drawn at unit overall spread. Gamma and Adam's numbers
 were tuned on other seeds, and serve both sets.
 
 10,000 samples of the average, in the data's own units, are judged by `mode_coverage`: within 3 standard deviations of a mode (the
