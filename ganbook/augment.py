@@ -6,10 +6,11 @@
 __all__ = ['color', 'diffaugment', 'brightness', 'saturation', 'contrast', 'translation', 'cutout', 'flip', 'quarter_turns',
            'Augment', 'r_t', 'r_v', 'Overfitting', 'ADA']
 
-# %% ../nbs/19_augmentation.ipynb #afd38473
+# %% ../nbs/19_augmentation.ipynb #02c2f4e2
 from collections.abc import Callable
 import torch
 from torch import nn, Tensor
+from .train import evaluating
 
 # %% ../nbs/19_augmentation.ipynb #eca073b2
 def _images(x:Tensor, rng=None):
@@ -149,16 +150,7 @@ def r_v(
     train, held_out, fake = (t.mean(-1) for t in (train_logits, held_out_logits, fake_logits))
     return (train - held_out)/(train - fake)
 
-# %% ../nbs/19_augmentation.ipynb #fdc72679
-@torch.no_grad()
-def _eval(net:nn.Module, x:Tensor)->Tensor:
-    "What `net` gives in evaluation mode; every layer gets its mode back."
-    modes = {m: m.training for m in net.modules()}
-    net.eval()
-    out = net(x)
-    for m, mode in modes.items(): m.training = mode
-    return out
-
+# %% ../nbs/19_augmentation.ipynb #5f282473
 class Overfitting:
     "The state's `r_v`, measured on fixed samples."
     def __init__(self,
@@ -168,7 +160,7 @@ class Overfitting:
     ): self.x = train, held_out, z
     def __call__(self, s)->Tensor:  # (...,), one a member
         train, held_out, z = (t.to(s.device).expand(*s.members, *t.shape) for t in self.x)
-        return r_v(*(_eval(s.D, x) for x in (train, held_out, _eval(s.G, z))))
+        with evaluating(s.G, s.D): return r_v(*map(s.D, (train, held_out, s.G(z))))
 
 # %% ../nbs/19_augmentation.ipynb #dba76aaf
 class ADA:
