@@ -2,6 +2,7 @@
 import json
 import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,12 @@ def test_game(lab):
         assert press(page, slider=0, image=0) == '2.10'
         assert press(page, slider=1, image=0, key='ArrowLeft') == '0.90'
         assert press(page, slider=0, image=0, key='ArrowLeft') == '2.00'
+
+
+def test_losses(lab):
+    "Chapter 2: the logit of the pulls moves, and so do they."
+    with lab.run_notebook('02_losses') as page:
+        assert press(page, slider=0, image=0) == '\N{MINUS SIGN}2.50'
 
 
 def test_measuring(lab):
@@ -85,6 +92,15 @@ def test_inside(lab):
         assert press(page, slider=1, image=0) == '0.50'
         assert press(page, slider=4, image=0, key='ArrowLeft') == '\N{MINUS SIGN}0.50'
         assert press(page, slider=0, image=0, key='ArrowLeft') == '0'
+
+
+def test_every_chapter_with_a_widget_is_opened_here():
+    "A widget is made by ipywidgets or by the playground; each chapter that has one is run by a test of the browser."
+    code = {p.stem: ''.join(''.join(c['source']) for c in json.loads(p.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code')
+        for p in (lab_module.root/'nbs').glob('*.ipynb')}
+    with_widgets = {name for name, text in code.items() if re.search(r'^import ipywidgets|^from ganbook.playground import', text, re.M)}
+    tests = ''.join(p.read_text(encoding='utf-8') for p in Path(__file__).parent.glob('test_browser*.py'))
+    assert with_widgets == set(re.findall(r"run_notebook\('(\d\d_\w+|a\d_\w+)'\)", tests)) - {'00_broken'}
 
 
 def test_a_failing_cell_is_reported(lab, monkeypatch, tmp_path):
