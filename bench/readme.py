@@ -1,6 +1,10 @@
-"""Write the README's table of claims from results/.
+"""Write the tables of README.md and README.zh.md from results/.
 
-usage: python bench/readme.py [--check]     --check changes nothing and exits 1 if the README is behind results/
+usage: python bench/readme.py [--check]     --check changes nothing and exits 1 if a README is behind results/
+
+A README holds blocks, each between the lines `<!-- NAME: written by bench/readme.py -->` and `<!-- end of NAME -->`. `measured` is the table of
+what benches measured, beside published figures where there are any; `speed` what they say about time; `claims` counts the ledger.
+No number of ours stands in this file: each is read from the JSON of a bench. Published ones carry their source.
 """
 import json
 import re
@@ -8,33 +12,140 @@ import sys
 from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
-begin, end = '<!-- claims: written by bench/readme.py -->', '<!-- end of claims -->'
-signs = {'<=': '≤', '>=': '≥', '==': '='}
+sys.path.insert(0, str(root))
+from ganbook.scale import interval  # noqa: E402
+
+readmes = {'en': root/'README.md', 'zh': root/'README.zh.md'}
 
 
-def row(chapter: str, c: dict) -> str:
-    "One claim as a line of the table."
-    measured = f"{c['value']:.4g}" + (f" [{c['interval'][0]:.3g}, {c['interval'][1]:.3g}]" if c['interval'] else '')
-    target = f"{c['target']:.4g} ± {c['tol']:g}" if c['op'] == '~' else f"{signs.get(c['op'], c['op'])} {c['target']:.4g}"
-    return f"| {chapter[:2]} | {c['claim'].replace('|', '&#124;')} | {measured} | {target} | {c['scale']}, {c['device']} |"
+# Numbers in words
+
+def bench(name: str) -> dict: return json.loads((root/'results'/f'bench_{name}.json').read_text(encoding='utf-8'))
+def ledger() -> dict: return {f.stem: json.loads(f.read_text(encoding='utf-8')) for f in sorted((root/'results').glob('*.json')) if re.match(r'\d\d_|a\d_', f.name)}
+def num(x: float) -> str:
+    "Three digits; two of a number below a thousandth."
+    return f'{x:.{3 if abs(x) >= 1e-3 else 2}g}'.replace('0.', '.', 1) if abs(x) < 1 else f'{x:.3g}'
+def mean(xs) -> str:
+    "Mean with its 95 % interval over seeds."
+    low, high = interval(xs)
+    return f'{num(sum(xs)/len(xs))} [{num(low)}, {num(high)}]'
+def column(rows: list, name: str) -> list: return [r[name] for r in rows]
+def count(modes: list, of: int, lang: str) -> str:
+    hits = sum(m == of for m in modes)
+    return {'en': f'all {of:,} modes on {hits} of {len(modes)} seeds', 'zh': f'{len(modes)} 个种子中 {hits} 个覆盖全部 {of:,} 个模式'}[lang]
 
 
-def table() -> str:
-    "All claims of all chapters, in reading order."
-    head = ['| ch. | claim | measured [95 % interval] | target | scale, device |', '|---|---|---|---|---|']
-    files = sorted(f for f in (root/'results').glob('*.json') if re.match(r'\d\d_|a\d_', f.name))
-    rows = [row(f.stem, c) for f in files for c in json.loads(f.read_text(encoding='utf-8'))]
-    return '\n'.join(head + rows)
+# What was measured: a function of the language for each cell
 
+def modes_row(name: str, of: int) -> dict:
+    rows = bench('modes')[name]['rows']
+    r, plain = rows['r3'], rows['plain, leaky G']
+    tail = {'en': f"; plain GAN with leaky ReLUs: {num(min(plain['modes']))} to {num(max(plain['modes']))} modes",
+            'zh': f"；普通 GAN（leaky ReLU）：{num(min(plain['modes']))} 到 {num(max(plain['modes']))} 个模式"}
+    return {l: f"{count(r['modes'], of, l)}; HQ {mean(r['hq'])}; rKL {mean(r['rkl'])}{tail[l]}" for l in readmes}
+
+def stacked_row() -> dict:
+    s = bench('stacked')['cpu digits']
+    r, plain = s['rows']['r3'], s['rows']['plain']
+    kl, kl_plain = column(r, 'kl'), column(plain, 'kl')
+    tail = {'en': f"plain GAN {min(column(plain, 'modes'))} to {max(column(plain, 'modes'))} modes, KL {mean(kl_plain)}; real data {num(s['real']['kl'])}",
+            'zh': f"普通 GAN {min(column(plain, 'modes'))} 到 {max(column(plain, 'modes'))} 个模式，KL {mean(kl_plain)}；真实数据 {num(s['real']['kl'])}"}
+    return {l: f"{count(column(r, 'modes'), 1000, l)}; KL {mean(kl)}; {tail[l]}" for l in readmes}
+
+def minute_row() -> dict:
+    rows = bench('stable')['cpu minute']['rows']
+    d, c = column(rows, 'distance'), column(rows, 'confident')
+    return {'en': f'{mean(d)}, worst of {len(d)} runs {num(max(d))}; confident {mean(c)}', 'zh': f'{mean(d)}，{len(d)} 次运行中最差 {num(max(d))}；高置信度 {mean(c)}'}
+
+def doctor_row() -> dict:
+    d = bench('doctor')['cpu']
+    return {'en': f"{d['found']} of {d['failures']} failures named first or second, {d['first']} first; {d['false_alarms']} false alarms in {d['healthy']} sound runs",
+            'zh': f"{d['failures']} 次故障中 {d['found']} 次列在前两位，{d['first']} 次列第一；{d['healthy']} 次健康运行中误报 {d['false_alarms']} 次"}
+
+def lowdata_row() -> dict:
+    rows = bench('lowdata')['cpu digits']['rows']
+    a, b = rows['10 %, plain'], rows['10 %, plain, translation and cutout']
+    cut = [1 - (y - 1)/(x - 1) for x, y in zip(a['distance'], b['distance'])]
+    gap = [1 - y/x for x, y in zip(a['gap'], b['gap'])]
+    return {'en': f"distance above its floor cut by {mean(cut)}; gap of D cut by {mean(gap)}", 'zh': f"超出下限的距离减少 {mean(cut)}；D 的过拟合差距减少 {mean(gap)}"}
+
+def tasks_row() -> dict:
+    t = bench('tasks')['cpu digits']
+    r, real = t['rows']['conditional BN'], sum(t['real_scores'])/len(t['real_scores'])
+    score = [s/real for s in r['score']]
+    return {'en': f"asked-for class {mean(r['agreement'])}; accuracy score over that of real data {mean(score)}; InfoGAN {mean(t['rows']['InfoGAN']['code_information'])} nats",
+            'zh': f"生成所要求的类别 {mean(r['agreement'])}；分类准确率得分与真实数据之比 {mean(score)}；InfoGAN {mean(t['rows']['InfoGAN']['code_information'])} 纳特"}
+
+def bilinear_row() -> dict:
+    rows = bench('optim')['bilinear']['rows']
+    worst = max(abs(found - exact) for name, points in rows.items() if name != 'lookahead' for _, found, exact in points)
+    n = sum(len(p) for name, p in rows.items() if name != 'lookahead')
+    return {'en': f'{n} rates of {len(rows) - 1} methods, largest error {worst:.0e}', 'zh': f'{len(rows) - 1} 种方法的 {n} 个收敛率，最大误差 {worst:.0e}'}
+
+def fid_row() -> dict:
+    f = bench('fid')['10000x60000x2048']
+    return {l: f"{num(f['ganbook']['cpu_seconds'])} s; torchmetrics {num(f['torchmetrics']['cpu_seconds'])} s; {w} {f['relative_difference']:.0e}"
+            for l, w in dict(en='they differ by', zh='相对差').items()}
+
+pacgan = {'en': 'PacGAN (Lin et al. 2018, table 1; 10 trials, 400,000 steps of 100, 2,500 samples, a mode counts with one sample)',
+          'zh': 'PacGAN（Lin 等 2018，表 1；10 次试验，40 万步、批量 100，2,500 个样本，一个样本即算覆盖）'}
+
+def published(ours: str) -> dict: return {l: f'{ours}: {pacgan[l]}' for l in readmes}
+
+def measured() -> list:
+    "(chapter, what, ours, published), each but the first a text in both languages."
+    none = dict(en='none known to us', zh='未见公开数据')
+    return [
+        ('13', dict(en='Ring of 8 Gaussians, std .01: 6,500 steps of 256; 10,000 samples, within 3 std, 20 samples a mode', zh='8 个高斯组成的环，标准差 .01：6,500 步、批量 256；10,000 个样本，3 个标准差之内，每个模式至少 20 个样本'),
+            modes_row('ring', 8), published('GAN 6.3 modes, HQ .982, rKL .45; PacGAN4 7.8, .959, .07')),
+        ('13', dict(en='Grid of 25 Gaussians, std .05: the same', zh='25 个高斯组成的网格，标准差 .05：同上'),
+            modes_row('grid', 25), published('GAN 17.3 modes, HQ .948, rKL .70; PacGAN4 24.8, .936, .04')),
+        ('16', dict(en='Stacked digits: 1,000 modes from three 8x8 digits, 7,000 steps of 64; 26,000 samples', zh='堆叠数字：三个 8x8 数字组成 1,000 个模式，7,000 步、批量 64；26,000 个样本'),
+            stacked_row(), dict(en='other data, hence no comparison: Stacked MNIST, R3GAN loss 1,000 modes, KL .078 (Huang et al. 2024, table 3)', zh='数据不同，不可直接比较：Stacked MNIST，R3GAN 损失 1,000 个模式，KL .078（Huang 等 2024，表 3）')),
+        ('15', dict(en='8x8 digits, recipe `stable` for one minute: Fréchet distance, where half of the data against the other half is 1', zh='8x8 数字，配方 `stable` 训练一分钟：Fréchet 距离，真实数据两半之间为 1'), minute_row(), none),
+        ('8', dict(en='The doctor: 23 kinds of failure, ring and digits, 5 seeds', zh='医生：23 种故障，环与数字，5 个种子'), doctor_row(), none),
+        ('19', dict(en='90 digits to train on, shifts and cutouts against none, 5 seeds', zh='仅用 90 个数字训练，平移与遮挡增强对比无增强，5 个种子'), lowdata_row(), none),
+        ('20', dict(en='Classes asked for, digits kept from both networks, 5 seeds', zh='按类别生成，测试数字两个网络都未见过，5 个种子'), tasks_row(), none),
+        ('17', dict(en='Rates on the bilinear game, measured on the library\'s own steps against the formulas', zh='双线性博弈上的收敛率：库自身的更新步与公式对比'), bilinear_row(), none),
+        ('7', dict(en='Fréchet distance of 10,000 against 60,000 x 2,048 features, one thread', zh='10,000 对 60,000 个 2,048 维特征的 Fréchet 距离，单线程'), fid_row(), dict(en='torchmetrics, measured here', zh='torchmetrics，同机测得')),
+    ]
+
+heads = {'measured': dict(en='| ch. | what, and protocol | ganbook: mean [95 % interval over seeds] | published |', zh='| 章 | 内容与协议 | ganbook：均值 [种子间 95 % 区间] | 已发表 |')}
+
+def measured_block(lang: str) -> str:
+    return '\n'.join([heads['measured'][lang], '|---|---|---|---|', *(f'| {ch} | {what[lang]} | {ours[lang]} | {theirs[lang]} |' for ch, what, ours, theirs in measured())])
+
+
+# The ledger in two lines
+
+def claims_block(lang: str) -> str:
+    claims = [c for cs in ledger().values() for c in cs]
+    over_seeds, sourced = sum(c['members'] > 1 for c in claims), sum(bool(c['source']) for c in claims)
+    where = ', '.join(sorted({f"{c['scale']}, {c['device']}" for c in claims}))
+    return {'en': f'{len(claims)} claims in {len(ledger())} chapters, {over_seeds} of them over seeds with an interval, {sourced} against a published or derived value. Stored figures: {where}.',
+            'zh': f'{len(ledger())} 章中共 {len(claims)} 条论断，其中 {over_seeds} 条基于多个种子并附区间，{sourced} 条对照已发表或推导出的值。已存结果：{where}。'}[lang]
+
+
+# Putting it in
+
+blocks = dict(measured=measured_block, claims=claims_block)
+
+def filled(text: str, lang: str, name: str) -> str:
+    "The README with its blocks written anew."
+    for block, write in blocks.items():
+        begin, end = f'<!-- {block}: written by bench/readme.py -->', f'<!-- end of {block} -->'
+        if begin not in text or end not in text: raise SystemExit(f'{name} has lost the lines {begin!r} and {end!r} that hold a table.')
+        text = text[:text.index(begin) + len(begin)] + '\n' + write(lang) + '\n' + text[text.index(end):]
+    return text
 
 def main(check: bool) -> int:
-    readme = root/'README.md'
-    old = readme.read_text(encoding='utf-8')
-    if begin not in old or end not in old: raise SystemExit(f'README.md has lost the lines {begin!r} and {end!r} that hold the table.')
-    new = old[:old.index(begin) + len(begin)] + '\n' + table() + '\n' + old[old.index(end):]
-    if check: return int(new != old)
-    readme.write_text(new, encoding='utf-8')
-    return 0
+    behind = False
+    for lang, path in readmes.items():
+        old = path.read_text(encoding='utf-8')
+        new = filled(old, lang, path.name)
+        behind |= new != old
+        if not check: path.write_text(new, encoding='utf-8')
+    return int(check and behind)
 
 
 if __name__ == '__main__': sys.exit(main('--check' in sys.argv[1:]))
