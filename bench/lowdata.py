@@ -16,8 +16,6 @@ of the centre of mass for translation, the share of images with a black window f
 training image is a turned one.
 All of it at the end; distance and gap at every look too. --check exits with 1 if a target of the stored figures is missed.
 """
-import argparse
-import json
 import os
 import sys
 from dataclasses import replace
@@ -29,7 +27,7 @@ sys.path.insert(0, str(root))
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from common import clock, machine, results, rounded, store  # noqa: E402
+from common import clock, machine, options, parsed, rounded, store, stored, verdict  # noqa: E402
 from ganbook import data as sets  # noqa: E402
 from ganbook.augment import ADA, Augment, Overfitting, cutout, quarter_turns, translation  # noqa: E402
 from ganbook.callbacks import every, record  # noqa: E402
@@ -137,9 +135,9 @@ def cut(without, with_, floor=0.):
     a, b = np.mean(without) - floor, np.mean(with_) - floor
     return 1 - b/a
 
-def missed(stored, kind):
+def missed(kept, kind):
     "The targets that are not met, in words."
-    entry, faults = stored.get(kind), []
+    entry, faults = kept.get(kind), []
     if entry is None: return [f'there is no {kind}']
     rows = entry['rows']
     faults += [f'{kind}: no arm called {a}' for a in arms if a not in rows]
@@ -155,35 +153,20 @@ def missed(stored, kind):
     return faults
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--check', action='store_true', help='exit with 1 if a target of the stored figures is missed')
-    p.add_argument('--data', choices=['digits', 'mnist'], help='default: digits on the CPU, mnist on a GPU')
-    p.add_argument('--only', nargs='*', metavar='ARM', help=f"arms to train: {'; '.join(arms)} (default: all; none trains none)".replace('%', '%%'))
-    p.add_argument('--steps', type=int, help=f'steps of a run (default {plain.n_steps:,} plain, {stable.n_steps} stable; on a GPU 20,000)')
-    p.add_argument('--seeds', type=int, help='seeds of an arm (default 5 at 10 %%, else 3)')
-    p.add_argument('--first', type=int, default=0, help='the first seed (default 0)')
-    p.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', choices=['cpu', 'cuda'])
-    p.add_argument('--out', type=Path, default=results/'bench_lowdata.json')
-    a = p.parse_args()
-    torch.set_num_threads(1)
-    a.data = a.data or ('mnist' if a.device == 'cuda' else 'digits')
+    p = options(__doc__, 'lowdata', arms, f'{plain.n_steps:,} plain, {stable.n_steps} stable; on a GPU 20,000', seeds='5 at 10 %, else 3', first=True)
+    a, chosen = parsed(p, arms)
     device, kind = torch.device(a.device), f'{a.device} {a.data}'
-    chosen = list(arms) if a.only is None else a.only
-    unknown = set(chosen) - {*arms, 'none'}
-    if unknown: p.error(f"there is no arm called {', '.join(sorted(unknown))}: take some of {'; '.join(arms)}, or none.")
     train, held_out = split(sets.digits(), .5, seed=0) if a.data == 'digits' else (sets.mnist(), sets.mnist(train=False))
     judge = Judge(a.data, train, held_out, device)
     own = {f'{share:.0%}': judge.own(subset(train, round(len(train)*share), seed=0)) for share in (.1, .2, 1.)}
     about = machine(a.device) | dict(floor=judge.floor, n_held_out=len(held_out), order=list(arms), training_set_itself=own)
-    for name in [c for c in chosen if c != 'none']:
+    for name in chosen:
         n_steps = a.steps or (20_000 if a.device == 'cuda' else arms[name]['recipe'].n_steps)
         row = try_arm(arms[name], train.to(device), judge, n_steps, a.seeds or arms[name]['n_seeds'], a.first, device)
         print(f"{name:45}", ' '.join(f'{d:6.2f}' for d in row['distance']), '  gap', ' '.join(f'{d:5.2f}' for d in row['gap']), f"  {row['seconds']:.0f} s", flush=True)
-        old = json.loads(a.out.read_text(encoding='utf-8')).get(kind, {}).get('rows', {}) if a.out.exists() else {}
+        old = stored(a.out).get(kind, {}).get('rows', {})
         store(a.out, kind, rounded(about | dict(rows=old | {name: row | dict(n_steps=n_steps)})))
-    faults = missed(json.loads(a.out.read_text(encoding='utf-8')) if a.out.exists() else {}, kind)
-    for f in faults: print('MISSED ', f)
-    return 1 if faults and a.check else 0
+    return verdict(missed(stored(a.out), kind), a.check)
 
 
 if __name__ == '__main__': sys.exit(main())

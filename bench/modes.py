@@ -1,6 +1,6 @@
 """Ring and grid: which loss and which penalties find all modes, and how well.
 
-usage: python bench/modes.py [--check] [--data ring|grid] [--only ARM ...] [--steps N] [--seeds K] [--device cpu|cuda] [--out FILE]
+usage: python bench/modes.py [--check] [--game ring|grid|none] [--only ARM ...] [--steps N] [--seeds K] [--device cpu|cuda] [--out FILE]
 
 The 2-D sets of PacGAN (Lin et al. 2018): 8 modes on a circle of radius 1 with standard deviation .01, and 25 on a 5x5 grid of gap 2
 with .05. Every arm has the same networks (three layers of 128, two latents, ReLUs in G and leaky ReLUs in D), the same optimiser (Adam
@@ -13,8 +13,6 @@ ball rule, whose ceiling is .98889), at least 20 samples for a mode to count. Fi
 the seconds are those of one run, those of the other arms side by side. A GPU trains 10 times as long with 16 seeds side by side.
 --check exits with 1 if a target of the stored figures is missed.
 """
-import argparse
-import json
 import os
 import sys
 from dataclasses import dataclass
@@ -27,7 +25,7 @@ sys.path.insert(0, str(root))
 
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
-from common import clock, machine, results, rounded, store  # noqa: E402
+from common import clock, machine, options, parsed, rounded, store, stored, verdict  # noqa: E402
 from ganbook import data as sets  # noqa: E402
 from ganbook.data import latents, to_units  # noqa: E402
 from ganbook.ensemble import members  # noqa: E402
@@ -110,33 +108,21 @@ def tried(name): return list(on_ring if name == 'ring' else arms)
 def key(name, device): return name if device == 'cpu' else f'{name} {device}'
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--check', action='store_true', help='exit with 1 if a target of the stored figures is missed')
-    p.add_argument('--data', choices=['ring', 'grid', 'none'], help='one of the two, or none (default: both)')
-    p.add_argument('--only', nargs='*', metavar='ARM', help=f"arms to train: {', '.join(arms)} (default: all; on the ring {', '.join(on_ring)})")
-    p.add_argument('--steps', type=int, help='steps of a run (default 6500; on a GPU 65,000)')
-    p.add_argument('--seeds', type=int, help='seeds of an arm (default 5; on a GPU 16)')
-    p.add_argument('--first', type=int, default=0, help='the first seed (default 0)')
-    p.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', choices=['cpu', 'cuda'])
-    p.add_argument('--out', type=Path, default=results/'bench_modes.json')
-    a = p.parse_args()
-    torch.set_num_threads(1)
+    p = options(__doc__, 'modes', arms, '6500; on a GPU 65,000', data=None, seeds='5; on a GPU 16', first=True)
+    p.add_argument('--game', choices=['ring', 'grid', 'none'], help=f"one of the two, or none (default: both; on the ring the arms {', '.join(on_ring)})")
+    a, chosen = parsed(p, arms)
     device, many = torch.device(a.device), a.device == 'cuda'
     n_steps, seeds = a.steps or (65_000 if many else 6_500), [a.first + i for i in range(a.seeds or (16 if many else 5))]
-    unknown = set(a.only or ()) - {*arms}
-    if unknown: p.error(f"there is no arm called {', '.join(sorted(unknown))}: take some of {', '.join(arms)}.")
-    for name in [] if a.data == 'none' else [a.data] if a.data else ['ring', 'grid']:
+    for name in dict(none=[]).get(a.game, [a.game] if a.game else ['ring', 'grid']):
         data = getattr(sets, name)().to(device)
-        for arm in a.only or tried(name):
+        for arm in tried(name) if a.only is None else chosen:
             row = try_arm(data, arm, n_steps, seeds, device)
             print(f"{name} {arm:26}", ' '.join(f"{m:.0f}:{q:.3f}:{k:.4f}" for m, q, k in zip(row['modes'], row['hq'], row['rkl'])), f"{row['seconds']:.0f} s a run", flush=True)
-            old = json.loads(a.out.read_text(encoding='utf-8')).get(key(name, a.device), {}).get('rows', {}) if a.out.exists() else {}
+            old = stored(a.out).get(key(name, a.device), {}).get('rows', {})
             store(a.out, key(name, a.device), machine(a.device) | dict(gamma=gamma, lr=lr, betas=betas, batch_size=256, n_samples=10_000,
                 at_least=20, order=tried(name), rows=old | {arm: rounded(row)}))
-    stored = json.loads(a.out.read_text(encoding='utf-8')) if a.out.exists() else {}
-    faults = [f for name in ('ring', 'grid') for f in (missed(stored[key(name, a.device)], name, a.device) if key(name, a.device) in stored else [f'no {name} in {a.out}'])]
-    for f in faults: print('MISSED ', f)
-    return 1 if faults and a.check else 0
+    kept = stored(a.out)
+    return verdict([f for name in ('ring', 'grid') for f in (missed(kept[key(name, a.device)], name, a.device) if key(name, a.device) in kept else [f'no {name} in {a.out}'])], a.check)
 
 
 if __name__ == '__main__': sys.exit(main())

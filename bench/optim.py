@@ -14,8 +14,6 @@ of good samples, KL of all samples' shares of the modes (by the nearest) to equa
 
 `twice the steps` is the alternating arm trained on, to as many gradients as extragradient. --check exits with 1 if a target of the stored figures is missed.
 """
-import argparse
-import json
 import math
 import os
 import sys
@@ -30,7 +28,7 @@ sys.path.insert(0, str(root/'bench'))
 
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
-from common import clock, machine, results, rounded, store  # noqa: E402
+from common import clock, machine, options, parsed, rounded, store, stored, verdict  # noqa: E402
 from dcgan import real_images  # noqa: E402
 from stable import Judge  # noqa: E402
 from ganbook.data import Data, latents, ring, to_units  # noqa: E402
@@ -148,10 +146,10 @@ def try_arm(game, data, judge, objective, name, n_steps, seeds, device):
     return rows
 
 
-def missed(stored):
+def missed(kept):
     "The targets that are not met, in words."
-    if 'bilinear' not in stored: return ['there is no bilinear']
-    rows = stored['bilinear']['rows']
+    if 'bilinear' not in kept: return ['there is no bilinear']
+    rows = kept['bilinear']['rows']
     faults = [f'no rates of {name}' for name in (*laws, 'lookahead') if name not in rows]
     faults += [f'{name} at eta {r[0]}: rate {r[-2]:.5f}, within 1e-3 of {r[-1]:.5f}' for name, found in rows.items() for r in found if not abs(r[-2] - r[-1]) <= 1e-3]
     at = {eta: rate for eta, rate, _ in rows.get('optimistic', [])}
@@ -159,44 +157,33 @@ def missed(stored):
     for game in ('ring', 'digits'):
         for objective in objectives:
             kind = f'{game} {objective}'
-            found = stored.get(kind, dict(rows={}))['rows']
+            found = kept.get(kind, dict(rows={}))['rows']
             wanted = (twice, *(arms if (game, objective) == ('ring', 'plain') else few))
             faults += [f'{kind}: no arm called {a}' for a in wanted if a not in found]
             faults += [f"{kind}, {a}: {len(r['seeds'])} seeds, at least 5" for a, r in found.items() if len(r['seeds']) < 5]
     return faults
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--check', action='store_true', help='exit with 1 if a target of the stored figures is missed')
+    p = options(__doc__, 'optim', arms, 'ring 1000, digits 250', data=None, first=True)
     p.add_argument('--game', choices=['bilinear', 'ring', 'digits', 'none'], help='one of the three, or none (default: all)')
     p.add_argument('--objective', choices=list(objectives), help='one of the two (default: both)')
-    p.add_argument('--only', nargs='*', metavar='ARM', help=f"arms to train: {'; '.join(arms)} (default: all, or {len(few)} of them)")
-    p.add_argument('--steps', type=int, help='steps of a run (default: ring 1000, digits 250)')
-    p.add_argument('--seeds', type=int, help='seeds of a rate (default 5)')
-    p.add_argument('--first', type=int, default=0, help='the first seed (default 0)')
-    p.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', choices=['cpu', 'cuda'])
-    p.add_argument('--out', type=Path, default=results/'bench_optim.json')
-    a = p.parse_args()
-    torch.set_num_threads(1)
-    unknown, device = set(a.only or ()) - set(arms), torch.device(a.device)
-    if unknown: p.error(f"there is no arm called {', '.join(sorted(unknown))}: take some of {', '.join(arms)}.")
+    a, chosen = parsed(p, arms)
+    device = torch.device(a.device)
     if a.game in (None, 'bilinear'):
         store(a.out, 'bilinear', machine() | dict(rows={name: [[float(f'{x:.8g}') for x in r] for r in found] for name, found in rates().items()}))
     for game in dict(bilinear=[], none=[]).get(a.game, [a.game] if a.game else ['ring', 'digits']):
         data = (ring() if game == 'ring' else real_images('digits')[0]).to(device)
         judge = judge_ring(data) if game == 'ring' else judge_digits(device)
-        n_steps, n_seeds = a.steps or (1_000 if game == 'ring' else 250), a.seeds or 5
+        n_steps = a.steps or (1_000 if game == 'ring' else 250)
         for objective in [a.objective] if a.objective else objectives:
-            for name in a.only or (arms if (game, objective) == ('ring', 'plain') else few):
-                rows, kind = try_arm(game, data, judge, objective, name, n_steps, [a.first + i for i in range(n_seeds)], device), f'{game} {objective}' + ('' if a.device == 'cpu' else ' cuda')
+            for name in chosen if a.only is not None or (game, objective) == ('ring', 'plain') else few:
+                rows, kind = try_arm(game, data, judge, objective, name, n_steps, [a.first + i for i in range(a.seeds)], device), f'{game} {objective}' + ('' if a.device == 'cpu' else ' cuda')
                 for arm, row in rows.items():
                     what = ('modes', 'hq', 'kl') if game == 'ring' else ('distance',)
                     print(f'{game} {objective} {arm:34}', ' | '.join(' '.join(f'{sum(v)/len(v):.3g}' for v in row[w + end]) for end in ('', '_ema') for w in what), f"{row['seconds']:.0f} s", flush=True)
-                old = json.loads(a.out.read_text(encoding='utf-8')).get(kind, {}).get('rows', {}) if a.out.exists() else {}
+                old = stored(a.out).get(kind, {}).get('rows', {})
                 store(a.out, kind, machine(a.device) | dict(rows=old | rounded(rows)))
-    faults = missed(json.loads(a.out.read_text(encoding='utf-8')) if a.out.exists() else {})
-    for f in faults: print('MISSED ', f)
-    return 1 if faults and a.check else 0
+    return verdict(missed(stored(a.out)), a.check)
 
 
 if __name__ == '__main__': sys.exit(main())

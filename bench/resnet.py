@@ -21,8 +21,6 @@ Frechet distance in units of half against half, coverage, the share of samples o
 the seconds a step of one seed. --data mnist trains at 32x32 pixels, 20,000 steps, on a GPU, against the DCGAN of `stable` there.
 --check exits with 1 if a target of the stored figures is missed.
 """
-import argparse
-import json
 import math
 import os
 import sys
@@ -35,7 +33,7 @@ root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root))
 
 import torch  # noqa: E402
-from common import clock, machine, results, rounded, store  # noqa: E402
+from common import clock, machine, options, parsed, rounded, store, stored, verdict  # noqa: E402
 from dcgan import mnist32, real_images  # noqa: E402
 from stable import Judge  # noqa: E402
 from ganbook.callbacks import every, record  # noqa: E402
@@ -98,9 +96,9 @@ def train(s, data, n_steps, callbacks=()):
     fit(s, **a | dict(callbacks=callbacks, batch_size=batch_size))
     return (clock(s.device) - start)/n_steps/s.members[0]
 
-def best_rate(stored, kind):
+def best_rate(kept, kind):
     "Of the residual arms: the rate that the stored tuning found best, the recipe's where there is none."
-    tried = stored.get(f'{kind} rates')
+    tried = kept.get(f'{kind} rates')
     return min(zip(map(math.prod, tried['distance']), tried['rates']))[1] if tried else stable.lr
 
 def try_arm(arm, data, judge, n_steps, n_seeds, device, rate):
@@ -126,52 +124,38 @@ def tune(data, judge, n_steps, device):
     return dict(rates=list(RATES), n_steps=n_steps, distance=[d[2*i:2*i + 2] for i in range(len(RATES))])
 
 
-def missed(stored, kind):
+def missed(kept, kind):
     "The targets that are not met, in words."
-    if kind not in stored: return [f'there is no {kind}']
-    entry, faults = stored[kind], []
+    if kind not in kept: return [f'there is no {kind}']
+    entry, faults = kept[kind], []
     rows = entry['rows']
     faults += [f'{kind}: no arm called {a}' for a in arms if a not in rows]
     for a, r in rows.items():
         if len(r['distance']) < 5: faults.append(f"{kind}, {a}: {len(r['distance'])} seeds, at least 5")
-        for name, x in zip('GD', r['over_dcgan']):
+        for name, x in zip('GD', r.get('over_dcgan', ())):
             if abs(x - 1) > .05: faults.append(f"{kind}, {a}: {name} costs {x:.3f} times the DCGAN's multiply-adds, at most 5 % apart")
         if 'seconds' in r and kind == 'cpu digits' and r['seconds'] > 300: faults.append(f"{kind}, {a}: {r['seconds']:.0f} s, at most 300")
     return faults
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--check', action='store_true', help='exit with 1 if a target of the stored figures is missed')
-    p.add_argument('--data', choices=['digits', 'mnist'], help='default: digits on the CPU, mnist on a GPU')
-    p.add_argument('--only', nargs='*', metavar='ARM', help=f"arms to train: {', '.join(arms)} (default: all; none trains none)")
+    p = options(__doc__, 'resnet', arms, '400; on a GPU 20,000')
     p.add_argument('--tune', action='store_true', help='try the rates as well')
-    p.add_argument('--steps', type=int, help='steps of a run (default 400; on a GPU 20,000)')
-    p.add_argument('--seeds', type=int, default=5, help='seeds of an arm (default 5)')
-    p.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', choices=['cpu', 'cuda'])
-    p.add_argument('--out', type=Path, default=results/'bench_resnet.json')
-    a = p.parse_args()
-    torch.set_num_threads(1)
-    a.data = a.data or ('mnist' if a.device == 'cuda' else 'digits')
+    a, chosen = parsed(p, arms)
+    if a.data == 'mnist': arms['attention'] = (dict(attend=8), dict(attend=8))  # digits are too small for it in D
     device, kind, n_steps = torch.device(a.device), f'{a.device} {a.data}', a.steps or (20_000 if a.device == 'cuda' else 400)
-    if a.data == 'mnist': arms['attention'] = (dict(attend=8), dict(attend=8))
-    chosen = [c for c in (a.only if a.only is not None else list(arms)) if c != 'none']
-    unknown = set(chosen) - set(arms)
-    if unknown: p.error(f"there is no arm called {', '.join(sorted(unknown))}: take some of {', '.join(arms)}, or none.")
     if chosen or a.tune:
         data, real = real_images('digits') if a.data == 'digits' else (mnist32(), mnist32(train=False))
         data, judge = data.to(device), Judge(a.data, real, device)
     if a.tune: store(a.out, f'{kind} rates', rounded(machine(a.device) | tune(data, judge, n_steps//3, device)))
     for name in chosen:
-        rate = stable.lr if arms[name] is None else best_rate(json.loads(a.out.read_text(encoding='utf-8')) if a.out.exists() else {}, kind)
+        rate = stable.lr if arms[name] is None else best_rate(stored(a.out), kind)
         row = try_arm(name, data, judge, n_steps, a.seeds, device, rate)
         print(f"{name:10}", ' '.join(f'{d:6.2f}' for d in row['distance']), f"  {row['step_s']*1e3:.0f} ms a step  {row['seconds']:.0f} s", flush=True)
         about = machine(a.device) | dict(floor=judge.floor, n_samples=judge.n, real_confident=judge.confident, n_steps=n_steps, batch_size=batch_size, n_seeds=a.seeds, order=list(arms),
             real_checkerboard=checkerboard(real.x.double()/127.5 - 1).item())
-        old = json.loads(a.out.read_text(encoding='utf-8')).get(kind, {}).get('rows', {}) if a.out.exists() else {}
+        old = stored(a.out).get(kind, {}).get('rows', {})
         store(a.out, kind, rounded(about | dict(rows=old | {name: row})))
-    faults = missed(json.loads(a.out.read_text(encoding='utf-8')) if a.out.exists() else {}, kind)
-    for f in faults: print('MISSED ', f)
-    return 1 if faults and a.check else 0
+    return verdict(missed(stored(a.out), kind), a.check)
 
 
 if __name__ == '__main__': sys.exit(main())

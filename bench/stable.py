@@ -17,8 +17,6 @@ the last iterate is judged beside it.
 else, drops a run that took a fifth more or less, and adds the others to those that are stored (the first six had one thread). On a GPU the data are MNIST with a border,
 32x32, the arms plain and stable, 50,000 steps, 5 seeds. --check exits with 1 if a target of the stored figures is missed.
 """
-import argparse
-import json
 import os
 import sys
 import time
@@ -31,7 +29,7 @@ sys.path.insert(0, str(root))
 
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
-from common import clock, machine, results, rounded, store  # noqa: E402
+from common import clock, machine, options, parsed, rounded, store, stored, verdict  # noqa: E402
 from dcgan import mnist32, real_images, step_s  # noqa: E402
 from ganbook.callbacks import every, record  # noqa: E402
 from ganbook.data import latents  # noqa: E402
@@ -112,9 +110,9 @@ def one_minute(data, judge, seconds, n_seeds, device):
     return rows
 
 
-def missed(stored, kind):
+def missed(kept, kind):
     "The targets that are not met, in words."
-    entry, faults = stored.get(kind), []
+    entry, faults = kept.get(kind), []
     if entry is None: return [f'there is no {kind}']
     rows = entry['rows']
     wanted = arms if kind == 'cpu digits' else ['plain', 'all together: stable']
@@ -123,7 +121,7 @@ def missed(stored, kind):
     if kind == 'cuda mnist' and 'all together: stable' in rows:
         faults += [f'seed {i}: the last iterate ends at {v:.2f} times its best, at most 1.3' for i, v in enumerate(rows['all together: stable']['last_end_over_best']) if v > 1.3]
     if kind != 'cpu digits': return faults
-    minute = stored.get('cpu minute', dict(rows=[]))['rows']
+    minute = kept.get('cpu minute', dict(rows=[]))['rows']
     if len(minute) < 3: faults.append('one minute of stable: at least 3 seeds')
     for r in minute:
         if r['distance'] > 1.3: faults.append(f"one minute of stable, seed {r['seed']}: distance {r['distance']:.2f}, at most 1.3")
@@ -131,38 +129,25 @@ def missed(stored, kind):
     return faults
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--check', action='store_true', help='exit with 1 if a target of the stored figures is missed')
-    p.add_argument('--data', choices=['digits', 'mnist'], help='default: digits on the CPU, mnist on a GPU')
-    p.add_argument('--only', nargs='*', metavar='ARM', help=f"arms to train: {', '.join(arms)} (default: all; none trains none)")
+    p = options(__doc__, 'stable', arms, '1500; on a GPU 50,000')
     p.add_argument('--minute', action='store_true', help='train stable for --seconds as well')
     p.add_argument('--seconds', type=float, default=60., help='of --minute (default 60)')
-    p.add_argument('--steps', type=int, help='steps of a run (default 1500; on a GPU 50,000)')
-    p.add_argument('--seeds', type=int, default=5, help='seeds of an arm (default 5)')
-    p.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', choices=['cpu', 'cuda'])
-    p.add_argument('--out', type=Path, default=results/'bench_stable.json')
-    a = p.parse_args()
-    torch.set_num_threads(1)
-    a.data = a.data or ('mnist' if a.device == 'cuda' else 'digits')
+    a, chosen = parsed(p, arms)
     device, kind, n_steps = torch.device(a.device), f'{a.device} {a.data}', a.steps or (50_000 if a.device == 'cuda' else 1_500)
-    chosen = a.only if a.only is not None else list(arms) if a.data == 'digits' else ['plain', 'all together: stable']
-    unknown = set(chosen) - {*arms, 'none'}
-    if unknown: p.error(f"there is no arm called {', '.join(sorted(unknown))}: take some of {', '.join(arms)}, or none.")
+    if a.only is None and a.data == 'mnist': chosen = ['plain', 'all together: stable']
     data, real = real_images('digits') if a.data == 'digits' else (mnist32(), mnist32(train=False))
     data, judge = data.to(device), Judge(a.data, real, device)
     about = machine(a.device) | dict(floor=judge.floor, n_samples=judge.n, real_confident=judge.confident)
-    for name in [c for c in chosen if c != 'none']:
+    for name in chosen:
         row = try_arm(arms[name], data, judge, n_steps, a.seeds, device)
         print(f"{name:28}", ' '.join(f'{d:6.2f}' for d in row['distance']), '  end/best', ' '.join(f'{d:4.2f}' for d in row['end_over_best']),
             f"  failed {sum(row['failed'])}/{a.seeds}  {row['seconds']:.0f} s", flush=True)
-        old = json.loads(a.out.read_text(encoding='utf-8')).get(kind, {}).get('rows', {}) if a.out.exists() else {}
+        old = stored(a.out).get(kind, {}).get('rows', {})
         store(a.out, kind, rounded(about | dict(n_steps=n_steps, n_seeds=a.seeds, order=list(arms), rows=old | {name: row})))
     if a.minute:  # a minute does not hold the same number of steps twice, so earlier runs are kept beside the new ones
-        old = json.loads(a.out.read_text(encoding='utf-8')).get(f'{a.device} minute', {}).get('rows', []) if a.out.exists() else []
+        old = stored(a.out).get(f'{a.device} minute', {}).get('rows', [])
         store(a.out, f'{a.device} minute', rounded(about | dict(rows=old + one_minute(data, judge, a.seconds, 3, device))))
-    faults = missed(json.loads(a.out.read_text(encoding='utf-8')) if a.out.exists() else {}, kind)
-    for f in faults: print('MISSED ', f)
-    return 1 if faults and a.check else 0
+    return verdict(missed(stored(a.out), kind), a.check)
 
 
 if __name__ == '__main__': sys.exit(main())

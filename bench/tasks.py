@@ -22,8 +22,6 @@ accuracy score (Ravuri and Vinyals 2019) is the accuracy on the 600 of a small c
 by side; all was tuned on seeds from 100 up. On a GPU --data mnist trains on 60,000 images with a border, 32x32. --check exits with 1 if
 a target of the stored figures is missed.
 """
-import argparse
-import json
 import os
 import sys
 from functools import partial
@@ -35,7 +33,7 @@ sys.path.insert(0, str(root))
 
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
-from common import clock, machine, results, rounded, store  # noqa: E402
+from common import clock, machine, options, parsed, rounded, store, stored, verdict  # noqa: E402
 from dcgan import mnist32  # noqa: E402
 from ganbook.data import digits, latents, split  # noqa: E402
 from ganbook.ensemble import Stacked, members  # noqa: E402
@@ -157,9 +155,9 @@ def no_gan(judge, seeds, width, device, noise=.6, decay=.1, lr=3e-3, n_steps=300
     looks = torch.stack(looks)
     return dict(accuracy=looks.amax(0).tolist(), at_the_end=looks[-1].tolist(), n_steps=n_steps, seconds=(clock(device) - start)/len(seeds))
 
-def missed(stored, kind):
+def missed(kept, kind):
     "The targets that are not met, in words."
-    entry, faults = stored.get(kind), []
+    entry, faults = kept.get(kind), []
     if entry is None: return [f'there is no {kind}']
     rows, mean = entry['rows'], lambda v: sum(v)/len(v)
     faults += [f'{kind}: no arm called {a}' for a in arms if a not in rows]
@@ -178,24 +176,11 @@ def missed(stored, kind):
     return faults
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--check', action='store_true', help='exit with 1 if a target of the stored figures is missed')
-    p.add_argument('--data', choices=['digits', 'mnist'], help='default: digits on the CPU, mnist on a GPU')
-    p.add_argument('--only', nargs='*', metavar='ARM', help=f"arms to train: {', '.join(arms)} (default: all; none trains none)")
-    p.add_argument('--steps', type=int, help='steps of a run (default 1000; on a GPU 30,000)')
-    p.add_argument('--seeds', type=int, default=5, help='seeds of an arm (default 5)')
-    p.add_argument('--first', type=int, default=0, help='the first seed (default 0)')
+    p = options(__doc__, 'tasks', arms, '1000; on a GPU 30,000', first=True)
     p.add_argument('--width', type=int, help='units of a hidden layer (default 128), on a GPU channels of the first layer (default 32)')
-    p.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', choices=['cpu', 'cuda'])
-    p.add_argument('--out', type=Path, default=results/'bench_tasks.json')
-    a = p.parse_args()
-    torch.set_num_threads(1)
-    a.data = a.data or ('mnist' if a.device == 'cuda' else 'digits')
+    a, chosen_arms = parsed(p, arms)
     device, kind, seeds = torch.device(a.device), f'{a.device} {a.data}', [a.first + i for i in range(a.seeds)]
     n_steps, width = a.steps or (30_000 if a.device == 'cuda' else 1_000), a.width or (32 if a.data == 'mnist' else 128)
-    chosen_arms = list(arms) if a.only is None else [o for o in a.only if o != 'none']
-    unknown = set(chosen_arms) - {*arms}
-    if unknown: p.error(f"there is no arm called {', '.join(sorted(unknown))}: take some of {', '.join(arms)}, or none.")
     train, test = split(digits(), 600/1797) if a.data == 'digits' else (mnist32(), mnist32(train=False))
     judge = Judgement(a.data, train.to(device), test.to(device), device, 1_800 if a.data == 'digits' else 10_000) if chosen_arms else None
     about = machine(a.device) | dict(n_seeds=a.seeds, width=width, order=list(arms), information_bar=1.)
@@ -205,15 +190,13 @@ def main():
         elif arm == 'few labels, no GAN': row = no_gan(judge, seeds, width, device)
         else: row = try_arm(arm, judge, n_steps, seeds, width, device)
         print(f'{arm:20}', '  '.join(f"{k} {' '.join(f'{x:.3f}' for x in v)}" for k, v in row.items() if isinstance(v, list) and isinstance(v[0], float) and len(v) == a.seeds), f"  {row.get('seconds', 0):.0f} s a run", flush=True)
-        old = json.loads(a.out.read_text(encoding='utf-8')).get(kind, {}) if a.out.exists() else {}
+        old = stored(a.out).get(kind, {})
         if arm in conditional and 'real_scores' not in old:
             old['real_scores'] = [judge.score(judge.x, judge.train.y, i) for i in range(3)]
             old['real_score'] = sum(old['real_scores'])/3
         kept = {k: v for k, v in old.items() if k.startswith('real_')}
         store(a.out, kind, rounded(about | kept | dict(rows=old.get('rows', {}) | {arm: row})))
-    faults = missed(json.loads(a.out.read_text(encoding='utf-8')) if a.out.exists() else {}, kind)
-    for f in faults: print('MISSED ', f)
-    return 1 if faults and a.check else 0
+    return verdict(missed(stored(a.out), kind), a.check)
 
 
 if __name__ == '__main__': sys.exit(main())

@@ -38,7 +38,7 @@ def test_missed_targets_of_a_minute_are_seen(change, words):
     board['cpu minute']['rows'] = [r, r, r | change]
     assert any(words in f for f in stable.missed(board, 'cpu digits'))
 
-@pytest.mark.parametrize('name,words', [('modes', ['--data', 'ring', '--only', 'r3', 'r3, lazy 8', 'plain']), ('stable', ['--only', 'plain', '... but R1', 'all together: stable'])])
+@pytest.mark.parametrize('name,words', [('modes', ['--game', 'ring', '--only', 'r3', 'r3, lazy 8', 'plain']), ('stable', ['--only', 'plain', '... but R1', 'all together: stable'])])
 def test_a_tiny_run(name, words, tmp_path):
     out = tmp_path/'out.json'
     command = [sys.executable, str(root/'bench'/f'{name}.py'), *words, '--steps', '4', '--seeds', '2', '--device', 'cpu', '--out', str(out)]
