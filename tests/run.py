@@ -11,8 +11,8 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
@@ -68,17 +68,27 @@ def chapters():
 
 
 def repeat_and_test():
-    "Stored outputs tagged nbval-check-output come out again, to the letter; beside them, on the other core, the tests."
+    "Stored outputs tagged nbval-check-output come out again, to the letter, and then the tests that want a browser; beside them, on the other core, all other tests."
     tagged = [p for p in notebooks if any('nbval-check-output' in c['metadata'].get('tags', []) for c in json.loads(p.read_text(encoding='utf-8'))['cells'])]
     if not tagged: sys.exit('\nFAILED: no notebook has an output that must repeat (tag nbval-check-output).')
     pytest = sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider'
-    with tempfile.TemporaryFile('w+') as told:
-        outputs = subprocess.Popen([*pytest, '--nbval-lax', '--nbval-current-env', '--nbval-cell-timeout=300', *map(str, tagged)], cwd=root, stdout=told, stderr=subprocess.STDOUT)
-        try: run(*pytest, 'tests'); outputs.wait()
-        finally: outputs.kill()
-        told.seek(0); said = told.read()
-    if outputs.returncode: sys.exit(f'\nFAILED: stored outputs did not repeat (exit {outputs.returncode})\n{said[-6000:]}')
-    print('stored outputs:', said.strip().splitlines()[-1].strip(' ='))
+    lane = {'stored outputs repeat': [*pytest, '--nbval-lax', '--nbval-current-env', '--nbval-cell-timeout=300', *map(str, tagged)],
+            'tests in a browser': [*pytest, 'tests', '-m', 'browser']}
+    running = []
+    def job(command):
+        running.append(subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        return running[-1].communicate()[0], running[-1].returncode
+    with ThreadPoolExecutor(1) as beside:
+        told = {name: beside.submit(job, command) for name, command in lane.items()}
+        try: run(*pytest, 'tests', '-m', 'not browser')
+        except BaseException:
+            beside.shutdown(wait=False, cancel_futures=True)
+            for p in running: p.kill()
+            raise
+        for name, future in told.items():
+            said, code = future.result()
+            if code: sys.exit(f'\nFAILED: {name} (exit {code})\n{said[-6000:]}')
+            print(f'{name}:', said.strip().splitlines()[-1].strip(' ='))
 
 
 def main():
