@@ -52,21 +52,21 @@ def contrast(
     "Move all values of an image away from their mean, or towards it, by one factor."
     return x + strength*(_draw(x, rng) - .5).to(x.dtype)*(x - x.mean((-3, -2, -1), keepdim=True))
 
-# %% ../nbs/19_augmentation.ipynb #8948a4f4
+# %% ../nbs/19_augmentation.ipynb #60f7b00d
 def _share(share:float):
     if not 0 <= share <= 1: raise ValueError(f"share is {share}: give a share of the image's sides, from 0 to 1.")
 
 def translation(
     x:Tensor,          # images (...,B,C,H,W)
     rng=None,          # as in `brightness`
-    share:float=1/8,   # the largest shift, as a share of either side; rounded down to whole pixels (Zhao et al. 2020)
+    share:float=1/8,   # the largest shift, as a share of either side, to the nearest whole pixel (code of Zhao et al. 2020)
     fill:float=-1.,    # what comes in at the border: black in [-1,1]; Zhao et al. put 0
 )->Tensor:             # the same shape
     "Shift an image by whole pixels, up to `share` of its sides, each way alike."
     _share(share)
     (H, W), index = x.shape[-2:], []
     for n, along in ((H, (-1, 1)), (W, (1, -1))):
-        m = int(n*share)
+        m = int(n*share + .5)
         shift = _draw(x, rng, torch.randint, -m, m + 1)
         index.append(torch.arange(n, device=x.device).view(along) - shift)      # (...,B,1,H,1) and (...,B,1,1,W): where a pixel comes from
     y, z = index
@@ -74,18 +74,18 @@ def translation(
     source = (y.clamp(0, H - 1)*W + z.clamp(0, W - 1)).flatten(-2).expand(*x.shape[:-2], -1)  # (...,B,C,H*W)
     return torch.where(inside, x.flatten(-2).gather(-1, source).view(x.shape), fill)
 
-# %% ../nbs/19_augmentation.ipynb #fc4b0ea4
+# %% ../nbs/19_augmentation.ipynb #c7dd56e0
 def cutout(
     x:Tensor,          # images (...,B,C,H,W)
     rng=None,          # as in `brightness`
-    share:float=.5,    # of either side that the window covers; rounded down to whole pixels (Zhao et al. 2020)
+    share:float=.5,    # of either side that the window covers, to the nearest whole pixel (code of Zhao et al. 2020)
     fill:float=-1.,    # what is put there: black in [-1,1]; Zhao et al. put 0
 )->Tensor:             # the same shape
     "Blank a window of an image; its centre may be any pixel, so part of it may lie outside."
     _share(share)
     hidden = True
     for n, along in ((x.shape[-2], (-1, 1)), (x.shape[-1], (1, -1))):
-        m = int(n*share)
+        m = int(n*share + .5)
         first = _draw(x, rng, torch.randint, 0, n + 1 - m % 2) - m//2
         at = torch.arange(n, device=x.device).view(along)
         hidden = hidden & (at >= first) & (at < first + m)                       # (...,B,1,H,W) at the end

@@ -49,7 +49,7 @@ def test_without_strength_nothing_changes(op):
 @pytest.mark.parametrize('shape,share', [((8, 8), 1/8), ((8, 12), 1/4), ((9, 7), 1/3), ((4, 4), 1.)])
 def test_translation_against_slices(shape, share):
     (H, W), x = shape, images(350 if share < 1 else 30, 1, *shape)
-    m, n = int(H*share), int(W*share)
+    m, n = int(H*share + .5), int(W*share + .5)
     out, shifts = translation(x, gen(), share, fill=-7.), []
     for image, got in zip(x, out):
         found = []
@@ -71,7 +71,7 @@ def test_cutout_blanks_one_window(shape, share):
     gone = out == 9.
     assert torch.equal(gone[:, 0], gone[:, 1]) and torch.equal(out[~gone], x[~gone])
     for k, n in ((-2, H), (-1, W)):
-        m, along = int(n*share), gone[:, 0].any(-1 if k == -2 else -2)  # (B,n)
+        m, along = int(n*share + .5), gone[:, 0].any(-1 if k == -2 else -2)  # (B,n)
         assert along.sum(-1).max() == m and along.sum(-1).min() >= m//2
         seen = (along[:, 1:] != along[:, :-1]).sum(-1)
         assert seen.max() <= 2  # one run of pixels
