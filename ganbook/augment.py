@@ -122,6 +122,7 @@ class Augment(nn.Module):
         rng=None,   # as in `brightness`: the run's own, `s.rng`, so that a run can be repeated and resumed
     ):
         super().__init__()
+        if callable(ops): raise TypeError("ops is a single function: give a list of them, such as [ganbook.augment.flip].")
         self.ops, self.rng, p = tuple(ops), rng, torch.as_tensor(p, dtype=torch.float32).clone()
         if not all(map(callable, self.ops)): raise TypeError("ops must be functions (x, rng) -> x, such as ganbook.augment.translation.")
         if not ((p >= 0) & (p <= 1)).all(): raise ValueError(f"p is {p.tolist()}: a probability lies in [0,1].")

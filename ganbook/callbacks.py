@@ -42,6 +42,10 @@ def _in_order()->bool:
     "While callbacks are being closed: does the run end without an error? Ctrl-C and `Stop` are none."
     return sys.exc_info()[0] in (None, Stop, KeyboardInterrupt)
 
+def _steps(n, name:str):  # n itself, at least 1
+    if n >= 1: return n
+    raise ValueError(f"{name} is {n}: it must be at least 1 step.")
+
 class every:
     "Call `f(s)` each `n` steps, so that the run does not notice."
     def __init__(self,
@@ -50,6 +54,7 @@ class every:
         last:bool=False,  # call `f` once more when the run ends without an error, if the last step was not its turn?
     ):
         if not (isinstance(n, int) and n >= 1): raise ValueError(f"every {n!r} steps cannot be: give a whole number of at least 1.")
+        if not callable(f): raise TypeError(f"f is {f!r:.60}: give a function of the state.")
         self.n, self.f, self.last, self.seen = n, f, last, None
     def __call__(self, s:TrainState):
         if s.step % self.n == 0: self.look(s)
@@ -144,7 +149,7 @@ class tensorboard:
     def __init__(self,
         logdir:str|Path,       # folder for the event files
         log_interval:int=100,  # steps a point
-    ): self.logdir, self.log_interval, self.writer = logdir, log_interval, None
+    ): self.logdir, self.log_interval, self.writer = logdir, _steps(log_interval, 'log_interval'), None
     def __call__(self, s:TrainState):
         if self.writer is None: self.open(s)
         if s.step % self.log_interval == 0: self.write(s)
@@ -246,6 +251,7 @@ def stop_on_nan(
     every:int=100,  # steps between two looks
 )->Callable:
     "Raise FloatingPointError once the log holds a NaN or an infinity, and say where it began."
+    _steps(every, 'every')
     def look(s:TrainState):
         if s.step % every and s.step != s.n_steps: return
         rows = s.log.rows()[-every:]  # (steps,columns,...)
@@ -261,6 +267,7 @@ def time_limit(
     limit_s:float,  # seconds, counted from the first step
 )->Callable:
     "End the run in good order when its time is up."
+    if not limit_s >= 0: raise ValueError(f"limit_s is {limit_s}: give at least 0 seconds.")
     start = []
     def look(s:TrainState):
         start[:] = start or [time.monotonic()]

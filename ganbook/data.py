@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 import numpy as np
 import pooch
@@ -32,6 +33,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 # %% ../nbs/03_data.ipynb #1a81621d
+def _whole(least:int, **counts):
+    "Refuse what is no whole number of at least `least`."
+    for name, n in counts.items():
+        if not isinstance(n, Integral) or n < least: raise ValueError(f"{name} is {n!r}: it must be a whole number of at least {least}.")
+
 def _check(d:'Data'):
     "Refuse samples that `draw` could not read, and labels that do not belong to them."
     x, y = d.x, d.y
@@ -40,6 +46,7 @@ def _check(d:'Data'):
         raise ValueError(f"samples are {x.dtype} of shape {tuple(x.shape)}: give points as float32 (N,d) or images as uint8 (N,C,H,W).")
     if not x.numel(): raise ValueError(f"{d.name} holds no samples: its shape is {tuple(x.shape)}.")
     if x.ndim == 2 and not x.isfinite().all(): raise ValueError(f"{d.name} holds NaN or infinite coordinates: remove those points.")
+    if y is not None and not isinstance(y, Tensor): raise TypeError(f"labels are a {type(y).__name__}: make them an int64 tensor first, one number a sample.")
     if y is not None and (y.dtype, y.shape) != (torch.int64, x.shape[:1]):
         raise ValueError(f"labels are {y.dtype} of shape {tuple(y.shape)}: give one int64 a sample, ({len(x)},).")
     if not (0 < d.scale < math.inf and -math.inf < d.low < 1):
@@ -90,7 +97,7 @@ def mixture(
     "Points from round normal modes."
     means = torch.as_tensor(means, dtype=torch.float32)
     if means.ndim != 2 or not means.numel(): raise ValueError(f"means have shape {tuple(means.shape)}: give one centre a row, (M,d).")
-    if not (0 <= std < math.inf and n >= 1): raise ValueError(f"std is {std} and n {n}: std must be at least 0, and n at least 1.")
+    if not (0 <= std < math.inf and isinstance(n, Integral) and n >= 1): raise ValueError(f"std is {std} and n {n}: std must be at least 0, and n a whole number of at least 1.")
     w, rng = _weights(weights, len(means)), torch.Generator().manual_seed(seed)
     y = torch.multinomial(w, n, replacement=True, generator=rng)
     x = means[y] + std*torch.randn(n, means.shape[1], generator=rng)
@@ -106,6 +113,7 @@ def ring(
     seed:int=0,      # of the points
 )->Data:
     "Modes on a circle; the defaults are the 2D-ring of PacGAN (Lin et al. 2018)."
+    _whole(1, modes=modes)
     angle = torch.arange(modes)*(2*math.pi/modes)
     return mixture(radius*torch.stack([angle.cos(), angle.sin()], 1), std, n=n, seed=seed, name='ring')
 
@@ -118,6 +126,7 @@ def grid(
     seed:int=0,    # of the points
 )->Data:
     "Modes on a square grid about the origin; the defaults are the 2D-grid of PacGAN."
+    _whole(1, side=side)
     axis = (torch.arange(side) - (side - 1)/2)*gap
     return mixture(torch.cartesian_prod(axis, axis), std, n=n, seed=seed, name='grid')
 
@@ -145,6 +154,7 @@ def spiral(
     seed:int=0,      # of the points
 )->Data:
     "A spiral: one connected, curved set."
+    _whole(1, n=n)
     rng = torch.Generator().manual_seed(seed)
     r = torch.rand(n, generator=rng).sqrt()  # the arc from the origin to radius r is nearly proportional to r²
     angle = 2*math.pi*turns*r
@@ -157,6 +167,7 @@ def two_moons(
     seed:int=0,    # of the points
 )->Data:           # labels: 0 the upper moon, 1 the lower
     "Two half circles that reach into each other, centred on the origin."
+    _whole(1, n=n)
     rng = torch.Generator().manual_seed(seed)
     y = torch.randint(2, (n,), generator=rng)
     angle, sign = math.pi*torch.rand(n, generator=rng), 1. - 2*y
@@ -171,6 +182,7 @@ def _each(
 )->Tensor:         # (*S,), or (K,*S) for a list
     "One random tensor; or one from each generator of a list, stacked as members."
     if isinstance(rng, (list, tuple)): return torch.stack([make(generator=g, device=device or g.device) for g in rng])
+    if rng is not None and not isinstance(rng, torch.Generator): raise TypeError(f"rng is {rng!r}: give a torch.Generator, such as torch.Generator().manual_seed(0), or a list of them.")
     return make(generator=rng, device=device or (rng.device if rng else None))
 
 def latents(
@@ -180,6 +192,7 @@ def latents(
     device=None,    # where; None: where `rng` lives, or the CPU
 )->Tensor:          # (n,Z), or (K,n,Z) for a list of K generators
     "Standard normal latents, the generator's input."
+    _whole(0, n=n, latent_dim=latent_dim)
     return _each(partial(torch.randn, n, latent_dim), rng, device)
 
 # %% ../nbs/03_data.ipynb #e82e7e6a
@@ -190,6 +203,8 @@ def draw(
     labels:bool=False, # return the labels as well?
 ):                     # samples float32 (n,*S), or (K,n,*S) for a list; with `labels` (samples, labels (n,) or (K,n))
     "Draw `n` samples with replacement on the data's device: images in [data.low,1], points divided by `data.scale`."
+    if not isinstance(data, Data): raise TypeError(f"data is a {type(data).__name__}: give a Data, as digits() or ring() make it.")
+    _whole(0, n=n)
     home = data.x.device
     i = _each(partial(torch.randint, len(data.x), (n,)), rng, None if rng else home).to(home)  # (n,) or (K,n)
     x = data.x.index_select(0, i.view(-1))
@@ -272,6 +287,7 @@ def read_idx(
     path,        # a file of bytes in the idx format, gzipped or not
 )->np.ndarray:   # uint8, of the shape that its header gives
     "Read a file of MNIST's format."
+    if not Path(path).is_file(): raise FileNotFoundError(f"{path} is not there: give the path of an idx file, zipped or not.")
     raw = _content(Path(path))
     n_dims = raw[3] if raw[:3] == b'\0\0\x08' and len(raw) > 3 else 0
     if not 1 <= n_dims <= 4: raise ValueError(f"{path} begins with {raw[:4].hex() or 'nothing'}, which is not the magic number of an idx file of bytes: it is another file, or damaged.")

@@ -484,6 +484,7 @@ def vitals(
     s = state_or_log
     if isinstance(s, Log): return log_vitals(s)
     if not isinstance(s, TrainState): raise TypeError(f"a {type(s).__name__} cannot be examined: give a TrainState, or the Log of one.")
+    if not isinstance(data, Data | None): raise TypeError(f"data is a {type(data).__name__}: give a Data, as ganbook.data makes them.")
     curves = log_vitals(s.log) if len(s.log) else {}
     v = state_vitals(s, data, loss or (minimax if curves and curves['form_G'] == 'minimax' else None), labels)
     steps = max(s.step, v.get('count_G', 0), v.get('count_D', 0))  # of a loop that keeps no log

@@ -66,6 +66,7 @@ class Stacked(nn.Module):
         nets:list,  # K modules of one architecture; their weights are copied
     ):
         super().__init__()
+        if not nets: raise ValueError("there are no networks to stack: give at least one.")
         for i, other in enumerate(nets):
             if _plan(other) != _plan(nets[0]): raise ValueError(f"network {i} is not built like network 0: members share one architecture, mode and device.")
         def stack(path, name, t): return torch.stack([getattr(n.get_submodule(path), name).detach() for n in nets])
@@ -108,6 +109,7 @@ class MemberAdam(torch.optim.Optimizer):
     ):
         params = list(params)
         lr = torch.as_tensor(lr, dtype=params[0].dtype, device=params[0].device)
+        if any(p.shape[:1] != lr.shape for p in params): raise ValueError(f"{lr.numel()} learning rates do not suit parameters of shape {tuple(params[0].shape)}: give one a member.")
         super().__init__(params, dict(lr=lr, betas=tuple(betas), eps=eps, fused=True, capturable=lr.is_cuda))
         for group in self.param_groups: group['initial_lr'] = lr.clone()
 

@@ -108,6 +108,7 @@ def traverse(
     steps,             # how far: S multiples of `direction`
 )->Tensor:             # (S,...,Z)
     "Walk from each latent along a direction."
+    if direction.shape[-1:] != z.shape[-1:]: raise ValueError(f"a direction of shape {tuple(direction.shape)} does not fit latents {tuple(z.shape)}: give (Z,), or one for each latent.")
     steps = torch.as_tensor(steps).to(z)
     return z + steps.reshape(-1, *[1]*z.ndim)*direction
 

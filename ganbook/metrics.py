@@ -142,6 +142,7 @@ def frechet_gaussians(
     C2:Tensor, # its covariance
 )->Tensor:     # (...,), float64, in squared units of the features
     "Squared Fréchet distance between normal distributions (Dowson and Landau 1982)."
+    if not C1.shape[-2:] == C2.shape[-2:] == 2*m1.shape[-1:] == 2*m2.shape[-1:]: raise ValueError(f"means {tuple(m1.shape)}, {tuple(m2.shape)} and covariances {tuple(C1.shape)}, {tuple(C2.shape)} do not go together: give (...,F) and (...,F,F).")
     m1, C1, m2, C2 = (t.double() for t in (m1, C1, m2, C2))
     root = _sqrt(C1)
     l = torch.linalg.eigvalsh(root @ C2 @ root)

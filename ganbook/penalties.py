@@ -34,6 +34,7 @@ def lipschitz(
     x:Tensor,    # where to look (...,B,*S)
 )->Tensor:       # (...,), logits per unit of the samples; a lower bound of the Lipschitz constant
     "The steepest slope of `D` at any of the points."
+    if not x.is_floating_point(): raise TypeError(f"samples are {x.dtype}: give floating-point numbers, as `draw` makes them.")
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         return grad_sq(D(x), x).detach().sqrt().amax(-1)
@@ -143,6 +144,7 @@ def clip_weights(
     c:float=.01,               # bound of each weight (Arjovsky et al. 2017, algorithm 1), above 0
 ):                             # a handle, whose `remove` ends it
     "Bring every weight of `opt` into [-c,c], now and after each of its steps."
+    if not isinstance(opt, torch.optim.Optimizer): raise TypeError(f"opt is a {type(opt).__name__}: give the optimiser of the critic, such as state.opt_D.")
     if not c > 0: raise ValueError(f"c is {c}: weights are clipped to [-c,c], so give a number above 0.")
     @torch.no_grad()
     def clip(opt, *_):

@@ -133,8 +133,10 @@ def save_png(
     if scale < 1 or scale != int(scale): raise ValueError(f"scale={scale} would blur the pixels: take a whole number of at least 1.")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f'.{path.name}.part')
-    _Image.fromarray(grid.repeat(scale, 0).repeat(scale, 1)).save(part, 'PNG', optimize=True)
-    part.replace(path)
+    try:
+        _Image.fromarray(grid.repeat(scale, 0).repeat(scale, 1)).save(part, 'PNG', optimize=True)
+        part.replace(path)
+    finally: part.unlink(missing_ok=True)
     return path
 
 # %% ../nbs/a1_plots.ipynb #2ae95912

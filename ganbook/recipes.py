@@ -201,9 +201,9 @@ def build(
     k:int=None,   # train this many side by side (chapter 10), with seeds from `seed` on; None: one GAN
 )->tuple:         # (state, arguments), which belong together: train with `fit(state, **arguments)`
     "Resolve all names, once."
-    r, data = find(recipe), prepare(recipe, data)
+    r, data, place = find(recipe), prepare(recipe, data), best_device(device)
     def state(i=0):
-        G, D = (m.to(device or best_device()) for m in networks(r, data.shape, seed + i))
+        G, D = (m.to(place) for m in networks(r, data.shape, seed + i))
         return new_state(G, D, r.lr, r.betas, ema=r.ema_halflife is not None, seed=seed + i)
     loss, s = _pick(_losses, r.loss, 'loss'), state() if k is None else members(state, k)
     if r.clip is not None: clip_weights(s.opt_D, r.clip)

@@ -35,9 +35,11 @@ def scaled(
     return full if scale() == 'full' else quick
 
 # %% ../nbs/00_reading.ipynb #3405aeae
-def device()->torch.device:
-    "The device to compute on: `GANBOOK_DEVICE` if set, else the first of cuda, mps and cpu that this machine has."
-    name = os.environ.get('GANBOOK_DEVICE', '')
+def device(
+    name=None, # cuda, mps or cpu; None: as `GANBOOK_DEVICE` says
+)->torch.device:
+    "The device to compute on: the one named, or the first of cuda, mps and cpu that this machine has."
+    name = str(name or os.environ.get('GANBOOK_DEVICE', ''))
     has = dict(cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available(), cpu=True)
     if not name: return torch.device(next(k for k in has if has[k]))
     if has.get(name.split(':')[0]): return torch.device(name)
@@ -66,6 +68,7 @@ def t_quantile(
     level:float=.95, # probability inside the two-sided interval, in (0,1)
 )->float:            # the half-width in units of the standard error
     "Two-sided quantile of Student's t distribution."
+    if not (dof >= 1 and 0 < level < 1): raise ValueError(f"dof is {dof} and level {level}: give at least 1 degree of freedom, and a level between 0 and 1.")
     lo, hi = 0., 1.
     while _t_cdf(hi, dof) < (1 + level)/2: hi *= 2
     for _ in range(60):
@@ -80,6 +83,7 @@ def interval(
 )->tuple:            # (low, high)
     "Student's interval for the mean of `members`; it assumes that they are independent and roughly normal."
     x = np.asarray(members, dtype=float)
+    if x.size < 2: raise ValueError(f"an interval from {x.size} values cannot be: give at least 2, one a member.")
     half = t_quantile(len(x) - 1, level)*x.std(ddof=1)/math.sqrt(len(x))
     return float(x.mean() - half), float(x.mean() + half)
 

@@ -46,10 +46,14 @@ def adam(
     betas:tuple=(.5,.999), # decay a step of the running mean, and mean square, of the gradient (ditto)
 )->torch.optim.Adam:
     "Fused Adam; on a GPU its learning rate is a tensor, so that a recorded step sees it change."
-    params, lr = list(params), float(lr)
+    params, lr = [] if isinstance(params, nn.Module) else list(params), float(lr)
+    if not params: raise ValueError("there are no parameters to step: give those of a network with weights, as in adam(G.parameters()).")
+    if not 0 <= lr < float('inf'): raise ValueError(f"lr is {lr}: a learning rate must be a number of at least 0.")
+    if not (isinstance(betas, (tuple, list)) and len(betas) == 2 and all(0 <= b < 1 for b in betas)):
+        raise ValueError(f"betas are {betas}: give two decays from 0 to below 1, such as (.5, .999).")
     cuda = params[0].is_cuda
     start = torch.tensor(lr, device=params[0].device) if cuda else lr
-    opt = torch.optim.Adam(params, lr=start, betas=tuple(betas), fused=True, capturable=cuda)
+    opt = torch.optim.Adam(params, lr=start, betas=tuple(map(float, betas)), fused=True, capturable=cuda)
     for group in opt.param_groups: group['initial_lr'] = lr
     return opt
 
@@ -119,6 +123,8 @@ def new_state(
     seed:int=0,            # of the run's own random generator: batches and latents
 )->TrainState:
     "A state at step 0 with Adam for both players."
+    for name, m in dict(G=G, D=D).items():
+        if not (isinstance(m, nn.Module) and [*m.parameters()]): raise TypeError(f"{name} is a {type(m).__name__}, which is no network with weights: make one first, such as MLPDiscriminator((2,)).")
     if not hasattr(G, 'latent_dim'): raise TypeError(f"{type(G).__name__} has no attribute latent_dim: set it to the length of its latent vectors.")
     on_G, on_D = (next(m.parameters()).device for m in (G, D))
     if on_G != on_D: raise ValueError(f"G is on {on_G} and D on {on_D}: move both to the same device first.")
@@ -231,6 +237,7 @@ def average(
     halflife:float=200.,  # steps after which a generator's share has halved, above 0
 ):
     "Move `G_ema` towards `G`: parameters and running statistics; counters are copied."
+    if not halflife > 0: raise ValueError(f"halflife is {halflife}: it must be above 0 steps.")
     slow = [*G_ema.parameters(), *G_ema.buffers()]
     fast = [*G.parameters(), *G.buffers()]
     floats = [(a, b.detach()) for a, b in zip(slow, fast) if a.is_floating_point()]
@@ -283,6 +290,7 @@ def sample(
     batch:int=1000,    # samples at a time, to bound memory
 )->Tensor:             # (...,N,*S) in the range of the data as drawn
     "Samples in evaluation mode, without gradients; the modes of `G` are put back."
+    if z.ndim < 2 or not batch >= 1: raise ValueError(f"z has shape {tuple(z.shape)} and batch is {batch}: give latents (...,N,Z), and at least 1 at a time.")
     with evaluating(G):
         parts = [G(*chunk) for chunk in zip(z.split(batch, -2), *(l.split(batch, -1) for l in y))]
     return torch.cat(parts, z.ndim - 2)
@@ -298,6 +306,7 @@ def _check(s:TrainState, data:Data, loss, lists:dict, counts:dict, ema_halflife:
     for name, v in counts.items():
         if not (isinstance(v, Integral) and v >= 1): raise ValueError(f"{name} is {v!r}: it must be a whole number of at least 1.")
     if not ema_halflife > 0: raise ValueError(f"ema_halflife is {ema_halflife}: it must be above 0 steps.")
+    if counts.get('batch_size') == 1 and any(isinstance(m, nn.BatchNorm1d) for net in (s.G, s.D) for m in net.modules()): raise ValueError("batch_size is 1, but BatchNorm1d compares the samples of a batch: give it at least 2.")
     if labels and data.y is None: raise ValueError(f"labels=True, but {data.name} has no labels: leave it out, or give the data a y.")
     _check_shapes(s, data, labels)
 
@@ -352,6 +361,12 @@ def _batches(s:TrainState, data:Data, batch_size:int, labels:bool, channels_last
     return batch
 
 # %% ../nbs/05_training.ipynb #b0129fc5
+def _check_functions(s, **functions):
+    "Raise one clear error for what is no state, or for an argument of `fit` that should be a function."
+    if not isinstance(s, TrainState): raise TypeError(f"s is a {type(s).__name__}: give a TrainState, as new_state makes it.")
+    for name, f in functions.items():
+        if not callable(f): raise TypeError(f"{name} is {f!r:.60}: give a function.")
+
 def _loop(s:TrainState, run:Callable, schedule:Callable, callbacks)->TrainState:
     "Call `run` until `s.step` is `s.n_steps` or a callback says stop; close the callbacks in any case."
     with suppress(Stop), _whole_steps() as check, ExitStack() as stack:
@@ -399,8 +414,8 @@ def fit(
     capture:bool=None,       # record the iteration in a CUDA graph? None: where networks and data are on a GPU
 )->TrainState:               # the same `s`
     "Train `s` on `data` until step `n_steps`."
-    counts = dict(n_steps=n_steps, batch_size=batch_size, n_critic=n_critic)
-    _check(s, data, loss, dict(penalties=penalties, callbacks=callbacks), counts, ema_halflife, labels)
+    lists, counts = dict(penalties=penalties, callbacks=callbacks), dict(n_steps=n_steps, batch_size=batch_size, n_critic=n_critic)
+    _check_functions(s, schedule=schedule or id, augment=augment or id, update=update); _check(s, data, loss, lists, counts, ema_halflife, labels)
     s.n_steps, data = n_steps, data.to(s.device)
     batch = _batches(s, data, batch_size, labels, channels_last)
     def iteration(): return update(s, batch, loss, penalties, n_critic=n_critic, augment=augment, amp=amp)

@@ -115,6 +115,11 @@ def _count(n, name:str)->int:
     if not isinstance(n, Integral) or n < 1: raise ValueError(f"{name} is {n!r}: it must be a whole number of at least 1.")
     return n
 
+def _check_makers(**makers):
+    "Refuse a layer where something is wanted that makes one."
+    for name, make in makers.items():
+        if isinstance(make, nn.Module) or not callable(make): raise TypeError(f"{name} is {make!r:.60}: give what makes a layer, such as nn.Tanh, without brackets.")
+
 def _channels(n_channels:int, width:int, n_grids:int)->list:
     "Channels at each size: those of the image, then `width`, doubled from size to size up to 8 times."
     return [n_channels, *(_count(width, 'width')*min(2**i, 8) for i in range(n_grids - 1))]
@@ -147,6 +152,7 @@ class DCGANGenerator(nn.Module):
     ):
         super().__init__()
         self.shape, self.latent_dim, grids = _image_shape(shape), _count(latent_dim, 'latent_dim'), pyramid(shape, smallest)
+        _check_makers(up=up, norm=norm or nn.Identity, act=act, out=out)
         n, bias = _channels(self.shape[0], width, len(grids)), norm is None
         layers = [nn.Linear(latent_dim, n[-1]*math.prod(grids[-1]), bias=bias), nn.Unflatten(1, (n[-1], *grids[-1]))]
         for i in reversed(range(len(grids) - 1)): layers += [*_then(n[i + 1], norm, act), up(n[i + 1], n[i], grids[i + 1], grids[i], bias)]
@@ -172,6 +178,7 @@ class DCGANDiscriminator(nn.Module):
     ):
         super().__init__()
         self.shape, grids = _image_shape(shape), pyramid(shape, smallest)
+        _check_makers(down=down, norm=norm or nn.Identity, act=act)
         n, bias, layers = _channels(self.shape[0], width, len(grids)), norm is None, []
         for i in range(len(grids) - 1):
             layers += [down(n[i], n[i + 1], grids[i], grids[i + 1], bias), *_then(n[i + 1], norm if i else None, act)]

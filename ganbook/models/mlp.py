@@ -9,9 +9,15 @@ __all__ = ['MLPGenerator', 'MLPDiscriminator', 'n_params']
 import math
 from collections.abc import Callable
 from numbers import Integral
+import torch
 from torch import Tensor, nn
 
 # %% ../../nbs/04_mlp.ipynb #8a0fb86c
+def _sizes(first:int, hidden)->tuple:
+    "Numbers that go into the layers."
+    if not isinstance(hidden, (tuple, list)): raise TypeError(f"hidden is {hidden!r}: give the units of each hidden layer, such as (64, 64).")
+    return (first, *hidden)
+
 def _layers(sizes:tuple, slope:float)->list:
     "A linear layer from each of `sizes` to the next, each followed by a leaky ReLU."
     if any(not isinstance(n, Integral) or n < 1 for n in sizes):
@@ -26,6 +32,12 @@ def _shape(shape)->tuple:
         raise ValueError(f"{shape} is not the shape of a sample: give sizes of at least 1, such as (1,28,28) for an image or (2,) for a point.")
     return shape
 
+def _check_kind(x:Tensor, net:nn.Module, what:str):
+    "Refuse whole numbers, and another precision than that of the weights."
+    kind = next(net.parameters()).dtype
+    if x.is_floating_point() and (x.dtype == torch.float64) == (kind == torch.float64): return
+    raise TypeError(f"{what} are {x.dtype}, but the weights {kind}: give floating-point numbers of one precision, as `draw` makes them, or .float().")
+
 # %% ../../nbs/04_mlp.ipynb #516eb38e
 class MLPGenerator(nn.Module):
     "Latents to samples through fully connected layers with leaky ReLUs between them."
@@ -38,13 +50,15 @@ class MLPGenerator(nn.Module):
     ):
         super().__init__()
         self.shape, self.latent_dim = _shape(shape), latent_dim
-        sizes = (latent_dim, *hidden)
+        sizes = _sizes(latent_dim, hidden)
+        if isinstance(out, nn.Module) or not callable(out): raise TypeError(f"out is {out!r:.60}: give what makes the last layer, such as nn.Tanh, without brackets.")
         self.net = nn.Sequential(*_layers(sizes, slope), nn.Linear(sizes[-1], math.prod(self.shape)), out())
 
     def forward(self, z:Tensor, *y)->Tensor:
         "Latents (...,B,Z) to samples (...,B,*S); this pair takes labels `y` and ignores them."
         if z.shape[-1:] != (self.latent_dim,):
             raise ValueError(f"latents of shape {tuple(z.shape)} do not fit this generator: draw them as (...,B,{self.latent_dim}).")
+        _check_kind(z, self, 'latents')
         return self.net(z).unflatten(-1, self.shape)
 
 # %% ../../nbs/04_mlp.ipynb #b0718c25
@@ -57,13 +71,14 @@ class MLPDiscriminator(nn.Module):
     ):
         super().__init__()
         self.shape = _shape(shape)
-        sizes = (math.prod(self.shape), *hidden)
+        sizes = _sizes(math.prod(self.shape), hidden)
         self.net = nn.Sequential(*_layers(sizes, slope), nn.Linear(sizes[-1], 1))
 
     def forward(self, x:Tensor, *y)->Tensor:
         "Samples (...,B,*S) to logits (...,B); this pair takes labels `y` and ignores them."
         if x.shape[-len(self.shape):] != self.shape:
             raise ValueError(f"samples of shape {tuple(x.shape)} do not fit this discriminator: give (...,B,{','.join(map(str, self.shape))}).")
+        _check_kind(x, self, 'samples')
         return self.net(x.flatten(-len(self.shape))).squeeze(-1)  # (...,B)
 
 # %% ../../nbs/04_mlp.ipynb #6ff38d45

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
-from .dcgan import _count, _fold, _image_shape, pyramid
+from .dcgan import _check_makers, _count, _fold, _image_shape, pyramid
 
 # %% ../../nbs/18_architectures.ipynb #b24f29ec
 _slope = .2
@@ -178,7 +178,7 @@ class ResNetGenerator(nn.Module):
         out:Callable=nn.Tanh,              # makes the last function: nn.Tanh for data in [-1,1], nn.Sigmoid for [0,1]
         smallest:int=4,                    # pixels along a side of the first grid, at least: 1 to 4
     ):
-        super().__init__()
+        super().__init__(); _check_makers(head=head, out=out)
         self.shape, self.latent_dim, grids = _image_shape(shape), _count(latent_dim, 'latent_dim'), pyramid(shape, smallest)
         at, n, total, last = _attending(grids, attend), _widths(width, len(grids)), _count(n_blocks, 'n_blocks')*len(grids), len(grids) - 1
         self.first = nn.Sequential(_draw(nn.Linear(latent_dim, n[-1]*math.prod(grids[-1]))), nn.Unflatten(1, (n[-1], *grids[-1])))
