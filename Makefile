@@ -29,7 +29,7 @@ lab: .venv/ok   ## JupyterLab on the first chapter; make lab flags=--no-browser 
 
 render: .venv/ok ## execute and keep outputs and claims: make render nb=01_game, or all; GANBOOK_SCALE=quick|full
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python bench/render.py $(nb)
-	@$(BIN)/python bench/readme.py
+	@$(BIN)/python bench/readme.py && $(BIN)/python bench/index.py
 
 bench: .venv/ok ## milliseconds a step of fit beside a hand-written loop and the textbook's
 	@OMP_NUM_THREADS=1 $(BIN)/python bench/loop.py

@@ -658,3 +658,7 @@ def test_innocent_words_pass(text): assert machine_paths(text) == []
 def test_the_readme_has_the_claims_of_the_ledger():
     done = subprocess.run([sys.executable, str(root/'bench'/'readme.py'), '--check'])
     assert done.returncode == 0, 'the table of claims in README.md is behind results/: run python bench/readme.py'
+
+def test_the_package_has_the_claims_and_exercises_of_the_book():
+    done = subprocess.run([sys.executable, str(root/'bench'/'index.py'), '--check'])
+    assert done.returncode == 0, 'ganbook/book is behind results/ or nbs/: run python bench/index.py'
