@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 export PYTHONPATH :=
 .DEFAULT_GOAL := help
-.PHONY: help train test check lab render bench export clean
+.PHONY: help train test check lab render page bench export clean
 
 help:          ## this list
 	@sed -n 's|^\([a-z]*\):.*## |  make \1\t|p' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ lab: .venv/ok   ## JupyterLab on the first chapter; make lab flags=--no-browser 
 render: .venv/ok ## execute and keep outputs and claims: make render nb=01_game, or all; GANBOOK_SCALE=quick|full
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python bench/render.py $(nb)
 	@$(BIN)/python bench/readme.py && $(BIN)/python bench/index.py
+
+page: .venv/ok   ## the book as a web page, build/page/index.html; no network
+	@$(BIN)/python docs/pages.py && echo "$(CURDIR)/build/page/index.html"
 
 bench: .venv/ok ## milliseconds a step of fit beside a hand-written loop and the textbook's
 	@OMP_NUM_THREADS=1 $(BIN)/python bench/loop.py
