@@ -5,7 +5,7 @@
 #
 #   SECONDS   stop by then; what is left is done by calling again (what is done is remembered in runs/full/done)
 #   OUT.tar   where results/, the executed notebooks and the logs go (default runs/full.tar; .tar.gz is compressed)
-#   NAME ...  only these parts: tests, a benchmark (loop ensemble dcgan rules modes stable stacked optim resnet lowdata tasks), or chapters such as 05_training (default: all)
+#   NAME ...  only these parts: tests, a benchmark (loop ensemble dcgan rules modes stable stacked optim resnet lowdata tasks speed), or chapters such as 05_training (default: all)
 #
 # environment: GANBOOK_SCALE (default full), GANBOOK_PART_S (limit of one part in seconds, default 900), GANBOOK_DATA.
 # To begin anew, remove runs/full. Uses the `python` that is active; needs no network.
@@ -92,14 +92,14 @@ keep() {
 run() {
     case $1 in
         tests) part tests "$py" -m pytest -m gpu tests -p no:cacheprovider ;;
-        loop | ensemble | dcgan | rules | modes | stable | stacked | optim | resnet | lowdata | tasks) part "$1" "$py" "bench/$1.py" --check ;;
+        loop | ensemble | dcgan | rules | modes | stable | stacked | optim | resnet | lowdata | tasks | speed) part "$1" "$py" "bench/$1.py" --check ;;
         *) part "$1" "$py" bench/render.py "$1" ;;
     esac
 }
 
 names=("$@")
 if ((${#names[@]} == 0)); then
-    names=(tests loop ensemble dcgan rules modes stable stacked optim resnet lowdata tasks)
+    names=(tests loop ensemble dcgan rules modes stable stacked optim resnet lowdata tasks speed)
     for nb in nbs/*.ipynb; do names+=("$(basename "$nb" .ipynb)"); done
 fi
 for name in "${names[@]}"; do [[ -e $here/failed/$name ]] || run "$name"; done

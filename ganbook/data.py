@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Data', 'mixture', 'ring', 'grid', 'gaussian', 'spiral', 'two_moons', 'latents', 'draw', 'digits', 'to_units',
-           'subset', 'split', 'stacked', 'read_idx', 'mnist', 'fashion_mnist', 'cifar10', 'folder']
+           'subset', 'split', 'stacked', 'read_idx', 'mnist', 'fashion_mnist', 'cifar10', 'from_npy', 'folder']
 
 # %% ../nbs/03_data.ipynb #8fde1e0c
 import gzip
@@ -12,8 +12,10 @@ import hashlib
 import io
 import json
 import math
+import mmap
 import os
 import shutil
+import sys
 import tarfile
 import tempfile
 import time
@@ -484,6 +486,19 @@ def _report(files:list, broken:dict):
     more = f' and {len(broken) - 5:,} more' if len(broken) > 5 else ''
     if broken: warnings.warn(f"{len(broken):,} of {len(files):,} images could not be decoded and were left out: {first}{more}.", stacklevel=3)
 
+# %% ../nbs/03_data.ipynb #9a7aec3e
+def from_npy(
+    path,     # an .npy file of bytes, such as images (N,C,H,W); it may be larger than the memory
+)->Tensor:    # uint8, the same shape
+    "A tensor that is read from a file, page by page, as it is asked for; what is written to it stays in memory."
+    about = np.load(path, mmap_mode='r')
+    if about.dtype != np.uint8: raise ValueError(f"{path} holds {about.dtype}: images are bytes, uint8.")
+    if sys.platform != 'linux': return torch.from_numpy(np.load(path, mmap_mode='c'))
+    no_reserve = 0x4000  # else Linux sets memory aside for all of a private map, in case it is written to
+    with open(path, 'rb') as f: pages = mmap.mmap(f.fileno(), 0, mmap.MAP_PRIVATE | no_reserve, mmap.PROT_READ | mmap.PROT_WRITE)
+    pages.madvise(mmap.MADV_RANDOM)  # batches are drawn at random, so reading ahead would be in vain
+    return torch.from_numpy(np.frombuffer(pages, np.uint8, offset=about.offset).reshape(about.shape))
+
 # %% ../nbs/03_data.ipynb #0db72a44
 def _fingerprint(root:Path, files:list, shape:tuple)->str:
     "A name that changes when a file is added, removed or changed, or another size is wanted."
@@ -506,7 +521,7 @@ def _on_disk(root:Path, files:list, shape:tuple)->tuple:
             except OSError:
                 if not home.exists(): raise  # otherwise another process has just made the same
     broken = {int(i): f for i, f in json.loads((home/'broken.json').read_text(encoding='utf-8')).items()}
-    return np.load(home/'x.npy', mmap_mode='c'), broken
+    return from_npy(home/'x.npy').numpy(), broken
 
 # %% ../nbs/03_data.ipynb #6d0269ad
 def folder(

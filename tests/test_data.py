@@ -627,6 +627,21 @@ def test_a_mapped_folder_can_be_drawn_from_and_is_never_written_to(tmp_path, cac
     d.x.zero_()
     assert x.shape == (64, 3, 8, 8) and file.read_bytes() == before
 
+@pytest.mark.skipif(sys.platform != 'linux', reason='wants files with holes')
+def test_a_mapped_file_may_be_larger_than_the_memory(tmp_path):
+    n = 2*gd._memory()//(3*64*64)  # twice the memory, a hole but for the last image
+    np.lib.format.open_memmap(tmp_path/'x.npy', 'w+', np.uint8, (n, 3, 64, 64))[-1] = 7
+    d = gd.Data('holes', gd.from_npy(tmp_path/'x.npy'))
+    rows = lambda kind: int(next(l.split()[1] for l in open('/proc/self/status') if l.startswith(kind)))*1024
+    before, rng = rows('RssAnon:'), gen()
+    for _ in range(50): x = draw(d, 64, rng)
+    assert d.x.nbytes > 1.9*gd._memory() and rows('RssAnon:') - before < 2**26 and x.min() == x.max() == -1
+    assert d.x[-1].min() == 7 and draw(gd.Data('last', d.x[-1:]), 2).mean() > -1
+    np.save(tmp_path/'floats.npy', np.zeros(3))
+    with pytest.raises(ValueError, match='images are bytes'): gd.from_npy(tmp_path/'floats.npy')
+    d.x[-1] = 9  # stays in memory
+    assert np.load(tmp_path/'x.npy', mmap_mode='r')[-1].max() == 7 and d.x[-1].max() == 9
+
 def test_a_mapped_folder_that_is_interrupted_leaves_nothing(tmp_path, cache, monkeypatch):
     root = fill(tmp_path/'f', ['a.png'])
     def stop(*a): raise KeyboardInterrupt

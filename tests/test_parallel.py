@@ -1,0 +1,324 @@
+"Several processes as one: equal to one process with the whole batch, and what happens when one is interrupted, stopped, hung or killed."
+import contextlib
+import copy
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from ganbook import data as sets
+from ganbook import train
+from ganbook.callbacks import checkpoint, latest
+from ganbook.data import draw, latents
+from ganbook.losses import relativistic
+from ganbook.parallel import Lost, Team, _normalised, in_parallel, join, process_seed
+from ganbook.penalties import r1, r2
+from ganbook.recipes import build
+from ganbook.train import Stop, fit, load, new_state, read, save
+
+torch.set_num_threads(1)
+root = Path(__file__).resolve().parent.parent
+
+
+# What every process builds, and how a team of processes is started: real ones, forked from a server that has imported this file
+
+class Net(nn.Sequential):
+    latent_dim = 3
+
+def plain():
+    return Net(nn.Linear(3, 16), nn.ReLU(), nn.Linear(16, 2)), nn.Sequential(nn.Linear(2, 16), nn.LeakyReLU(.2), nn.Linear(16, 1), nn.Flatten(0))
+
+def normed():
+    "BatchNorm in both: in D too, where R1 differentiates it twice; images, so that it has places to sum over."
+    G = Net(nn.Linear(3, 4*4*4, bias=False), nn.Unflatten(1, (4, 4, 4)), nn.BatchNorm2d(4), nn.ReLU(), nn.ConvTranspose2d(4, 1, 4, 2, 1), nn.Tanh())
+    D = nn.Sequential(nn.Conv2d(1, 4, 4, 2, 1, bias=False), nn.BatchNorm2d(4, momentum=None), nn.LeakyReLU(.2), nn.Flatten(), nn.Linear(64, 1), nn.Flatten(0))
+    return G, D
+
+def state(make, seed=0):
+    torch.manual_seed(seed)
+    return new_state(*make(), lr=1e-3, ema=True, seed=7)
+
+def images(): return sets.Data('noise', torch.randint(256, (300, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8))
+def points(): return sets.ring(500)
+settings = dict(plain=dict(make=plain, data=points), normed=dict(make=normed, data=images))
+options = dict(loss=relativistic, penalties=[r1, r2], batch_size=16, ema_halflife=5.)
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+def worker(rank, size, port, body, folder, words):
+    "One process of a team; what it prints goes into a file."
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
+    torch.set_num_threads(1)
+    warnings.simplefilter('ignore')
+    with open(folder/f'out{rank}.txt', 'w', buffering=1) as f, contextlib.redirect_stdout(f): body(rank, folder, *words)
+
+def start(folder, body, *words, size=2):
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(['ganbook.callbacks', 'ganbook.parallel', 'ganbook.recipes', 'torch._dynamo', 'pytest'])
+    port = free_port()
+    team = [context.Process(target=worker, args=(r, size, port, body, folder, words)) for r in range(size)]
+    for p in team: p.start()
+    return team
+
+def finish(folder, team, seconds=60):
+    "[(exit code, what it printed)], and nothing left running."
+    for p in team: p.join(seconds)
+    codes = [p.exitcode for p in team]
+    for p in team: p.kill()
+    return [(c, (folder/f'out{r}.txt').read_text()) for r, c in enumerate(codes)]
+
+def run(folder, body, *words):
+    done = finish(folder, start(folder, body, *words))
+    assert [c for c, _ in done] == [0, 0], done
+    return [out for _, out in done]
+
+def parts(path): return read(path)['parts']
+
+def gap(a, b):
+    "The largest difference of two nested states."
+    if isinstance(a, torch.Tensor): return (a.double() - b.double()).abs().max().item() if a.numel() else 0.
+    if isinstance(a, dict): return max([0., *(gap(a[k], b[k]) for k in a)])
+    if isinstance(a, (list, tuple)): return max([0., *map(gap, a, b)])
+    return 0. if a == b else float('inf')
+
+
+# Equal to one process with the whole batch
+
+class Union:
+    "Draws as the processes do, and lays their batches end to end."
+    def __init__(self, s, size): self.rngs, self.s = [s.rng, *(torch.Generator() for _ in range(size - 1))], s
+    def seed(self, s):
+        for rank, g in enumerate(self.rngs[1:], 1): g.manual_seed(process_seed(7, rank, s.step))
+    def draw(self, data, n, rng): return torch.cat([draw(data, n//len(self.rngs), g) for g in self.rngs])
+    def latents(self, n, latent_dim, rng, device): return torch.cat([latents(n//len(self.rngs), latent_dim, g) for g in self.rngs])
+
+def whole_batch(name, n_steps, monkeypatch, s=None, size=2):
+    "One process, `size` times the batch, the same random numbers."
+    s = s or state(settings[name]['make'])
+    union = Union(s, size)
+    union.seed(s)
+    monkeypatch.setattr(train, 'draw', union.draw), monkeypatch.setattr(train, 'latents', union.latents)
+    return fit(s, settings[name]['data'](), n_steps, **options | dict(batch_size=size*options['batch_size']), callbacks=[union.seed])
+
+def both(rank, folder):
+    with join('cpu', timeout_s=30) as team:
+        for name in settings:
+            s = state(settings[name]['make'], seed=rank)  # process 1 begins elsewhere, and is brought to where process 0 is
+            with in_parallel(team, s, dict(options, data=settings[name]['data']())) as a: fit(s, n_steps=20, **a)
+            save(s, folder/f'{name}{rank}.pt')
+            assert all('forward' not in vars(m) for m in s.G.modules()) and not s.opt_G._optimizer_step_pre_hooks
+        s, a = build('points', points(), seed=rank, device='cpu', k=2)
+        with in_parallel(team, s, a | dict(batch_size=8, n_steps=3)) as a: fit(s, **a)
+        save(s, folder/f'members{rank}.pt')
+        assert team.first(lambda: os.getpid()) == team.most(team.first(lambda: os.getpid()))
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('both')
+    run(folder, both)
+    return folder
+
+@pytest.mark.parametrize('name', settings)
+@pytest.mark.filterwarnings('ignore:the logit that')  # D with BatchNorm is coupled, which is the point here
+def test_two_processes_equal_one_with_twice_the_batch(name, trained, monkeypatch, tmp_path):
+    save(whole_batch(name, 20, monkeypatch), tmp_path/'one.pt')
+    one, two, other = parts(tmp_path/'one.pt'), parts(trained/f'{name}0.pt'), parts(trained/f'{name}1.pt')
+    for part in ('G', 'D', 'G_ema'): assert gap(one[part], two[part]) <= 1e-5, part
+    assert gap(two, other) == 0  # both processes hold the same, to the bit: weights, averages, statistics, optimisers
+    begun = state(settings[name]['make'])
+    assert gap(dict(begun.D.named_parameters()), two['D']) > 1e-3  # and it went somewhere
+    monkeypatch.undo()
+    alone = fit(begun, settings[name]['data'](), 20, **options)
+    assert gap(alone.G.state_dict(), two['G']) > 1e-4  # the second process had a batch of its own
+
+def test_members_are_trained_together_too(trained):
+    a, b = (read(trained/f'members{r}.pt') for r in (0, 1))
+    assert gap(a['parts'], b['parts']) == 0 and a['log']['rows'].shape[2] == 2 and (a['log']['rows'] != b['log']['rows']).any(1).all()
+
+def test_the_processes_draw_apart(trained):
+    rows = [read(trained/f'plain{r}.pt')['log']['rows'] for r in (0, 1)]
+    assert (rows[0] != rows[1]).any(1).all()
+
+@pytest.mark.parametrize('shape', [(6, 3), (6, 3, 5), (6, 3, 4, 4)])
+@pytest.mark.parametrize('options', [dict(), dict(affine=False), dict(momentum=None), dict(track_running_stats=False)], ids=lambda o: next(iter(o), 'plain'))
+def test_norms_alone_are_those_of_pytorch(shape, options):
+    class Alone(Team):
+        def total(self, x): return x
+    a = (nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d)(3, **options).double()
+    b = copy.deepcopy(a)
+    for k in range(3):
+        x = torch.randn(shape, dtype=torch.float64) + k
+        torch.testing.assert_close(_normalised(b, Alone('cpu'), x), a(x))
+    torch.testing.assert_close(a.state_dict(), b.state_dict())
+    a.eval(), b.eval()
+    torch.testing.assert_close(_normalised(b, Alone('cpu'), x), a(x))
+    assert _normalised(copy.deepcopy(b).float().train(), Alone('cpu'), x.bfloat16()).dtype == torch.bfloat16
+
+
+# Checkpoints: written by process 0, read by any number
+
+def resumes(rank, folder):
+    with join('cpu', timeout_s=30) as team:
+        for begin, name in ((0, 'whole'), (1, 'rest')):
+            s, where = state(plain), folder/f'{name}'
+            if begin: load(s, folder/'whole/step_00000006.pt')
+            look = [checkpoint(where, every=6)] if team.leads else None
+            with in_parallel(team, s, dict(options, data=points(), callbacks=look)) as a: fit(s, n_steps=14, **a)
+            save(s, folder/f'{name}{rank}.pt')
+
+def test_a_checkpoint_of_process_0_brings_all_back_bit_by_bit_and_one_process_reads_it(tmp_path, monkeypatch):
+    run(tmp_path, resumes)
+    assert sorted(p.name for p in (tmp_path/'whole').iterdir()) == [f'step_{n:08d}.pt' for n in (6, 12, 14)]
+    for r in (0, 1): assert gap(parts(tmp_path/f'whole{r}.pt'), parts(tmp_path/f'rest{r}.pt')) == 0
+    s = whole_batch('plain', 14, monkeypatch, load(state(plain, 5), tmp_path/'whole/step_00000006.pt'))  # one process goes on, with the whole batch
+    assert s.step == 14 and gap(s.G.state_dict(), parts(tmp_path/'whole0.pt')['G']) <= 1e-5
+
+
+# Ends
+
+def at(step, f): return lambda s: f() if s.step == step else None
+def stop(): raise Stop
+
+def ends(rank, folder):
+    with join('cpu', timeout_s=30) as team:
+        calls, closed = [], []
+        class look:
+            def __call__(self, s): calls.append(s.step)
+            def close(self, s): closed.append(s.step)
+        def go(*more):
+            s = state(plain)
+            with in_parallel(team, s, dict(options, data=points(), callbacks=[look(), *more])) as a: fit(s, n_steps=40, **a)
+            return s
+        s = go(at(5, stop))
+        print('stop', s.step, calls, closed)
+        interrupt = lambda: os.kill(os.getpid(), signal.SIGINT)
+        def late(x):  # in process 1, which has no callbacks: during its third step
+            late.n += 1
+            if rank == 1 and late.n == 7: interrupt()
+            return x
+        late.n = 0
+        s = state(plain)
+        try:
+            with in_parallel(team, s, dict(options, data=points(), augment=late)) as a: fit(s, n_steps=40, **a)
+        except KeyboardInterrupt: print('interrupt', s.step, signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+        try: go(at(4, lambda: 1/0))
+        except Exception as e: print('error', type(e).__name__, e)
+
+def test_stop_errors_and_ctrl_c_end_all(tmp_path):
+    "A callback of process 0 stops; a callback of process 0 fails; process 1 alone gets Ctrl-C."
+    lead, other = (out.splitlines() for out in run(tmp_path, ends))
+    assert lead[0] == 'stop 5 [1, 2, 3, 4, 5] [5]' and other[0] == 'stop 5 [] []'
+    assert lead[2].startswith('error ZeroDivisionError')
+    assert other[2] == 'error Lost process 0 has ended with an error, which it tells itself: process 1 of 2 ended after step 4; no checkpoint was written.'
+    assert lead[1] == other[1] == 'interrupt 2 True'
+
+def lose(rank, folder, how, timeout_s):
+    with join('cpu', timeout_s=timeout_s) as team:
+        s = state(plain)
+        def look(x):
+            if rank == 1 and s.step == 12: how()
+            return x
+        try:
+            with in_parallel(team, s, dict(options, data=points(), augment=look, callbacks=[checkpoint(folder/'ck', every=5)]), folder/'ck') as a: fit(s, n_steps=400, **a)
+        except Lost as e:
+            print(e)
+            sys.exit(3)
+
+def kill(): os.kill(os.getpid(), signal.SIGKILL)
+def hang(): time.sleep(30)
+
+@pytest.mark.parametrize('how,timeout_s', [(kill, 60), (hang, 2)])
+def test_a_lost_worker_ends_the_run_in_one_sentence_and_leaves_a_checkpoint(how, timeout_s, tmp_path):
+    team, begun = start(tmp_path, lose, how, timeout_s), time.monotonic()
+    team[0].join(50)
+    took = time.monotonic() - begun
+    team[1].kill()
+    (code, out), _ = finish(tmp_path, team)
+    assert took < 25 and code == 3
+    assert out == f"another process is gone, or has not answered in time: process 0 of 2 ended after step 12; go on from {tmp_path/'ck'/'step_00000010.pt'}.\n"
+    s = load(state(plain, 5), latest(tmp_path/'ck'))
+    assert s.step == 10 and not list((tmp_path/'ck').glob('*.part'))
+    assert fit(s, points(), 12, **options).step == 12  # one process goes on alone
+
+def fragile(rank, folder):
+    "Trains to step 15, from the newest checkpoint; in a run that begins at 0, process 1 is killed on the way."
+    with join('cpu', timeout_s=30) as team:
+        s = state(plain)
+        if latest(folder/'ck'): load(s, latest(folder/'ck'))
+        begun = s.step
+        def look(x):
+            if rank == 1 and begun == 0 and s.step == 7: kill()
+            return x
+        a = dict(options, data=points(), augment=look, callbacks=[checkpoint(folder/'ck', every=5)])
+        with in_parallel(team, s, a, folder/'ck') as a: fit(s, n_steps=15, **a)
+        print('ended', begun, s.step)
+
+def test_torchrun_starts_and_ends_a_team_and_two_new_processes_resume(tmp_path):
+    "A worker is killed, and the run ends with a sentence and an exit code."
+    (tmp_path/'w.py').write_text("import os, sys; from pathlib import Path; from test_parallel import fragile; fragile(int(os.environ['RANK']), Path(sys.argv[1]))\n")
+    command = [sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2', '--master-port', str(free_port()), str(tmp_path/'w.py'), str(tmp_path)]
+    env = dict(os.environ, PYTHONPATH=f"{root}{os.pathsep}{root/'tests'}", OMP_NUM_THREADS='1')
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=env)
+    assert done.returncode != 0 and f"process 0 of 2 ended after step 7; go on from {tmp_path/'ck'/'step_00000005.pt'}." in done.stderr, done.stderr
+    assert run(tmp_path, fragile) == ['ended 5 15\n']*2
+
+
+# Refusals
+
+def test_alone_nothing_changes():
+    with join('cpu') as team:
+        s, a = state(plain), dict(options, data=points())
+        with in_parallel(team, s, a) as b: assert b is a
+    assert not s.opt_G._optimizer_step_pre_hooks and (team.rank, team.size, team.leads, team.device.type) == (0, 1, True, 'cpu')
+    assert team.first(lambda: 3) == 3 and issubclass(Lost, OSError)  # the command line tells an OSError in one line
+
+def test_what_cannot_be_is_said(monkeypatch):
+    with pytest.raises(ValueError, match='leave it out'):
+        with in_parallel(Team(torch.device('cpu'), 0, 2), state(plain), dict(capture=True)): pass
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    with pytest.raises(ValueError, match='choose cpu'):
+        with join('mps'): pass
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match='one process a GPU'):
+            with join('cuda'): pass
+    monkeypatch.delenv('MASTER_ADDR', raising=False)
+    with pytest.raises(ValueError, match='torchrun'):
+        with join('cpu'): pass
+
+def test_members_with_batchnorm_are_refused():
+    s = state(normed)
+    s.rng = [s.rng, torch.Generator()]
+    from ganbook.parallel import _norms_over
+    with pytest.raises(ValueError, match='members with BatchNorm'):
+        with _norms_over(Team(torch.device('cpu'), 0, 2), s): pass
+
+def different(rank, folder):
+    with join('cpu', timeout_s=30) as team:
+        s = state(plain)
+        s.step = rank
+        try:
+            with in_parallel(team, s, dict(options, data=points())): pass
+        except ValueError as e: print(e)
+        try: team.first(lambda: int('x'))
+        except ValueError as e: print('first', e)
+
+def test_processes_that_differ_are_told(tmp_path):
+    for out in run(tmp_path, different):
+        first, second = out.splitlines()
+        assert first.endswith('and load the same checkpoint.') and second.startswith('first invalid literal'), out
+
+def test_seeds_of_processes_differ():
+    seeds = {process_seed(seed, rank, step) for seed in range(5) for rank in range(1, 9) for step in range(50)}
+    assert len(seeds) == 2000 and all(0 <= s < 2**63 for s in seeds)
