@@ -6,7 +6,7 @@
 __all__ = ['add_arguments', 'Parser', 'n_threads', 'cmd_train', 'cmd_resume', 'cmd_sample', 'cmd_info', 'cmd_doctor',
            'cmd_evaluate', 'cmd_compare', 'cmd_export', 'cmd_bench', 'cmd_claims', 'cmd_exercises', 'cmd_lab', 'main']
 
-# %% ../nbs/24_command_line.ipynb #820562ff
+# %% ../nbs/24_command_line.ipynb #692f2189
 import argparse
 import copy
 import importlib.metadata
@@ -28,7 +28,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from fastcore.docments import docments
@@ -203,7 +203,7 @@ def _data_of(run:dict):
         f"{d.name} has changed since the run began, from {about['n']:,} to {len(d):,} samples: begin another run.")
     return replace(d, low=about['low'])
 
-# %% ../nbs/24_command_line.ipynb #70b6d857
+# %% ../nbs/24_command_line.ipynb #14628da3
 _early = 200, 500  # steps of the first pictures, so that nobody waits long for one
 
 def _callbacks(folder:Path, run:dict, data, z, options:dict)->list:
@@ -212,7 +212,7 @@ def _callbacks(folder:Path, run:dict, data, z, options:dict)->list:
     unit, every = 'img' if data.is_image else 'points', options['every']
     picture = cb.preview(folder/'samples.png', z, data, every)
     early = lambda s: picture.look(s) if s.step in _early else None
-    watch = [] if options['quiet'] else [cb.progress(run['settings']['recipe']['batch_size'], unit=unit)]
+    watch = [] if options['quiet'] else [cb.progress(run['settings']['recipe']['batch_size']*options['processes'], unit=unit)]
     return [cb.stop_on_nan(min(100, every)), *watch, cb.tensorboard(folder, options['log_interval']),
         cb.checkpoint(folder/'checkpoints', every, options['keep'], run['settings']),
         early, picture, cb.log_csv(folder/'log.csv', every)]
@@ -288,23 +288,40 @@ def _with_threads(n:int):
     try: yield
     finally: torch.set_num_threads(before)
 
-# %% ../nbs/24_command_line.ipynb #ff4e4c32
-def _train(folder:Path, run:dict, data, device, options:dict):
-    "Train, or go on training, in `folder`."
+# %% ../nbs/24_command_line.ipynb #ae0b4df9
+def _train(folder:Path, run:dict, data, team, options:dict):
+    "Train, or go on training, in `folder`; with the other processes, if there are any."
     from ganbook.data import latents
+    from ganbook.parallel import in_parallel
     from ganbook.train import fit
     import torch
-    s, arguments = _state(folder, run, data, device)
+    s, arguments = _state(folder, run, data, team.device)
     z = latents(64 if data.is_image else 2000, s.G.latent_dim, torch.Generator().manual_seed(run['settings']['seed']))
     recipe, n, run['threads'] = run['settings']['recipe'], run['n_steps'], n_threads(s, arguments['batch_size'], options['threads'])
-    print(f"{data}; recipe {recipe['name']}; steps {s.step:,} to {n:,} on {s.device}; {folder}", flush=True)
-    if s.step >= n: print(f"This run has done its {s.step:,} steps; to go on, give a larger --n-steps.")
+    arguments |= dict(callbacks=_callbacks(folder, run, data, z, options | dict(processes=team.size)) if team.leads else [])
+    def say(text): print(text, flush=True) if team.leads else None
+    say(f"{data}; recipe {recipe['name']}; steps {s.step:,} to {n:,} on {s.device}{f', {team.size} processes' if team.size > 1 else ''}; {folder}")
+    if s.step >= n: say(f"This run has done its {s.step:,} steps; to go on, give a larger --n-steps.")
     try:
-        with _recorded(folder, run, s), _with_threads(run['threads']): fit(s, **arguments, callbacks=_callbacks(folder, run, data, z, options))
+        with _recorded(folder, run, s) if team.leads else nullcontext(), _with_threads(run['threads']):
+            with in_parallel(team, s, arguments, folder/'checkpoints') as arguments: fit(s, **arguments)
     except KeyboardInterrupt: raise KeyboardInterrupt(
         f"stopped at step {s.step:,} of {n:,}, which is saved; go on with: ganbook resume {shlex.quote(str(folder))}") from None
+    if not team.leads: return
     _draw_curves(s, recipe['loss'], folder/'curves.png')
     print(folder/'samples.png')
+
+# %% ../nbs/24_command_line.ipynb #d47c7adb
+def _train_together(recipe:str, out:str, resume:bool, wish:dict, place, options:dict):
+    "Train in the folder that process 0 finds or makes, with all processes that torchrun has started."
+    from ganbook.parallel import join
+    begun = []  # the data stay in process 0; the others read them once it has
+    def begin():
+        begun.extend((_old_run if resume else _new_run)(recipe or _recipe_for(wish['data'], out if resume else None), out, wish))
+        return begun[:2]
+    with join(place) as team:
+        folder, run = team.first(begin)
+        with _locked(folder) if team.leads else nullcontext(): _train(folder, run, begun[2] if begun else _data_of(run), team, options)
 
 # %% ../nbs/24_command_line.ipynb #b0ea2471
 def _in_range(most:int, **options):
@@ -320,7 +337,7 @@ def _check_options(n_steps:int, batch_size:int, every:int, keep:int, log_interva
     _in_range(10**6, batch_size=batch_size)
     _in_range(os.cpu_count() or 1, threads=threads)
 
-# %% ../nbs/24_command_line.ipynb #ed9bffd5
+# %% ../nbs/24_command_line.ipynb #fa8c8bef
 def cmd_train(
     recipe:str=None,        # the name of a recipe; `ganbook train --help` ends with a list of them (default: stable; points for points)
     *,
@@ -344,8 +361,7 @@ def cmd_train(
     options, place = dict(every=every, keep=keep, log_interval=log_interval, threads=threads, quiet=quiet), _device(device)
     _check_options(n_steps, batch_size, **options)
     wish = dict(data=data, size=size, grey=grey, seed=seed, n_steps=n_steps, batch_size=batch_size, lr=lr)
-    folder, run, d = (_old_run if resume else _new_run)(recipe or _recipe_for(data, out if resume else None), out, wish)
-    with _locked(folder): _train(folder, run, d, place, options)
+    _train_together(recipe, out, resume, wish, place, options)
 
 # %% ../nbs/24_command_line.ipynb #6d66e6fa
 def cmd_resume(

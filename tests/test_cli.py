@@ -782,3 +782,15 @@ def test_a_full_disk_names_the_file(here, capsys, monkeypatch):
     assert main(['train', 'points', '--out', 'd', '--n-steps', '3', '--quiet']) == 2
     err = capsys.readouterr().err
     assert 'step_00000003.pt could not be used: No space left on device.' in err and not list(Path('d').rglob('*.part'))
+
+
+def test_two_processes_train_one_run(tmp_path, monkeypatch):
+    "torchrun starts two; they keep one folder and say each thing once, and one process goes on with the run."
+    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--no-python', '--nproc-per-node', '2', *command]
+    run = subprocess.run([*torchrun, 'train', 'mlp', '--n-steps', '6', '--every', '3', '--quiet', '--out', 'two'], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count('2 processes') == 1 and run.stdout.splitlines()[-1] == 'two/samples.png'
+    assert (run_json(tmp_path/'two')['status'], run_json(tmp_path/'two')['step']) == ('finished', 6)
+    monkeypatch.chdir(tmp_path)
+    assert main(['resume', 'two', '--n-steps', '8', '--quiet', '--device', 'cpu']) == 0
+    assert run_json('two')['step'] == 8
