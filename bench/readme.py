@@ -3,7 +3,7 @@
 usage: python bench/readme.py [--check]     --check changes nothing and exits 1 if a README is behind results/
 
 A README holds blocks, each between the lines `<!-- NAME: written by bench/readme.py -->` and `<!-- end of NAME -->`. `measured` is the table of
-what benches measured, beside published figures where there are any; `speed` what they say about time; `claims` counts the ledger.
+what benches measured, beside published figures where there are any; `claims` counts the ledger.
 No number of ours stands in this file: each is read from the JSON of a bench. Published ones carry their source.
 """
 import json
@@ -82,6 +82,23 @@ def bilinear_row() -> dict:
     n = sum(len(p) for name, p in rows.items() if name != 'lookahead')
     return {'en': f'{n} rates of {len(rows) - 1} methods, largest error {worst:.0e}', 'zh': f'{len(rows) - 1} 种方法的 {n} 个收敛率，最大误差 {worst:.0e}'}
 
+def speed_row() -> dict:
+    "Rung `our loop` over the textbook's, and how far a step is from what the device could do."
+    b = bench('speed')
+    board = b.get('cuda', b['cpu'])
+    parts = {'en': [], 'zh': []}
+    for name in board['order']:
+        r = board['rows'][name]['rungs']['our loop']
+        parts['en'].append(f"{name} {num(r['over_textbook']['median'])} times ({r['share']:.0%} of the roofline)")
+        parts['zh'].append(f"{name} {num(r['over_textbook']['median'])} 倍（屋顶线的 {r['share']:.0%}）")
+    return {'en': f"{'; '.join(parts['en'])}; {board['device']}", 'zh': f"{'；'.join(parts['zh'])}；{board['device']}"}
+
+def members_row() -> dict:
+    e = bench('ensemble')['cpu']
+    gain, digits = e['rows'][f"{e['judged']}"]['gain'], e['rows']['digits 8x8, DCGAN of width 8, batch 64, 8 members']['gain']
+    return {'en': f"32 ring GANs {num(gain['median'])} times as fast a GAN (quartiles {num(gain['low'])} to {num(gain['high'])}); 8 small DCGANs {num(digits['median'])} times",
+            'zh': f"32 个环上的 GAN 每个快 {num(gain['median'])} 倍（四分位 {num(gain['low'])} 到 {num(gain['high'])}）；8 个小 DCGAN {num(digits['median'])} 倍"}
+
 def fid_row() -> dict:
     f = bench('fid')['10000x60000x2048']
     return {l: f"{num(f['ganbook']['cpu_seconds'])} s; torchmetrics {num(f['torchmetrics']['cpu_seconds'])} s; {w} {f['relative_difference']:.0e}"
@@ -107,6 +124,8 @@ def measured() -> list:
         ('19', dict(en='90 digits to train on, shifts and cutouts against none, 5 seeds', zh='仅用 90 个数字训练，平移与遮挡增强对比无增强，5 个种子'), lowdata_row(), none),
         ('20', dict(en='Classes asked for, digits kept from both networks, 5 seeds', zh='按类别生成，测试数字两个网络都未见过，5 个种子'), tasks_row(), none),
         ('17', dict(en='Rates on the bilinear game, measured on the library\'s own steps against the formulas', zh='双线性博弈上的收敛率：库自身的更新步与公式对比'), bilinear_row(), none),
+        ('22', dict(en="Images a second of our loop over the textbook's, one thread on a CPU; on a GPU recorded steps are to add to it", zh='我们的循环与教科书循环每秒图像数之比，CPU 单线程；在 GPU 上还将加上录制的训练步'), speed_row(), none),
+        ('10', dict(en='GANs side by side, against one after the other, one thread', zh='并排训练许多 GAN，对比逐个训练，单线程'), members_row(), none),
         ('7', dict(en='Fréchet distance of 10,000 against 60,000 x 2,048 features, one thread', zh='10,000 对 60,000 个 2,048 维特征的 Fréchet 距离，单线程'), fid_row(), dict(en='torchmetrics, measured here', zh='torchmetrics，同机测得')),
     ]
 
