@@ -57,6 +57,8 @@ class Arm:
 arms = {
     'plain, leaky G': Arm(loss=non_saturating, slope=.2),
     'plain': Arm(loss=non_saturating),
+    'relativistic, no penalty': Arm(),
+    'R1 + R2, not relativistic': Arm(both, loss=non_saturating),
     'R1 alone': Arm(lambda: both()[:1]),
     'r3, leaky G': Arm(both, slope=.2),
     'r3': Arm(both),

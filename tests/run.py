@@ -11,8 +11,9 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
 from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
@@ -68,27 +69,30 @@ def chapters():
 
 
 def repeat_and_test():
-    "Stored outputs tagged nbval-check-output come out again, to the letter, and then the tests that want a browser; beside them, on the other core, all other tests."
+    "Stored outputs tagged nbval-check-output come out again, to the letter; the tests pass. Two processes at a time: the long one tells as it goes, the others at their end."
     tagged = [p for p in notebooks if any('nbval-check-output' in c['metadata'].get('tags', []) for c in json.loads(p.read_text(encoding='utf-8'))['cells'])]
     if not tagged: sys.exit('\nFAILED: no notebook has an output that must repeat (tag nbval-check-output).')
     pytest = sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider'
-    lane = {'stored outputs repeat': [*pytest, '--nbval-lax', '--nbval-current-env', '--nbval-cell-timeout=300', *map(str, tagged)],
-            'tests in a browser': [*pytest, 'tests', '-m', 'browser']}
-    running = []
-    def job(command):
-        running.append(subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
-        return running[-1].communicate()[0], running[-1].returncode
-    with ThreadPoolExecutor(1) as beside:
-        told = {name: beside.submit(job, command) for name, command in lane.items()}
-        try: run(*pytest, 'tests', '-m', 'not browser')
-        except BaseException:
-            beside.shutdown(wait=False, cancel_futures=True)
-            for p in running: p.kill()
-            raise
-        for name, future in told.items():
-            said, code = future.result()
-            if code: sys.exit(f'\nFAILED: {name} (exit {code})\n{said[-6000:]}')
-            print(f'{name}:', said.strip().splitlines()[-1].strip(' ='))
+    page = 'tests/test_page.py'
+    waiting = deque([('stored outputs repeat', [*pytest, '--nbval-lax', '--nbval-current-env', '--nbval-cell-timeout=300', *map(str, tagged)]),
+                     ('tests in a browser', [*pytest, 'tests', '-m', 'browser', f'--ignore={page}']), ('tests of the page', [*pytest, page])])
+    running, ended = {}, []
+    def work():
+        while waiting:
+            name, command = waiting.popleft()
+            running[name] = p = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            ended.append((name, p.communicate()[0], p.returncode))
+            print(f'\n{name}:', ended[-1][1].strip().splitlines()[-1].strip(' ='), flush=True)
+    beside = threading.Thread(target=work)
+    beside.start()
+    try:
+        run(*pytest, 'tests', '-m', 'not browser', f'--ignore={page}')
+        work(); beside.join()
+    finally:
+        waiting.clear()
+        for p in running.values(): p.kill()
+    for name, said, code in ended:
+        if code: sys.exit(f'\nFAILED: {name} (exit {code})\n{said[-6000:]}')
 
 
 def main():
