@@ -6,7 +6,7 @@
 __all__ = ['Data', 'mixture', 'ring', 'grid', 'gaussian', 'spiral', 'two_moons', 'latents', 'draw', 'digits', 'to_units',
            'subset', 'split', 'stacked', 'read_idx', 'mnist', 'fashion_mnist', 'cifar10', 'from_npy', 'folder']
 
-# %% ../nbs/03_data.ipynb #8fde1e0c
+# %% ../nbs/03_data.ipynb #09b62f15
 import gzip
 import hashlib
 import io
@@ -22,7 +22,6 @@ import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Integral
@@ -299,7 +298,7 @@ def read_idx(
         raise ValueError(f"{path} holds {len(raw) - head:,} values where its header says {math.prod(shape):,}: it was cut short or damaged, so fetch it again.")
     return np.frombuffer(raw, np.uint8, offset=head).reshape(shape)
 
-# %% ../nbs/03_data.ipynb #7a094248
+# %% ../nbs/03_data.ipynb #5f10289c
 @dataclass(frozen=True)
 class _Remote:
     "Where a public data set lies, and the sums that its files must have."
@@ -317,8 +316,9 @@ def _scratch(home:Path)->tempfile.TemporaryDirectory:
     "A temporary folder beside `home`; those that killed processes left behind a day ago are removed."
     home.parent.mkdir(parents=True, exist_ok=True)
     for old in home.parent.glob('.part-*'):
-        with suppress(OSError):  # another process may be removing its own just now
+        try:
             if time.time() - old.stat().st_mtime > 86_400: shutil.rmtree(old)
+        except OSError: pass  # another process may be removing its own just now
     return tempfile.TemporaryDirectory(dir=home.parent, prefix='.part-')
 
 def _download(url:str, path:Path, total:str):
