@@ -73,9 +73,10 @@ def repeat_and_test():
     tagged = [p for p in notebooks if any('nbval-check-output' in c['metadata'].get('tags', []) for c in json.loads(p.read_text(encoding='utf-8'))['cells'])]
     if not tagged: sys.exit('\nFAILED: no notebook has an output that must repeat (tag nbval-check-output).')
     pytest = sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider'
-    page = 'tests/test_page.py'
+    apart = {'tests of the playground': 'tests/test_browser_playground.py', 'tests of the page': 'tests/test_page.py'}
+    ignored = [f'--ignore={file}' for file in apart.values()]
     waiting = deque([('stored outputs repeat', [*pytest, '--nbval-lax', '--nbval-current-env', '--nbval-cell-timeout=300', *map(str, tagged)]),
-                     ('tests in a browser', [*pytest, 'tests', '-m', 'browser', f'--ignore={page}']), ('tests of the page', [*pytest, page])])
+                     ('tests in a browser', [*pytest, 'tests', '-m', 'browser', *ignored]), *((name, [*pytest, file]) for name, file in apart.items())])
     running, ended = {}, []
     def work():
         while waiting:
@@ -86,7 +87,7 @@ def repeat_and_test():
     beside = threading.Thread(target=work)
     beside.start()
     try:
-        run(*pytest, 'tests', '-m', 'not browser', f'--ignore={page}')
+        run(*pytest, 'tests', '-m', 'not browser', *ignored)
         work(); beside.join()
     finally:
         waiting.clear()
