@@ -120,7 +120,7 @@ def _locked(folder:Path):
         except OSError: raise ValueError(f"another process is training in {folder}: wait for it, or stop it first.") from None
         yield
 
-# %% ../nbs/24_command_line.ipynb #8969459f
+# %% ../nbs/24_command_line.ipynb #625dd720
 _sets = 'digits mnist fashion_mnist cifar10 ring grid spiral two_moons'.split()
 
 _point_sets = 'ring grid spiral two_moons'.split()
@@ -135,11 +135,7 @@ def _data(name:str, size:int=None, grey:bool=False):
 def _device(name:str=None):
     "The device called `name`, or the best there is."
     from ganbook.scale import device
-    old = os.environ.get('GANBOOK_DEVICE')
-    if name: os.environ['GANBOOK_DEVICE'] = name
-    try: return device()
-    finally:
-        if name: os.environ.pop('GANBOOK_DEVICE') if old is None else os.environ.update(GANBOOK_DEVICE=old)
+    return device(name)
 
 # %% ../nbs/24_command_line.ipynb #e00d5dd8
 def _recipe_for(data:str, old:str)->str:
