@@ -28,12 +28,12 @@ def machine(device='cpu')->dict:
     return dict(device=name, threads=torch.get_num_threads(), versions=dict(python=platform.python_version(), torch=torch.__version__))
 
 def store(path, kind, entry):
-    "Put `entry` under `kind` in the JSON file `path` and leave the other entries as they are."
+    "Put `entry` under `kind`, with today's date, in the JSON file `path` and leave the other entries as they are."
     path = Path(path)
     old = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
     part = path.with_suffix('.part')
     path.parent.mkdir(parents=True, exist_ok=True)
-    part.write_text(json.dumps(old | {kind: entry}, indent=1, sort_keys=True) + '\n', encoding='utf-8')
+    part.write_text(json.dumps(old | {kind: entry | dict(date=time.strftime('%Y-%m-%d'))}, indent=1, sort_keys=True) + '\n', encoding='utf-8')
     part.replace(path)
 
 def stored(path)->dict:

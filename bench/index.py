@@ -24,9 +24,9 @@ def rounded(x, digits: int = 6):
 
 def claims() -> list:
     "All claims in reading order."
-    keep = 'claim value interval op target tol source scale device'.split()
+    keep = 'claim value interval op target tol source scale device mean_only stored'.split()
     files = sorted(f for f in (root/'results').glob('*.json') if re.match(r'\d\d_|a\d_', f.name))
-    return [dict(chapter=f.stem) | {k: rounded(c[k]) for k in keep} for f in files for c in json.loads(f.read_text(encoding='utf-8'))]
+    return [dict(chapter=f.stem) | {k: rounded(c.get(k)) for k in keep} for f in files for c in json.loads(f.read_text(encoding='utf-8'))]
 
 
 def tolerance(text: str) -> float:

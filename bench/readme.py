@@ -139,10 +139,21 @@ def measured_block(lang: str) -> str:
 
 def claims_block(lang: str) -> str:
     claims = [c for cs in ledger().values() for c in cs]
-    over_seeds, sourced = sum(c['members'] > 1 for c in claims), sum(bool(c['source']) for c in claims)
-    where = ', '.join(sorted({f"{c['scale']}, {c['device']}" for c in claims}))
-    return {'en': f'{len(claims)} claims in {len(ledger())} chapters, {over_seeds} of them over seeds with an interval, {sourced} against a published or derived value. Stored figures: {where}.',
-            'zh': f'{len(ledger())} 章中共 {len(claims)} 条论断，其中 {over_seeds} 条基于多个种子并附区间，{sourced} 条对照已发表或推导出的值。已存结果：{where}。'}[lang]
+    stored = [c for c in claims if c.get('stored')]
+    fresh = [c for c in claims if not c.get('stored')]
+    over_seeds = sum(c['members'] > 1 for c in claims)
+    mean_only = sum(bool(c.get('mean_only')) for c in claims)
+    sourced = sum(bool(c['source']) for c in claims)
+    where = ', '.join(sorted({f"{c['scale']}, {c['device']}" for c in fresh}))
+    n_benches = len({c['stored']['bench'] for c in stored})
+    dates = sorted({c['stored']['date'] for c in stored})
+    days = f'{dates[0]} to {dates[-1]}' if dates else ''
+    tage = f'{dates[0]} 至 {dates[-1]}' if dates else ''
+    return {'en': f'{len(claims)} claims in {len(ledger())} chapters. {len(fresh)} are measured each time a chapter runs ({where}); {len(stored)} compare figures that {n_benches} longer '
+                  f'benches have stored ({days}). {over_seeds} are over seeds: {over_seeds - mean_only} hold at the worse end of their interval, {mean_only} say "mean only". '
+                  f'{sourced} stand against a published or derived value.',
+            'zh': f'{len(ledger())} 章中共 {len(claims)} 条论断：{len(fresh)} 条在每次运行章节时重新测量（{where}），{len(stored)} 条对照 {n_benches} 个较长基准测试存下的结果（{tage}）。'
+                  f'{over_seeds} 条基于多个种子：{over_seeds - mean_only} 条在区间较差的一端也成立，{mean_only} 条仅对均值成立（标明 mean only）。{sourced} 条对照已发表或推导出的值。'}[lang]
 
 
 # Putting it in

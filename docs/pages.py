@@ -257,14 +257,17 @@ def claim_row(ch: Chapter, k: int) -> str:
     interval = f"{c['interval'][0]:.3g} to {c['interval'][1]:.3g}" if c['interval'] else ''
     target = f"{signs.get(c['op'], c['op'])} {c['target']:.4g}" + (f" ± {c['tol']:g}" if c['op'] == '~' else '')
     origin = f" *{prose(c['source'])}*" if c['source'] else ''
-    return f"| {text} | {c['value']:.4g} | {interval} | {prose(target)}{origin} | {c['scale']}, {prose(c['device'])} |"
+    stored = c.get('stored')
+    measured = f"stored {stored['date']}, {prose(stored['device'])}" if stored else f"{c['scale']}, {prose(c['device'])}"
+    return f"| {text}{' (mean only)' if c.get('mean_only') else ''} | {c['value']:.4g} | {interval} | {prose(target)}{origin} | {measured} |"
 
 def claims_page(book: list) -> str:
-    head = ['| claim | measured | 95 % interval | target, *its source* | scale, device |', '|:--|--:|:-:|:--|:--|']
+    head = ['| claim | measured | 95 % interval | target, *its source* | measured |', '|:--|--:|:-:|:--|:--|']
     rows = [(ch, k) for ch in book for k in range(len(ch.claims))]
     failed = [claim_row(ch, k) for ch, k in rows if not holds(ch.claims[k])]
     lines = ['# Claims', '', f'Every result in the book is an assertion that runs in its tests. These are all {len(rows)} of them, as they were measured when the chapters '
-        'were executed. An interval is Student\'s, over runs that differ in their seed alone. A claim links to the cell that makes it.', '']
+        'were executed. An interval is Student\'s, over runs that differ in their seed alone; all of it lies on the right side of the target, unless the line says mean only. '
+        'Where the last column says *stored*, the chapter compares a figure that a longer bench measured on that day. A claim links to the cell that makes it.', '']
     lines += ['## Claims that fail', '', '{.claims .failed}', *head, *failed, ''] if failed else [f'All {len(rows)} hold.', '']
     lines += filter_here
     for ch in book:

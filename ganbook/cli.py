@@ -973,24 +973,33 @@ def _claim_row(c:dict)->tuple:
     sign = {'<=': '≤', '>=': '≥', '~': '≈', '==': '='}.get(c['op'], c['op'])
     bounds = f" [{c['interval'][0]:.3g}, {c['interval'][1]:.3g}]" if c['interval'] else ''
     target = f"{sign} {c['target']:.4g}" + (f" ± {c['tol']:g}" if c['op'] == '~' else '')
-    text = c['claim'] + (f" ({c['source']})" if c['source'] else '')
-    return '✓' if c['holds'] else '✗', _number(c['chapter']), f"{c['value']:.4g}{bounds}", target, f"{c['scale']}, {c['device']}", text
+    text = c['claim'] + (' (mean only)' if c['mean_only'] else '') + (f" ({c['source']})" if c['source'] else '')
+    return '✓' if c['holds'] else '✗', _number(c['chapter']), f"{c['value']:.4g}{bounds}", target, _claim_origin(c), text
+
+def _claim_origin(c:dict)->str:
+    "Where a claim's figure comes from: the chapter itself, or a stored bench."
+    s = c['stored']
+    if not s: return f"{c['scale']}, {c['device']}"
+    return f"stored {s['date']}, {s['device']}" + (f", {s['steps']:,} steps" if s['steps'] else '')
 
 # %% ../nbs/24_command_line.ipynb #af941e39
 def cmd_claims(
     *,
     failing:bool=False,  # show only those that do not hold
     chapter:str=None,    # show only those of one chapter, such as 7 or a3
+    stored:bool=False,   # show only those that compare the stored figure of a bench
     json:bool=False,     # print them as JSON, with all that is known
 ):
     "Show every claim of the book, those that fail first: value and 95 % interval, target, scale and device, text and source."
     from ganbook.scale import _holds
     rows = _of_chapter(_book('claims'), chapter)
     for c in rows: c['holds'] = _holds(c['value'], c['op'], c['target'], c['tol'])
-    shown = sorted((c for c in rows if not (failing and c['holds'])), key=lambda c: c['holds'])
+    kept = [c for c in rows if not (failing and c['holds']) and (c['stored'] or not stored)]
+    shown = sorted(kept, key=lambda c: (c['holds'], bool(c['stored'])))
     if json: return print(_as_json(shown))
-    if shown: print(_table([('', 'ch.', 'value [95 % interval]', 'target', 'scale, device', 'claim (source)'), *map(_claim_row, shown)]))
-    print(f"{sum(not c['holds'] for c in rows)} of {len(rows)} claims fail.")
+    if shown: print(_table([('', 'ch.', 'value [95 % interval]', 'target', 'measured', 'claim (source)'), *map(_claim_row, shown)]))
+    n_stored = sum(bool(c['stored']) for c in rows)
+    print(f"{sum(not c['holds'] for c in rows)} of {len(rows)} claims fail; {len(rows) - n_stored} are measured when a chapter runs, {n_stored} compare stored figures.")
 
 # %% ../nbs/24_command_line.ipynb #d0dc9d2d
 def cmd_exercises(

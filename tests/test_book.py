@@ -114,6 +114,32 @@ def one_exported_import_cell(notebook):
     loaded = [(i, c) for i, c in exported if any(isinstance(n, (ast.Import, ast.ImportFrom)) for n in tree(c))]
     return [f'{where(i, c)}: exported imports stand in cell 2, and nothing else does' for i, c in loaded if i != 2 or not imports_only(c)]
 
+def seeds_of(node):
+    "What a call takes as its seed: the argument of a sink of seeds, or its keyword; None where it takes none."
+    name = call_name(node)
+    if name in ('manual_seed', 'seed_everything'): return node.args[0] if node.args else None
+    if name not in ('new_state', 'build', 'practise', 'rehearse'): return None
+    given = [k.value for k in node.keywords if k.arg == 'seed']
+    return given[0] if given else (node if name in ('build', 'practise', 'rehearse') else None)
+
+@rule
+def seeds_move(notebook):
+    "Weights, batches and latents get their seeds through `seeded`, so that GANBOOK_SEED moves them; data, and seeds that an exercise gives (`# given`), stay."
+    faults = []
+    for i, c in notebook.code:
+        if has(c, 'export') or notebook.stem == '00_reading': continue
+        refused = {id(n) for top in tree(c) for call in ast.walk(top) if call_name(call) == 'test_fail' for n in ast.walk(call)}
+        for node in (n for top in tree(c) for n in ast.walk(top) if isinstance(n, ast.Call) and id(n) not in refused):
+            seed = seeds_of(node)
+            line = source(c).splitlines()[node.lineno - 1]
+            if seed is not None and call_name(seed) not in ('seeded', 'process_seed') and '# given' not in line:
+                faults.append(f'{where(i, c)}: the seed in {line.strip()[:60]!r} goes through seeded(...)')
+    return faults
+
+@rule
+def benches_are_read_in_one_way(notebook):
+    return [f"{where(i, c)}: read a stored bench with read_bench('name', 'entry')" for i, c in notebook.code if '../results' in source(c)]
+
 @rule
 def directives_come_first(notebook):
     faults = []
@@ -398,12 +424,13 @@ def ledger_faults(notebook, ledger):
     printed = ''.join(text_of(o) for *_, o in outputs(notebook))
     faults, patterns = [], claim_patterns(notebook)
     for e in ledger:
-        lacks = {'claim', 'value', 'op', 'target', 'tol', 'source', 'scale', 'device', 'seconds', 'versions', 'interval', 'members'} - e.keys()
+        lacks = {'claim', 'value', 'op', 'target', 'tol', 'source', 'scale', 'device', 'seconds', 'versions', 'interval', 'members', 'mean_only', 'stored'} - e.keys()
         if lacks: faults.append(f"{e.get('claim')}: lacks {', '.join(sorted(lacks))}"); continue
         if not holds(e): faults.append(f"{e['claim']}: {e['value']} {e['op']} {e['target']} does not hold")
         if not any(p.fullmatch(e['claim']) for p in patterns): faults.append(f"{e['claim']}: no line of the notebook claims it")
         if f"✓ {e['claim']}: {e['value']:.6g}" not in printed: faults.append(f"{e['claim']}: the stored output has no such line with {e['value']:.6g} (render again)")
         if e['members'] > 1 and not (e['interval'] and e['interval'][0] <= e['value'] <= e['interval'][1]): faults.append(f"{e['claim']}: its interval does not hold its mean")
+        if e['interval'] and e['op'] != '==' and not e['mean_only'] and not all(holds(e | dict(value=v)) for v in e['interval']): faults.append(f"{e['claim']}: its interval crosses the target, and it does not say mean only")
     texts = [e.get('claim') for e in ledger]
     return faults + [f'{t}: twice in the ledger' for t in sorted(set(texts)) if texts.count(t) > 1]
 
@@ -492,7 +519,7 @@ def good_solution(name='05_made_up'):
     return Notebook(f'solutions/{name}', dict(metadata={}, cells=[md(f'# Solutions to chapter {n}\n\n> One sentence'), py('from ganbook.scale import stamp'),
         md(f'### Solution {n}.1\n\nSo.'), py('assert 3/2 == 1.5'), md(f'### Solution {n}.2\n\nSo.'), py('x = 5/2\nassert x == 2.50'), py('stamp()')]), 1000)
 
-entry = dict(claim='root of 4', value=2., interval=None, members=1, op='~', target=2., tol=.1, source=None, scale='quick', device='cpu', seconds=1., versions={})
+entry = dict(claim='root of 4', value=2., interval=None, members=1, op='~', target=2., tol=.1, source=None, scale='quick', device='cpu', seconds=1., versions={}, mean_only=False, stored=None)
 
 def put(i, cell): return lambda n: n.cells.__setitem__(i, cell)
 def add(i, *cells): return lambda n: n.cells.__setitem__(slice(i, i), cells)
@@ -506,6 +533,9 @@ wrong = [  # the rule that should see it, what is wrong, how to make it so
     (default_exp_second, 'with code', put(1, py('#| default_exp losses\nimport math'))), (default_exp_second, 'two', add(2, py('#| default_exp data'))),
     (default_exp_second, 'in solutions', hold(name='solutions/05_made_up')),
     (one_exported_import_cell, 'second', add(5, py('#| export\nimport re'))), (one_exported_import_cell, 'mixed', put(2, py('#| export\nimport math\nx = 1'))),
+    (seeds_move, 'global', add(6, py('torch.manual_seed(0)'))), (seeds_move, 'generator', add(6, py('rng = torch.Generator().manual_seed(seed)'))),
+    (seeds_move, 'state', add(6, py('s = new_state(G, D, seed=0)'))), (seeds_move, 'left out', add(6, py("s, a = build('stable', digits())"))),
+    (benches_are_read_in_one_way, 'by path', add(6, py("b = json.loads(Path('../results/bench_x.json').read_text())"))),
     (directives_come_first, 'below a comment', put(6, py('# note\n#| export\nassert f(4) == 2'))), (directives_come_first, 'blank line', put(5, py('\n#| export\ndef f(x): return 2'))),
     (known_directives, 'eval false', put(6, py('#| eval: false\nassert f(4) == 2'))), (known_directives, 'other module', put(5, py('#| export data\ndef f(x): return 2'))),
     (known_directives, 'notest', put(6, py('#| notest\nassert f(4) == 2'))), (known_directives, 'skip_exec', put(0, md('# Made up\n\n> So\n\n- skip_exec: true'))),
@@ -635,8 +665,8 @@ def test_a_good_ledger_passes(): assert ledger_faults(good_chapter(), [entry]) =
 
 @pytest.mark.parametrize('changes,part', [
     (dict(value=2.2), 'does not hold'), (dict(value=math.nan), 'does not hold'), (dict(op='<'), 'does not hold'), (dict(claim='root of 9'), 'no line of the notebook'),
-    (dict(claim='root of 9'), 'the stored output'), (dict(value=2.01), 'the stored output'), (dict(members=3, interval=[3., 4.]), 'its interval')],
-    ids=['value', 'nan', 'op', 'text', 'output', 'old output', 'interval'])
+    (dict(claim='root of 9'), 'the stored output'), (dict(value=2.01), 'the stored output'), (dict(members=3, interval=[3., 4.]), 'its interval'), (dict(members=3, interval=[1., 3.]), 'crosses the target')],
+    ids=['value', 'nan', 'op', 'text', 'output', 'old output', 'interval', 'wide interval'])
 def test_a_bad_ledger_is_caught(changes, part): assert any(part in f for f in ledger_faults(good_chapter(), [entry | changes]))
 
 def test_other_faults_of_a_ledger():
