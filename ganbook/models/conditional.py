@@ -240,7 +240,7 @@ def nats(
     "Mean cross-entropy over the samples whose answer is known; 0 if there are none."
     if guesses.shape[:-1] != target.shape: raise ValueError(
         f"labels of shape {tuple(target.shape)} do not belong to guesses of shape {tuple(guesses.shape)}: give one a sample.")
-    if not target.is_cuda and target.numel() and target.max() >= guesses.shape[-1]:
+    if target.device.type == 'cpu' and target.numel() and target.max() >= guesses.shape[-1]:
         raise ValueError(f"a label is {target.max()}, but the head has {guesses.shape[-1]} answers, from 0: give it more, or check the labels.")
     known = target >= 0
     each = guesses.float().log_softmax(-1).gather(-1, target.clamp(min=0)[..., None])[..., 0]  # (...,B)
