@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 export PYTHONPATH :=
 .DEFAULT_GOAL := help
-.PHONY: help train test check lab render page bench export clean
+.PHONY: help train test quick shake check lab render page bench export clean
 
 help:          ## this list
 	@sed -n 's|^\([a-z]*\):.*## |  make \1\t|p' $(MAKEFILE_LIST)
@@ -21,6 +21,12 @@ train: .venv/ok ## train a GAN on handwritten digits; the last line is the path 
 
 test: .venv/ok  ## everything: exports in step, every chapter and solution, stored outputs, tests, lint
 	@OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/run.py
+
+quick: .venv/ok ## while working: exports in step, lint, the fast tests, the chapters that differ from main; under 3 minutes
+	@OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/run.py --quick
+
+shake: .venv/ok ## the book on imitated processors, two threads, weights off by a millionth: make shake, or make shake flags='09_dcgan --seeds 1 2'
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/shake.py $(flags)
 
 check: test     ## the same as make test
 

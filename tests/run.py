@@ -2,6 +2,9 @@
 
 Exports in step with the notebooks; every chapter and solution run, and counted; stored outputs that must repeat; the tests; the linter.
 Needs no network. Stops at the first part that fails, and says which.
+
+`make quick` (--quick) is what to run while working: exports in step, the linter, the tests that are not marked slow, and the chapters
+that differ from the branch main, with their solutions.
 """
 import hashlib
 import json
@@ -96,16 +99,50 @@ def repeat_and_test():
         if code: sys.exit(f'\nFAILED: {name} (exit {code})\n{said[-6000:]}')
 
 
-def main():
+def lint(): run(sys.executable, '-m', 'ruff', 'check', '.')
+
+
+def git(*words) -> list:
+    "The lines that git prints; none where this is no checkout, or the branch is not there."
+    done = subprocess.run(['git', *words], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return done.stdout.splitlines() if not done.returncode else []
+
+
+def changed() -> list:
+    "The notebooks that differ from the branch main, in commits or in the working tree, with the solutions or the chapter that belong to them."
+    base = git('merge-base', 'main', 'HEAD') or ['HEAD']
+    files = [*git('diff', '--name-only', *base, '--', 'nbs'), *git('ls-files', '--others', '--exclude-standard', '--', 'nbs')]
+    stems = {Path(f).stem for f in files if f.endswith('.ipynb')}
+    return [p for p in notebooks if p.stem in stems]
+
+
+def changed_and_fast():
+    "The changed notebooks beside the fast tests, a process each; either tells at its end."
+    pytest = sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider', 'tests', '-m', 'not browser and not gpu and not slow'
+    todo = changed()
+    print('changed:', ', '.join(str(p.relative_to(root/'nbs')) for p in todo) or 'no notebook', flush=True)
+    beside = subprocess.Popen(pytest, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        for p in todo: run('nbdev_test', '--path', str(p), '--do_print', '--timing', stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        said = beside.communicate()[0]
+    finally: beside.kill()
+    print(said.strip().splitlines()[-1], flush=True)
+    if beside.returncode: sys.exit(f'\nFAILED: the fast tests (exit {beside.returncode})\n{said[-6000:]}')
+
+
+whole = [('nbdev_clean and nbdev_export change nothing', in_step), ('every chapter and every solution runs', chapters),
+         ('stored outputs repeat, and the tests', repeat_and_test), ('ruff', lint)]
+quick = [('nbdev_clean and nbdev_export change nothing', in_step), ('ruff', lint), ('the chapters that changed, and the fast tests', changed_and_fast)]
+
+
+def main(parts: list):
     start = time.perf_counter()
     loopback()
-    for title, part in [('nbdev_clean and nbdev_export change nothing', in_step), ('every chapter and every solution runs', chapters),
-                        ('stored outputs repeat, and the tests', repeat_and_test),
-                        ('ruff', lambda: run(sys.executable, '-m', 'ruff', 'check', '.'))]:
+    for title, part in parts:
         t = time.perf_counter()
         say(title); part()
         print(f'   {time.perf_counter() - t:.0f} s', flush=True)
     say(f'all green in {time.perf_counter() - start:.0f} s')
 
 
-if __name__ == '__main__': main()
+if __name__ == '__main__': main(quick if '--quick' in sys.argv[1:] else whole)
