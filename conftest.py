@@ -7,6 +7,19 @@ import pytest
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch: two busy threads on two busy cores wait for each other
 
 
+# What takes more than about two seconds, or many in all: `make quick` leaves it out. A file, or a test of it.
+slow = """test_benches test_page test_parallel
+    test_averaging::test_arms_of_one_size_are_kept_together test_averaging::test_a_tiny_run_stores_one_number_a_seed
+    test_cli::test_two_processes_train_one_run test_cli::test_ctrl_c_saves_and_says_how_to_go_on
+    test_cli::test_killed_in_mid_run_and_resumed_to_the_same_bits test_cli::test_export_writes_files_that_draw_the_same
+    test_diversity::test_a_short_run_is_stored test_diversity::test_the_counter_counts_real_modes test_diversity::test_the_arms_for_a_gpu_run
+    test_doctor::test_the_benchmark_runs_a_part test_dynamics::test_limit_cycle_has_the_radius_root_2h
+    test_ensemble::test_a_member_is_the_gan_trained_alone test_metrics::test_memory_is_bounded test_metrics::test_the_mnist_card_is_true
+    test_penalties::test_r1_and_r2_cost_at_most_2_2_times_a_plain_step test_plots::test_forty_frames_fit_a_notebook
+    test_recipes::test_points_find_the_ring_in_a_short_run test_speed::test_a_tiny_run test_train::test_resumed_in_a_new_process_bit_for_bit
+    test_train::test_kill_9_in_the_middle_of_saving_leaves_a_whole_file""".split()
+
+
 def _no_gpu():
     "Why tests marked `gpu` cannot run here; empty if they can."
     import torch
@@ -24,6 +37,9 @@ def pytest_collection_modifyitems(items):
     for item in items:  # nbdev_clean nulls the counts of cells that ran, and nbval fails a cell with output but no count
         cell = getattr(item, 'cell', None)
         if cell is not None and cell.get('outputs'): cell['execution_count'] = 1
+    for item in items:
+        name = f'{item.path.stem}::{getattr(item, "originalname", item.name)}'
+        if item.path.stem in slow or name in slow: item.add_marker('slow')
     for mark, why_not in dict(gpu=_no_gpu, browser=_no_browser).items():
         marked = [item for item in items if item.get_closest_marker(mark)]
         reason = why_not() if marked else ''

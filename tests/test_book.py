@@ -692,3 +692,10 @@ def test_the_readme_has_the_claims_of_the_ledger():
 def test_the_package_has_the_claims_and_exercises_of_the_book():
     done = subprocess.run([sys.executable, str(root/'bench'/'index.py'), '--check'])
     assert done.returncode == 0, 'ganbook/book is behind results/ or nbs/: run python bench/index.py'
+
+def test_the_slow_tests_exist():
+    "Names in conftest's list, which `make quick` leaves out."
+    said = re.search(r'slow = """(.*?)"""', (root/'conftest.py').read_text(encoding='utf-8'), re.S)[1].split()
+    for name in said:
+        file, _, test = name.partition('::')
+        assert f'def {test or "test_"}' in (root/'tests'/f'{file}.py').read_text(encoding='utf-8'), name

@@ -4,18 +4,15 @@ Every recipe, update, penalty, augmentation, task and callback runs for six step
 raises there as it would on a GPU; so does everything that would make the host wait for the device: `.item()`, `bool()` of a tensor, `.cpu()`,
 indexing by a mask; so does a copy from the host to the device in the loop. What is read once, before the loop, may be read.
 """
-import copy
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 import pytest
 import torch
-from torch import nn
 from torch.overrides import TorchFunctionMode
 from ganbook import data as sets
-from ganbook import recipes, train
+from ganbook import recipes
 from ganbook.augment import ADA, Augment, Overfitting, diffaugment, flip, quarter_turns
-from ganbook.callbacks import checkpoint, every, log_csv, preview, stop_on_nan, tensorboard, time_limit
+from ganbook.callbacks import every, log_csv, stop_on_nan, time_limit
 from ganbook.data import latents
 from ganbook.diversity import with_minibatch_std
 from ganbook.ensemble import members
@@ -26,7 +23,7 @@ from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
 from ganbook.models.resnet import ResNetDiscriminator, ResNetGenerator
 from ganbook.optim import at_once, by_consensus, extragradient, lookahead, optimistic, past_extragradient
 from ganbook.penalties import clip_weights, dragan, r1, r2, wgan_gp
-from ganbook.train import alternating, fit, linear_decay, new_state
+from ganbook.train import alternating, fit, new_state
 
 n_steps = 6
 meta = torch.device('meta')
