@@ -299,7 +299,8 @@ def _train(folder:Path, run:dict, data, team, options:dict):
     say(f"{data}; recipe {recipe['name']}; steps {s.step:,} to {n:,} on {s.device}{f', {team.size} processes' if team.size > 1 else ''}; {folder}")
     if s.step >= n: say(f"This run has done its {s.step:,} steps; to go on, give a larger --n-steps.")
     try:
-        with _recorded(folder, run, s) if team.leads else nullcontext(), _with_threads(run['threads']):
+        with _recorded(folder, run, s) if team.leads else nullcontext(), _with_threads(run['threads']), warnings.catch_warnings():
+            warnings.filterwarnings('ignore', 'the state is at step')  # said above, in the words of the command line
             with in_parallel(team, s, arguments, folder/'checkpoints') as arguments: fit(s, **arguments)
     except KeyboardInterrupt: raise KeyboardInterrupt(
         f"stopped at step {s.step:,} of {n:,}, which is saved; go on with: ganbook resume {shlex.quote(str(folder))}") from None

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Callable
 import torch
 from torch import nn, Tensor
-from .data import Data, draw, latents
+from .data import Data, _memory, draw, latents
 
 # %% ../nbs/05_training.ipynb #3ebfe39b
 @contextmanager
@@ -113,6 +113,14 @@ class TrainState:
         return self.G if self.G_ema is None else self.G_ema
 
 # %% ../nbs/05_training.ipynb #7f67378b
+def _copy(G:nn.Module)->nn.Module:
+    "A copy of `G`, or one clear error where a layer holds a weight that PyTorch cannot copy."
+    try: return copy.deepcopy(G)
+    except RuntimeError as e:
+        if 'deepcopy' not in str(e): raise
+        raise ValueError(f"{type(G).__name__} cannot be copied after a forward, as a hook such as torch.nn.utils.spectral_norm keeps "
+            "a computed weight in it: make the state first, or use torch.nn.utils.parametrizations.spectral_norm.") from e
+
 def new_state(
     G:nn.Module,           # generator, already on its device
     D:nn.Module,           # discriminator, on the same device
@@ -128,7 +136,7 @@ def new_state(
     if not hasattr(G, 'latent_dim'): raise TypeError(f"{type(G).__name__} has no attribute latent_dim: set it to the length of its latent vectors.")
     on_G, on_D = (next(m.parameters()).device for m in (G, D))
     if on_G != on_D: raise ValueError(f"G is on {on_G} and D on {on_D}: move both to the same device first.")
-    G_ema = copy.deepcopy(G).requires_grad_(False).eval() if ema else None
+    G_ema = _copy(G).requires_grad_(False).eval() if ema else None
     return TrainState(G, D, adam(G.parameters(), lr, betas), adam(D.parameters(), lr if lr_D is None else lr_D, betas),
         G_ema, rng=torch.Generator(on_G).manual_seed(seed))
 
@@ -231,20 +239,29 @@ def set_lr(
         else: group['lr'] = lr
 
 # %% ../nbs/05_training.ipynb #f82d58b4
+_averages = 'running_mean', 'running_var'  # the buffers that are averages themselves: those of BatchNorm and InstanceNorm
+
+def _lerp(slow:list, fast:list, share:float):
+    "Move the floating ones of `slow` by `share` towards `fast`; copy the others."
+    floats = [(a, b.detach()) for a, b in zip(slow, fast) if a.is_floating_point()]
+    if floats: torch._foreach_lerp_(*map(list, zip(*floats)), share)
+    for a, b in zip(slow, fast):
+        if not a.is_floating_point(): a.copy_(b)
+
+@torch.no_grad()
 def average(
     G_ema:nn.Module,      # the average; changes in place
     G:nn.Module,          # the generator after its newest step
     halflife:float=200.,  # steps after which a generator's share has halved, above 0
 ):
-    "Move `G_ema` towards `G`: parameters and running statistics; counters are copied."
+    "Move `G_ema` towards `G`: parameters and running statistics; every other buffer is copied."
     if not halflife > 0: raise ValueError(f"halflife is {halflife}: it must be above 0 steps.")
-    slow = [*G_ema.parameters(), *G_ema.buffers()]
-    fast = [*G.parameters(), *G.buffers()]
-    floats = [(a, b.detach()) for a, b in zip(slow, fast) if a.is_floating_point()]
-    with torch.no_grad():
-        torch._foreach_lerp_(*map(list, zip(*floats)), 1 - .5**(1/halflife))
-        for a, b in zip(slow, fast):
-            if not a.is_floating_point(): a.copy_(b)
+    pairs = list(zip(G_ema.named_buffers(), G.buffers()))
+    means = [(a, b) for (name, a), b in pairs if name.rpartition('.')[2] in _averages]
+    rest = [(a, b) for (name, a), b in pairs if name.rpartition('.')[2] not in _averages]
+    slow, fast = [*G_ema.parameters(), *(a for a, _ in means)], [*G.parameters(), *(b for _, b in means)]
+    _lerp(slow, fast, 1 - .5**(1/halflife))
+    for a, b in rest: a.copy_(b)
 
 # %% ../nbs/05_training.ipynb #7542ffc8
 class Stop(Exception):
@@ -295,6 +312,30 @@ def sample(
         parts = [G(*chunk) for chunk in zip(z.split(batch, -2), *(l.split(batch, -1) for l in y))]
     return torch.cat(parts, z.ndim - 2)
 
+# %% ../nbs/05_training.ipynb #60469405
+_layers = nn.Linear, nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm
+
+@contextmanager
+def _outputs(net:nn.Module):
+    "In the `with` block: a list that gets (layer, its values a channel and sample, its bytes) for every layer with weights."
+    seen, layers = [], [m for m in net.modules() if isinstance(m, _layers)]
+    def note(m, given, out): seen.append((m, out.shape[2:].numel(), out.numel()*out.element_size()))
+    hooks = [m.register_forward_hook(note) for m in layers]
+    try: yield seen
+    finally:
+        for h in hooks: h.remove()
+
+def _check_batch(s:TrainState, batch_size:int, of_G:list, of_D:list):
+    "Raise one clear error if a batch is too small for BatchNorm or too large for the memory; the outputs are those for two samples."
+    for layer, values, _ in (*of_G, *of_D):
+        if batch_size == 1 and values == 1 and isinstance(layer, nn.modules.batchnorm._BatchNorm): raise ValueError(
+            f"batch_size is 1, but a {type(layer).__name__} here sees one value a channel and sample, which has no variance: give it at least 2.")
+    G, D = (sum(size for *_, size in outs)/2 for outs in (of_G, of_D))  # bytes a sample
+    need, device = 4*batch_size*max(2*D, D + G), s.device
+    there = torch.cuda.get_device_properties(device).total_memory if device.type == 'cuda' else _memory()
+    if need > there: raise ValueError(f"batch_size is {batch_size:,}: a step would need about {need/2**30:,.0f} GiB of memory, "
+        f"and {device} has {there/2**30:,.0f}: give a smaller one, such as 64.")
+
 # %% ../nbs/05_training.ipynb #219346ea
 def _check(s:TrainState, data:Data, loss, lists:dict, counts:dict, ema_halflife:float, labels:bool):
     "Raise one clear error for an argument of `fit` that could not work, or for networks that do not fit the data."
@@ -306,9 +347,9 @@ def _check(s:TrainState, data:Data, loss, lists:dict, counts:dict, ema_halflife:
     for name, v in counts.items():
         if not (isinstance(v, Integral) and v >= 1): raise ValueError(f"{name} is {v!r}: it must be a whole number of at least 1.")
     if not ema_halflife > 0: raise ValueError(f"ema_halflife is {ema_halflife}: it must be above 0 steps.")
-    if counts.get('batch_size') == 1 and any(isinstance(m, nn.BatchNorm1d) for net in (s.G, s.D) for m in net.modules()): raise ValueError("batch_size is 1, but BatchNorm1d compares the samples of a batch: give it at least 2.")
     if labels and data.y is None: raise ValueError(f"labels=True, but {data.name} has no labels: leave it out, or give the data a y.")
-    _check_shapes(s, data, labels)
+    with _outputs(s.G) as of_G, _outputs(s.D) as of_D: _check_shapes(s, data, labels)
+    if 'batch_size' in counts: _check_batch(s, counts['batch_size'], of_G, of_D)
 
 def _check_shapes(s:TrainState, data:Data, labels:bool):
     "Raise one clear error if the networks do not fit the data; two samples go through both, in evaluation mode."
@@ -415,7 +456,10 @@ def fit(
 )->TrainState:               # the same `s`
     "Train `s` on `data` until step `n_steps`."
     lists, counts = dict(penalties=penalties, callbacks=callbacks), dict(n_steps=n_steps, batch_size=batch_size, n_critic=n_critic)
-    _check_functions(s, schedule=schedule or id, augment=augment or id, update=update); _check(s, data, loss, lists, counts, ema_halflife, labels)
+    _check_functions(s, schedule=schedule or id, augment=augment or id, update=update)
+    _check(s, data, loss, lists, counts, ema_halflife, labels)
+    if s.step >= n_steps: warnings.warn(
+        f"the state is at step {s.step:,} and n_steps is {n_steps:,}: nothing to do; n_steps is the target, not an increment.", stacklevel=2)
     s.n_steps, data = n_steps, data.to(s.device)
     batch = _batches(s, data, batch_size, labels, channels_last)
     def iteration(): return update(s, batch, loss, penalties, n_critic=n_critic, augment=augment, amp=amp)

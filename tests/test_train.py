@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 import numpy as np
@@ -17,8 +18,10 @@ import torch.nn.functional as F
 from torch import nn
 from ganbook import data as sets
 from ganbook.data import Data, draw, latents
+from ganbook.ensemble import members
 from ganbook.losses import hinge, non_saturating, relativistic, wasserstein
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
+from ganbook.penalties import spectral_norm
 from ganbook.train import (Log, Stop, TrainState, adam, average, d_step, evaluating, fit, g_step, linear_decay, load, new_state, read,
     read_settings, sample, save, set_lr)
 
@@ -312,6 +315,74 @@ def test_average_of_one_step_keeps_half_at_half_life_one():
     fast.running_mean.fill_(4.), fast.num_batches_tracked.fill_(7)
     average(slow, fast, 1.)
     assert slow.running_mean.item() == 2. and slow.num_batches_tracked.item() == 7
+
+def every_linear(wrap):
+    "A generator of points with `wrap` round each linear layer."
+    torch.manual_seed(0)
+    G = MLPGenerator((2,), 2, (64, 64), out=nn.Identity)
+    for m in list(G.modules()):
+        if isinstance(m, nn.Linear): wrap(m)
+    return G
+
+spectral = dict(ours=lambda: spectral_norm(every_linear(lambda m: m)), torchs=lambda: every_linear(nn.utils.parametrizations.spectral_norm),
+    torchs_old=lambda: every_linear(nn.utils.spectral_norm))
+
+@pytest.mark.parametrize('kind', spectral)
+def test_an_average_with_spectral_norm_stays_at_the_radius_of_its_generator(kind):
+    G, z, radii = spectral[kind](), torch.randn(1000, 2, generator=torch.Generator().manual_seed(1)), []
+    def look(s):
+        if s.step % 50 == 0: radii.append([sample(net, z).norm(dim=1).mean().item() for net in (s.G, s.best)])
+    s = fit(new_state(G, MLPDiscriminator((2,), hidden=(64, 64)), lr=1e-3, ema=True), ring, 300, hinge, callbacks=[look])
+    for mine, its in zip(s.G_ema.buffers(), s.G.buffers()): assert torch.equal(mine, its)
+    assert max(best for _, best in radii) < 2*max(now for now, _ in radii)  # averaged vectors of length 1 gave 3 to 10,000 times
+
+def test_what_is_averaged_and_what_is_copied():
+    def net():
+        net = nn.Sequential(nn.InstanceNorm1d(2, track_running_stats=True), nn.BatchNorm1d(2))
+        net.register_buffer('table', torch.zeros(3))
+        return net
+    slow, fast = net(), net()
+    for b in fast.buffers(): b.fill_(4)
+    average(slow, fast, 1.)
+    got = {name: b.flatten()[0].item() for name, b in slow.named_buffers()}
+    want = {'running_mean': 2., 'running_var': 2.5, 'num_batches_tracked': 4, 'table': 4.}
+    assert got == {name: want[name.rpartition('.')[2]] for name in got}
+
+def test_a_generator_that_cannot_be_copied_is_told():
+    G = spectral['torchs_old']()
+    G(torch.randn(3, 2))
+    with pytest.raises(ValueError, match='make the state first'): new_state(G, MLPDiscriminator((2,)), ema=True)
+    new_state(G, MLPDiscriminator((2,)))  # without an average nothing is copied
+
+def test_a_target_that_is_reached_is_told_once():
+    s = fit(state(), ring, 3, non_saturating)
+    with pytest.warns(UserWarning, match='the state is at step 3 and n_steps is 3: nothing to do') as told: fit(s, ring, 3, non_saturating)
+    assert len(told) == 1 and s.step == 3
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert fit(s, ring, 5, non_saturating).step == 5
+
+@pytest.mark.parametrize('make', [lambda: state(), lambda: members(lambda i: state(seed=i), 2), lambda: members(lambda i: new_state(*norm_pair(i)), 2)],
+    ids=['one', 'stacked', 'vmap'])
+def test_a_batch_too_large_for_the_memory_is_refused_before_it_is_drawn(monkeypatch, make):
+    monkeypatch.setattr('ganbook.train._memory', lambda: 2**30)
+    s = make()
+    with pytest.raises(ValueError, match='batch_size is 10,000,000: a step would need about .* GiB'): fit(s, ring, 1, non_saturating, batch_size=10_000_000)
+    assert s.step == 0 and not any(m._forward_hooks for net in (s.G, s.D) for m in net.modules())
+    fit(s, ring, 1, non_saturating, batch_size=1000)
+
+class OnePixel(nn.Module):
+    "Convolutions whose BatchNorm2d sees images of `side` x `side`."
+    latent_dim = 2
+    def __init__(self, side):
+        super().__init__()
+        self.net = nn.Sequential(nn.Unflatten(1, (2, 1, 1)), nn.ConvTranspose2d(2, 3, side), nn.BatchNorm2d(3), nn.Upsample(size=(8, 8)), nn.Conv2d(3, 1, 1))
+    def forward(self, z): return self.net(z)
+
+def test_batch_norm_of_one_value_is_refused_and_of_more_is_not(digits):
+    def one(side): return fit(new_state(OnePixel(side), MLPDiscriminator((1, 8, 8))), digits, 1, non_saturating, batch_size=1)
+    with pytest.raises(ValueError, match='BatchNorm2d here sees one value a channel and sample'): one(1)
+    assert one(2).step == 1
 
 @pytest.mark.parametrize('batch', [1, 3, 10, 1000])
 def test_sample_in_pieces(batch):
