@@ -178,9 +178,12 @@ class ADA:
             raise ValueError(f"every={every}, rise={rise}, top={top}: need 1 <= every <= rise, and top above 0 and at most 1.")
         self.augment, self.signal, self.target, self.every, self.step, self.top = augment, signal, target, every, every/rise, top
 
+    changes_run = True  # several processes each call it, and all see the same mean (chapter 22)
+    def mean(self, x:Tensor)->Tensor: return x  # in parallel: over the processes
+
     def __call__(self, s):
         if s.step % self.every: return
         with torch.no_grad():
-            p, sign = self.augment.p, (self.signal(s) - self.target).sign().nan_to_num()
+            p, sign = self.augment.p, (self.mean(self.signal(s)) - self.target).sign().nan_to_num()
             if sign.shape != p.shape: raise ValueError(f"the signal has shape {tuple(sign.shape)} and p {tuple(p.shape)}: make the Augment with rng=s.rng, then both are one a member.")
             p.add_(self.step*sign.to(p)).clamp_(0, self.top)

@@ -9,6 +9,7 @@ __all__ = ['Lost', 'Team', 'join', 'process_seed', 'in_parallel']
 import hashlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
@@ -18,7 +19,10 @@ from functools import partial
 from pathlib import Path
 import torch
 import torch.distributed as dist
+from fastcore.basics import patch_to
 from torch import Tensor, nn
+from .optim import by_consensus
+from .penalties import dragan
 from .scale import device as best_device
 from .train import Stop, TrainState
 
@@ -26,11 +30,17 @@ from .train import Stop, TrainState
 class Lost(ConnectionError):
     "Another process of a team is gone, or has not answered in time."
 
+_gone = 'connection', 'connect()', 'timed out', 'timeout', 'broken pipe', 'remote process exited'  # words of gloo and NCCL
+
 @contextmanager
 def _heard():
-    "Turn what the library says about a lost connection into one sentence."
+    "Turn what the library says about a lost connection into one sentence; every other error keeps its name and words."
     try: yield
-    except RuntimeError as e: raise Lost("another process is gone, or has not answered in time.") from e
+    except RuntimeError as e:
+        said = str(e).lower()
+        if isinstance(e, torch.OutOfMemoryError) or 'address already in use' in said: raise
+        if not any(words in said for words in _gone): raise
+        raise Lost("another process is gone, or has not answered in time.") from e
 
 def _tried(f:Callable)->list:  # [what f() returns, the error that it raises]
     try: return [f(), None]
@@ -160,48 +170,98 @@ def _set_apart(team:Team, s:TrainState, seeds:list):
 
 # %% ../nbs/22_speed.ipynb #c7830bac
 _on, _stop, _interrupt, _failed = range(4)
-_ends = {_stop: Stop, _interrupt: KeyboardInterrupt, _failed: Lost("process 0 has ended with an error, which it tells itself.")}
+_ends = {_stop: Stop, _interrupt: KeyboardInterrupt, _failed: Lost("another process has ended with an error, which it tells itself.")}
+
+class _Elsewhere(Exception):
+    "Another process has said that the run ends with this step, and how."
+    def __init__(self, code:int): self.code = code
+
+def _that_changes(f):
+    "The callback in `f` that changes the run: `f` itself, or what it calls as `every` does; None if there is none."
+    while f is not None and not getattr(f, 'changes_run', False): f = getattr(f, 'f', None)
+    return f
 
 class _Together:
-    "The only callback of a team: process 0 calls those of the run, and all go on or end together."
+    "The only callback of a team: it calls those of the run, and all processes go on or end together."
     def __init__(self, team:Team, callbacks, seeds:list):
-        self.team, self.callbacks, self.seeds, self.came, self.before = team, callbacks if team.leads else (), seeds, [], {}
+        self.team, self.seeds, self.came, self.before = team, seeds, [], {}
+        self.callbacks = [f for f in callbacks if team.leads or _that_changes(f)]
     def listen(self, *signals:int):  # to be noted from now on, where Python lets this thread hear them
         if threading.current_thread() is not threading.main_thread(): return
         for n in signals: self.before[n] = signal.signal(n, lambda *_: self.came.append(True))
+    def mean(self, x:Tensor)->Tensor:  # what a callback measured, over the team
+        worst = self.team.most(_on)
+        if worst != _on: raise _Elsewhere(worst)
+        return self.team.total(x.detach().clone()).div_(self.team.size)
     def __call__(self, s:TrainState):
         if signal.SIGINT not in self.before: self.listen(signal.SIGINT)
         code, error = self.look(s)
+        if isinstance(error, _Elsewhere): raise _ends[code]
         worst = self.team.most(max(code, _interrupt*bool(self.came)))
         if worst != _on: raise error or _ends[worst]
         _set_apart(self.team, s, self.seeds)
-    def look(self, s:TrainState)->tuple:
-        try:
-            for f in self.callbacks: f(s)
-        except Stop: return _stop, None
-        except KeyboardInterrupt: return _interrupt, None
-        except Exception as e: return _failed, e
-        return _on, None
-    def close(self, s:TrainState):
-        with ExitStack() as stack:
-            for f in [f for f in self.callbacks if hasattr(f, 'close')]: stack.callback(f.close, s)
+
+# %% ../nbs/22_speed.ipynb #c060a9e0
+@patch_to(_Together)
+def look(self, s:TrainState)->tuple:
+    "Call the callbacks: how this process would have the run go on, and the error that one of them raised."
+    try:
+        for f in self.callbacks: f(s)
+    except Stop: return _stop, None
+    except KeyboardInterrupt: return _interrupt, None
+    except _Elsewhere as e: return e.code, e
+    except Exception as e: return _failed, e
+    return _on, None
+
+@patch_to(_Together)
+def close(self, s:TrainState):
+    with ExitStack() as stack:
+        for f in [f for f in self.callbacks if hasattr(f, 'close')]: stack.callback(f.close, s)
+
+@contextmanager
+def _means_over(together:_Together):
+    "For the length of a `with` block, callbacks that change the run take their means over the team."
+    changing = list({id(f): f for f in map(_that_changes, together.callbacks) if f is not None}.values())
+    for f in changing: f.mean = together.mean
+    try: yield
+    finally:
+        for f in changing: del f.mean
 
 # %% ../nbs/22_speed.ipynb #dc7e2516
 def _tensors(s:TrainState)->dict:
     "Name -> all weights and buffers."
     return {f'{name}.{k}': v for name in ('G', 'D', 'G_ema') if getattr(s, name) is not None for k, v in getattr(s, name).state_dict().items()}
 
-def _begin_alike(team:Team, s:TrainState)->list:  # the seeds of the generators of process 0
+def _begin_alike(team:Team, s:TrainState, callbacks)->list:  # the seeds of the generators of process 0
     "Send the weights of process 0 to all."
-    def about(): return dict(step=s.step, tensors={k: tuple(v.shape) for k, v in _tensors(s).items()})
+    changing = [type(f).__name__ for f in map(_that_changes, callbacks) if f is not None]
+    def about(): return dict(step=s.step, tensors={k: tuple(v.shape) for k, v in _tensors(s).items()}, changing=changing)
     lead, seeds = team.first(lambda: (about(), [g.initial_seed() for g in _generators(s)]))
     if team.most(lead != about()): raise ValueError("the processes do not train the same GAN from the same step: "
-        "build the same networks in each, and load the same checkpoint.")
+        "build the same networks in each, give each the same callbacks that change the run, and load the same checkpoint.")
     with _heard():
         for v in _tensors(s).values():
             dist.broadcast(sent := v.contiguous(), 0)
             v.copy_(sent)
     return seeds
+
+# %% ../nbs/22_speed.ipynb #258f485c
+def _called(f)->list:
+    "A function, and those that `functools.partial` has bound into it."
+    if not isinstance(f, partial): return [f]
+    return [g for bound in (f.func, *f.args, *f.keywords.values()) for g in _called(bound)]
+
+def _check_means(arguments:dict):
+    "Raise if an argument of `fit` asks for more of a batch than means over its samples."
+    given = arguments.get('update'), *arguments.get('penalties', ())
+    for g in (g for f in given for g in _called(f)):
+        if g is by_consensus or g is dragan: raise ValueError(
+            f"{g.__name__} takes its whole batch at once, and several processes would each take their own: leave it out, or train in one process.")
+    loss, logits = arguments['loss'], 3*torch.linspace(-2, 3, 16, dtype=torch.float64).sin().view(2, 2, 4)  # two halves of real and fake logits
+    for f in (loss.discriminator, loss.generator):
+        parts = torch.stack([f(real, fake) for real, fake in logits]).mean(0)
+        if not torch.allclose(f(*logits.transpose(0, 1).flatten(1)), parts): raise ValueError(
+            "this loss is no mean over the samples of a batch, so several processes cannot share it: take another, or train in one process.")
 
 # %% ../nbs/22_speed.ipynb #1e19eeeb
 def _newest(checkpoints)->str:
@@ -211,9 +271,9 @@ def _newest(checkpoints)->str:
 
 def _ended(team:Team, s:TrainState, checkpoints, e:Lost)->Lost:
     "The last words of a process that has lost another."
-    if threading.current_thread() is threading.main_thread():
-        for n in (signal.SIGINT, signal.SIGTERM): signal.signal(n, signal.SIG_IGN)  # torchrun now ends the others; this process ends by itself
-    return Lost(f"{str(e).rstrip('.')}: process {team.rank} of {team.size} ended after step {s.step:,}; {_newest(checkpoints)}.")
+    words = f"{str(e).rstrip('.')}: process {team.rank} of {team.size} ended after step {s.step:,}; {_newest(checkpoints)}."
+    if 'TORCHELASTIC_RUN_ID' in os.environ: print(words, file=sys.stderr, flush=True)  # torchrun may end this process before Python tells the error
+    return Lost(words)
 
 # %% ../nbs/22_speed.ipynb #06af226e
 @contextmanager
@@ -228,13 +288,15 @@ def in_parallel(
         yield arguments
         return
     if arguments.get('capture'): raise ValueError("capture=True is for one process: a recorded step cannot hear that another is gone, so leave it out.")
-    together = _Together(team, arguments.get('callbacks', ()), _begin_alike(team, s))
+    _check_means(arguments)
+    callbacks = arguments.get('callbacks') or ()
+    together = _Together(team, callbacks, _begin_alike(team, s, callbacks))
     hooks = [opt.register_step_pre_hook(partial(_average_gradients, team)) for opt in (s.opt_G, s.opt_D)]
     together.listen(signal.SIGTERM)
     _set_apart(team, s, together.seeds)
     try:
-        with _norms_over(team, s): yield arguments | dict(callbacks=[together], capture=False)
+        with _norms_over(team, s), _means_over(together): yield arguments | dict(callbacks=[together], capture=False)
     except Lost as e: raise _ended(team, s, checkpoints, e) from e
     finally:
         for hook in hooks: hook.remove()
-        if signal.SIGTERM in together.before and signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN: signal.signal(signal.SIGTERM, together.before[signal.SIGTERM])
+        if signal.SIGTERM in together.before: signal.signal(signal.SIGTERM, together.before[signal.SIGTERM])

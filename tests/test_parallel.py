@@ -9,19 +9,23 @@ import subprocess
 import sys
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+import ganbook.augment
 from ganbook import data as sets
-from ganbook import train
-from ganbook.callbacks import checkpoint, latest
+from ganbook import losses, train
+from ganbook.augment import ADA, Augment, flip, quarter_turns
+from ganbook.callbacks import checkpoint, every, latest
 from ganbook.data import draw, latents
-from ganbook.losses import relativistic
-from ganbook.parallel import Lost, Team, _normalised, in_parallel, join, process_seed
-from ganbook.penalties import r1, r2
+from ganbook.losses import GANLoss, relativistic
+from ganbook.optim import at_once, by_consensus, extragradient, lookahead, optimistic, past_extragradient
+from ganbook.parallel import Lost, Team, _check_means, _heard, _normalised, in_parallel, join, process_seed
+from ganbook.penalties import dragan, r1, r2
 from ganbook.recipes import build
 from ganbook.train import Stop, fit, load, new_state, read, save
 
@@ -60,6 +64,7 @@ def free_port():
 def worker(rank, size, port, body, folder, words):
     "One process of a team; what it prints goes into a file."
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # started in the background, tests inherit a SIGINT that is ignored
     torch.set_num_threads(1)
     warnings.simplefilter('ignore')
     with open(folder/f'out{rank}.txt', 'w', buffering=1) as f, contextlib.redirect_stdout(f): body(rank, folder, *words)
@@ -167,6 +172,82 @@ def test_norms_alone_are_those_of_pytorch(shape, options):
     assert _normalised(copy.deepcopy(b).float().train(), Alone('cpu'), x.bfloat16()).dtype == torch.bfloat16
 
 
+# Callbacks that change the run
+
+def small_images():
+    "A pair for images of 8x8 without BatchNorm."
+    G = Net(nn.Linear(3, 64), nn.Unflatten(1, (1, 8, 8)), nn.Tanh())
+    return G, nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.LeakyReLU(.2), nn.Linear(16, 1), nn.Flatten(0))
+
+def with_ada(wrap=None, more=()):
+    "(state, arguments, probabilities step by step): ADA by what D says of the batch that this process drew."
+    s = state(small_images)
+    augment = Augment([flip, quarter_turns], .5, s.rng)
+    ada = ADA(augment, lambda s: s.log._waiting[-1]['real_logit'].sign(), target=0., every=2, rise=20)
+    return s, dict(options, data=images(), augment=augment, callbacks=[*more, wrap(ada) if wrap else ada]), augment
+
+def adapts(rank, folder):
+    with join('cpu', timeout_s=30) as team:
+        for name, wrap in (('ada', None), ('every', partial(every, 1))):
+            s, a, augment = with_ada(wrap)
+            p = []
+            def watch(s): p.append(augment.p.item())
+            watch.changes_run = True  # only to be called in every process
+            a['callbacks'].append(watch)
+            with in_parallel(team, s, a) as b: fit(s, n_steps=16, **b)
+            save(s, folder/f'{name}{rank}.pt')
+            torch.save(p, folder/f'{name}_p{rank}.pt')
+            assert 'mean' not in vars(a['callbacks'][0]) and not hasattr(watch, 'mean')
+
+def test_ada_in_two_processes_is_ada_in_one_with_twice_the_batch(tmp_path, monkeypatch):
+    run(tmp_path, adapts)
+    s, a, augment = with_ada()
+    union, p = Union(s, 2), []
+    union.seed(s)
+    monkeypatch.setattr(train, 'draw', union.draw), monkeypatch.setattr(train, 'latents', union.latents)
+    alone = ganbook.augment._draw
+    monkeypatch.setattr(ganbook.augment, '_draw', lambda x, rng, *args: torch.cat([alone(half, g, *args) for half, g in zip(x.chunk(2), union.rngs)]))
+    a['callbacks'] += [union.seed, lambda s: p.append(augment.p.item())]
+    fit(s, n_steps=16, **a | dict(batch_size=2*options['batch_size']))
+    save(s, tmp_path/'one.pt')
+    one = parts(tmp_path/'one.pt')
+    assert len(set(p)) > 2, p  # it moved
+    for name in ('ada', 'every'):
+        two, other = (parts(tmp_path/f'{name}{r}.pt') for r in (0, 1))
+        assert gap(two, other) == 0
+        for part in ('G', 'D', 'G_ema'): assert gap(one[part], two[part]) <= 1e-5, part
+        for r in (0, 1): assert torch.load(tmp_path/f'{name}_p{r}.pt') == pytest.approx(p, abs=1e-6)
+
+def ends_while_adapting(rank, folder):
+    with join('cpu', timeout_s=10) as team:
+        def no_memory(s):
+            if rank == 1 and s.step == 4: raise torch.OutOfMemoryError('out of memory, as a test')
+            return torch.zeros(())
+        for stop_at, signal_of in ((4, None), (None, no_memory)):
+            s, a, augment = with_ada(more=[at(stop_at, stop)])
+            if signal_of: a['callbacks'][-1].signal = signal_of
+            try:
+                with in_parallel(team, s, a) as b: fit(s, n_steps=10, **b)
+                print('stop', s.step)
+            except Exception as e: print(type(e).__name__, e)
+
+def test_a_run_that_ends_while_a_mean_is_taken_ends_everywhere(tmp_path):
+    lead, other = (out.splitlines() for out in run(tmp_path, ends_while_adapting))
+    assert lead[0] == other[0] == 'stop 4'
+    assert other[1] == 'OutOfMemoryError out of memory, as a test'
+    assert lead[1] == 'Lost another process has ended with an error, which it tells itself: process 0 of 2 ended after step 4; no checkpoint was written.'
+
+def unlike(rank, folder):
+    with join('cpu', timeout_s=10) as team:
+        s, a, _ = with_ada()
+        try:
+            with in_parallel(team, s, a if team.leads else a | dict(callbacks=[])): pass
+        except ValueError as e: print(e)
+
+def test_ada_in_one_process_alone_is_refused(tmp_path):
+    for out in run(tmp_path, unlike): assert 'give each the same callbacks that change the run' in out
+
+
 # Checkpoints: written by process 0, read by any number
 
 def resumes(rank, folder):
@@ -188,12 +269,13 @@ def test_a_checkpoint_of_process_0_brings_all_back_bit_by_bit_and_one_process_re
 
 # Ends
 
+def handlers(): return signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
 def at(step, f): return lambda s: f() if s.step == step else None
 def stop(): raise Stop
 
 def ends(rank, folder):
     with join('cpu', timeout_s=30) as team:
-        calls, closed = [], []
+        calls, closed, before = [], [], handlers()
         class look:
             def __call__(self, s): calls.append(s.step)
             def close(self, s): closed.append(s.step)
@@ -212,7 +294,7 @@ def ends(rank, folder):
         s = state(plain)
         try:
             with in_parallel(team, s, dict(options, data=points(), augment=late)) as a: fit(s, n_steps=40, **a)
-        except KeyboardInterrupt: print('interrupt', s.step, signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+        except KeyboardInterrupt: print('interrupt', s.step, handlers() == before)
         try: go(at(4, lambda: 1/0))
         except Exception as e: print('error', type(e).__name__, e)
 
@@ -221,12 +303,12 @@ def test_stop_errors_and_ctrl_c_end_all(tmp_path):
     lead, other = (out.splitlines() for out in run(tmp_path, ends))
     assert lead[0] == 'stop 5 [1, 2, 3, 4, 5] [5]' and other[0] == 'stop 5 [] []'
     assert lead[2].startswith('error ZeroDivisionError')
-    assert other[2] == 'error Lost process 0 has ended with an error, which it tells itself: process 1 of 2 ended after step 4; no checkpoint was written.'
+    assert other[2] == 'error Lost another process has ended with an error, which it tells itself: process 1 of 2 ended after step 4; no checkpoint was written.'
     assert lead[1] == other[1] == 'interrupt 2 True'
 
 def lose(rank, folder, how, timeout_s):
     with join('cpu', timeout_s=timeout_s) as team:
-        s = state(plain)
+        s, before = state(plain), handlers()
         def look(x):
             if rank == 1 and s.step == 12: how()
             return x
@@ -234,6 +316,7 @@ def lose(rank, folder, how, timeout_s):
             with in_parallel(team, s, dict(options, data=points(), augment=look, callbacks=[checkpoint(folder/'ck', every=5)]), folder/'ck') as a: fit(s, n_steps=400, **a)
         except Lost as e:
             print(e)
+            assert handlers() == before
             sys.exit(3)
 
 def kill(): os.kill(os.getpid(), signal.SIGKILL)
@@ -275,6 +358,66 @@ def test_torchrun_starts_and_ends_a_team_and_two_new_processes_resume(tmp_path):
     assert run(tmp_path, fragile) == ['ended 5 15\n']*2
 
 
+def broken(rank, folder):
+    "Process 1 fails in the middle of its third step."
+    with join('cpu', timeout_s=10) as team:
+        s = state(plain)
+        def look(x):
+            if rank == 1 and s.step == 2: raise torch.OutOfMemoryError('no memory left')
+            return x
+        with in_parallel(team, s, dict(options, data=points(), augment=look)) as a: fit(s, n_steps=9, **a)
+
+def told(rank, folder, body):
+    try: body(rank, folder)
+    except Exception as e: print(type(e).__name__, str(e).splitlines()[0])
+
+def test_an_error_in_a_step_keeps_its_name(tmp_path):
+    lead, other = run(tmp_path, told, broken)
+    assert other == 'OutOfMemoryError no memory left\n'
+    assert lead.startswith('Lost another process is gone')
+
+def test_a_port_in_use_is_named(monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(('127.0.0.1', 0))
+        taken.listen()
+        for k, v in dict(RANK='0', WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=str(taken.getsockname()[1])).items(): monkeypatch.setenv(k, v)
+        with pytest.raises(RuntimeError, match='(?i)address already in use') as found:
+            with join('cpu', timeout_s=2): pass
+    assert not isinstance(found.value, Lost)
+
+def test_only_a_lost_connection_is_called_one():
+    for error in (RuntimeError('Connection closed by peer [127.0.0.1]:1'), RuntimeError('Timed out waiting 2000ms for recv operation')):
+        with pytest.raises(Lost), _heard(): raise error
+    for error in (torch.OutOfMemoryError('timeout'), RuntimeError('a shape is wrong'), ZeroDivisionError()):
+        with pytest.raises(type(error)) as found, _heard(): raise error
+        assert found.value is error
+
+
+# Against DistributedDataParallel
+
+def two_passes(D, x, y):
+    "A loss of D with two passes, one of them differentiated twice, then a pass through a frozen D: the gradients of D and of y."
+    x = x.requires_grad_()
+    real = D(x)
+    slope, = torch.autograd.grad(real.sum(), x, create_graph=True)
+    (relativistic.discriminator(real, D(y)) + slope.square().sum(-1).mean()).backward()
+    grads = [p.grad.clone() for p in D.parameters()]
+    with train.frozen(D.parameters()): into, = torch.autograd.grad(D(y.requires_grad_()).mean(), y)
+    return [*grads, into]
+
+def with_ddp(rank, folder):
+    with join('cpu', timeout_s=10):
+        _, D = (torch.manual_seed(0), plain())[1]
+        x, y = torch.randn(2, 2, 8, 2, generator=torch.Generator().manual_seed(1))[:, rank]
+        torch.save(two_passes(nn.parallel.DistributedDataParallel(D, broadcast_buffers=False), x, y), folder/f'ddp{rank}.pt')
+
+def test_distributed_data_parallel_gives_the_same_gradients(tmp_path):
+    run(tmp_path, with_ddp)
+    _, D = (torch.manual_seed(0), plain())[1]
+    whole = two_passes(D, *torch.randn(2, 2, 8, 2, generator=torch.Generator().manual_seed(1)).flatten(1, 2))
+    for r in (0, 1): assert gap(torch.load(tmp_path/f'ddp{r}.pt')[:-1], whole[:-1]) <= 1e-6
+
+
 # Refusals
 
 def test_alone_nothing_changes():
@@ -296,6 +439,35 @@ def test_what_cannot_be_is_said(monkeypatch):
     monkeypatch.delenv('MASTER_ADDR', raising=False)
     with pytest.raises(ValueError, match='torchrun'):
         with join('cpu'): pass
+
+def ragan(real_logits, fake_logits): return nn.functional.softplus(fake_logits.mean(-1, keepdim=True) - real_logits).mean(-1)
+
+@pytest.mark.parametrize('wrong,words', [(dict(update=by_consensus), 'by_consensus takes its whole batch'), (dict(update=partial(by_consensus, weight=2.)), 'by_consensus'),
+    (dict(update=partial(lookahead, inner=partial(by_consensus, weight=2.))), 'by_consensus'), (dict(penalties=[r1, partial(dragan, weight=1.)]), 'dragan'),
+    (dict(loss=GANLoss(ragan, ragan, True)), 'no mean over the samples')])
+def test_what_is_no_mean_over_the_batch_is_refused(wrong, words):
+    with pytest.raises(ValueError, match=words):
+        with in_parallel(Team(torch.device('cpu'), 0, 2), state(plain), dict(options, data=points()) | wrong): pass
+
+def test_every_other_loss_is_a_mean_over_the_batch():
+    for loss in (x for x in vars(losses).values() if isinstance(x, GANLoss)): _check_means(dict(loss=loss))
+
+updates = dict(at_once=at_once, extragradient=extragradient, past_extragradient=past_extragradient, optimistic=optimistic, lookahead=partial(lookahead, k=2))
+
+def updated(rank, folder):
+    with join('cpu', timeout_s=30) as team:
+        for name, update in updates.items():
+            s = state(plain)
+            with in_parallel(team, s, dict(options, data=points(), update=update)) as a: fit(s, n_steps=5, **a)
+            if team.leads: save(s, folder/f'{name}.pt')
+
+def test_every_other_update_is_that_of_the_whole_batch(tmp_path, monkeypatch):
+    run(tmp_path, updated)
+    for name, update in updates.items():
+        monkeypatch.setitem(options, 'update', update)
+        s = whole_batch('plain', 5, monkeypatch)
+        monkeypatch.undo()
+        assert gap(s.D.state_dict(), parts(tmp_path/f'{name}.pt')['D']) <= 1e-5, name
 
 def test_members_with_batchnorm_are_refused():
     s = state(normed)
