@@ -1,6 +1,6 @@
 """Optimisers for games: their rates on the bilinear game, and what they do for a GAN on the ring and for a DCGAN on 8x8 digits.
 
-usage: python bench/optim.py [--check] [--game bilinear|ring|digits|none] [--only ARM ...] [--steps N] [--seeds K] [--first SEED] [--device cpu|cuda] [--out FILE]
+usage: python bench/optim.py [--check] [--game bilinear|ring|long|digits|none] [--only ARM ...] [--steps N] [--seeds K] [--first SEED] [--device cpu|cuda] [--out FILE]
 
 bilinear: G is one number theta, D the slope psi, the loss Wasserstein's, and `fit` trains them with plain gradient steps (SGD) of size eta.
 The rate is read off the path and held against the formula; the optimistic method must converge at eta .57 and not at .585.
@@ -11,6 +11,11 @@ loss with R1 and R2 (`penalised`), the latter with the arms `few` alone. 10,000 
 of G and of its running average: modes with at least 20 good samples, the share
 of good samples, KL of all samples' shares of the modes (by the nearest) to equal ones. digits: a DCGAN of width 16,
 250 steps of 64, one learning rate and five seeds, the arms `few`, with and without the same penalties (no BatchNorm in D in either case); the squared Frechet distance of 1,797 samples in units of half against half.
+
+long: the ring once more, as chapter 13 trains it (`plain` of bench/modes.py): three layers of 128, batches of 256, 6,500 steps at the rate
+.002 that falls to 0 over the second half, the non-saturating loss alone, five seeds side by side. Judged half way, when the rate has not
+begun to fall (measures ending in `_half`), and at the end; each time the last iterate of G and its average. An arm that costs two gradients
+a step is trained with half the steps as well. In the arm consensus the weight is .1 in every game.
 
 `twice the steps` is the alternating arm trained on, to as many gradients as extragradient. --check exits with 1 if a target of the stored figures is missed.
 """
@@ -28,9 +33,11 @@ sys.path.insert(0, str(root/'bench'))
 
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
+import modes  # noqa: E402
 from common import clock, machine, options, parsed, rounded, store, stored, verdict  # noqa: E402
 from dcgan import real_images  # noqa: E402
 from stable import Judge  # noqa: E402
+from ganbook.callbacks import every, record  # noqa: E402
 from ganbook.data import Data, latents, ring, to_units  # noqa: E402
 from ganbook.ensemble import members  # noqa: E402
 from ganbook.losses import non_saturating, relativistic, wasserstein  # noqa: E402
@@ -146,6 +153,27 @@ def try_arm(game, data, judge, objective, name, n_steps, seeds, device):
     return rows
 
 
+halved = 'extragradient, half the steps'
+long_arms = ('alternating', 'optimistic', 'extragradient', 'consensus', 'at once', 'lookahead, k 5', halved, 'past extragradient')
+
+def measures(s, judge, when=''):
+    "name -> one a seed, of the last iterate and (with `_ema`) of the average."
+    found = {}
+    for end, G in (('', s.G), ('_ema', s.G_ema)):
+        found |= {k + end + when: v.double().tolist() for k, v in judge(G, s.members).items() if k in ('modes', 'hq', 'kl')}
+    return found
+
+def try_long(name, data, judge, n_steps, seeds, device):
+    "name -> measures of an arm under the conditions of chapter 13, half way and at the end."
+    options = dict(arms[name.split(',')[0] if name == halved else name])
+    n_steps = n_steps//2 if name == halved else n_steps
+    s = members(lambda i: modes.state(seeds[i], device, 0.), len(seeds))
+    half, start = record(lambda s: measures(s, judge, '_half')), clock(device)
+    fit(s, data, n_steps, non_saturating, batch_size=256, schedule=linear_decay(.5), ema_halflife=100.,
+        capture=False if 'lookahead' in name else None, callbacks=[every(n_steps//2, half)], **options)
+    return half.values[0] | measures(s, judge) | dict(n_steps=n_steps, seeds=seeds, seconds=clock(device) - start)
+
+
 def missed(kept):
     "The targets that are not met, in words."
     if 'bilinear' not in kept: return ['there is no bilinear']
@@ -161,22 +189,36 @@ def missed(kept):
             wanted = (twice, *(arms if (game, objective) == ('ring', 'plain') else few))
             faults += [f'{kind}: no arm called {a}' for a in wanted if a not in found]
             faults += [f"{kind}, {a}: {len(r['seeds'])} seeds, at least 5" for a, r in found.items() if len(r['seeds']) < 5]
+    found = kept.get('ring long', dict(rows={}))['rows']
+    faults += [f'ring long: no arm called {a}' for a in long_arms if a not in found]
+    faults += [f"ring long, {a}: {len(r['seeds'])} seeds, at least 5" for a, r in found.items() if len(r['seeds']) < 5]
     return faults
 
+def run_long(a, chosen, device):
+    "Train and store the arms of the long ring."
+    data = ring().to(device)
+    judge, seeds, kind = judge_ring(data), [a.first + i for i in range(a.seeds)], 'ring long' + ('' if a.device == 'cpu' else ' cuda')
+    for name in [n for n in long_arms if a.only is None or n in chosen]:
+        row = try_long(name, data, judge, a.steps or 6_500, seeds, device)
+        print(f'ring long {name:34}', ' | '.join(f'{k} ' + ' '.join(f'{v:.4g}' for v in row[k]) for k in ('hq_half', 'hq_ema_half', 'hq', 'hq_ema', 'kl')), f"{row['seconds']:.0f} s", flush=True)
+        old = stored(a.out).get(kind, {}).get('rows', {})
+        store(a.out, kind, machine(a.device) | dict(lr=modes.lr, batch_size=256, n_steps=a.steps or 6_500, rows=old | rounded({name: row})))
+
 def main():
-    p = options(__doc__, 'optim', arms, 'ring 1000, digits 250', data=None, first=True)
-    p.add_argument('--game', choices=['bilinear', 'ring', 'digits', 'none'], help='one of the three, or none (default: all)')
+    p = options(__doc__, 'optim', (*arms, halved), 'ring 1000, long 6500, digits 250', data=None, first=True)
+    p.add_argument('--game', choices=['bilinear', 'ring', 'long', 'digits', 'none'], help='one of the four, or none (default: all)')
     p.add_argument('--objective', choices=list(objectives), help='one of the two (default: both)')
-    a, chosen = parsed(p, arms)
+    a, chosen = parsed(p, (*arms, halved))
     device = torch.device(a.device)
     if a.game in (None, 'bilinear'):
         store(a.out, 'bilinear', machine() | dict(rows={name: [[float(f'{x:.8g}') for x in r] for r in found] for name, found in rates().items()}))
-    for game in dict(bilinear=[], none=[]).get(a.game, [a.game] if a.game else ['ring', 'digits']):
+    if a.game in (None, 'long'): run_long(a, chosen, device)
+    for game in dict(bilinear=[], none=[], long=[]).get(a.game, [a.game] if a.game else ['ring', 'digits']):
         data = (ring() if game == 'ring' else real_images('digits')[0]).to(device)
         judge = judge_ring(data) if game == 'ring' else judge_digits(device)
         n_steps = a.steps or (1_000 if game == 'ring' else 250)
         for objective in [a.objective] if a.objective else objectives:
-            for name in chosen if a.only is not None or (game, objective) == ('ring', 'plain') else few:
+            for name in [c for c in chosen if c in arms] if a.only is not None or (game, objective) == ('ring', 'plain') else few:
                 rows, kind = try_arm(game, data, judge, objective, name, n_steps, [a.first + i for i in range(a.seeds)], device), f'{game} {objective}' + ('' if a.device == 'cpu' else ' cuda')
                 for arm, row in rows.items():
                     what = ('modes', 'hq', 'kl') if game == 'ring' else ('distance',)

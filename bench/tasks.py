@@ -9,7 +9,10 @@ rates that fall over the second half. They differ in what their arm says:
   no task             neither classes nor questions
   embedding           G gets a vector of the class before its latents, D judges by projection
   conditional BN      G is told its class in every BatchNorm, D judges by projection
-  AC-GAN              G as above; D does not look at the class, but has to name it (weight 1)
+  AC-GAN              G as above; D does not look at the class, but has to name it: that of real samples (weight 1)
+  AC-GAN, weight .2   the same with a weight of .2
+  AC-GAN, fakes too   D names fakes as well, as in the paper (weight 1)
+  AC-GAN, fakes too, weight .2
   InfoGAN             no labels; G as above, with a code of its own for the class, and D reads off which it was (weight .2)
   rotation            no labels; D says by how much an image is turned (weight .2)
   few labels          D is a classifier whose logit is the logsumexp of its ten, with the non-saturating loss and lower penalties; it knows 100 labels of the 1,197 images
@@ -47,14 +50,15 @@ from ganbook.penalties import r1, r2  # noqa: E402
 from ganbook.train import alternating, fit, linear_decay, new_state, sample  # noqa: E402
 
 latent_dim, n_embed = 64, 16
-conditional = ('embedding', 'conditional BN', 'AC-GAN')
+acgans = {'AC-GAN': (1., False), 'AC-GAN, weight .2': (.2, False), 'AC-GAN, fakes too': (1., True), 'AC-GAN, fakes too, weight .2': (.2, True)}
+conditional = ('embedding', 'conditional BN', *acgans)
 tasks = {
-    'AC-GAN': with_tasks((classify(), 1.)),
+    **{name: with_tasks((classify(fakes=fakes), weight)) for name, (weight, fakes) in acgans.items()},
     'InfoGAN': with_tasks((inform(), .2)),
     'rotation': with_tasks((rotate(), .2)),
 }
-heads = {'AC-GAN': dict(classes=10), 'InfoGAN': dict(codes=10), 'rotation': dict(rotation=4)}
-arms = ('no task', 'embedding', 'conditional BN', 'AC-GAN', 'InfoGAN', 'rotation', 'few labels', 'few labels, no GAN')
+heads = {**{name: dict(classes=10) for name in acgans}, 'InfoGAN': dict(codes=10), 'rotation': dict(rotation=4)}
+arms = ('no task', 'embedding', 'conditional BN', *acgans, 'InfoGAN', 'rotation', 'few labels', 'few labels, no GAN')
 
 def with_batchnorm(G):
     "Put BatchNorm after each hidden layer of a fully connected generator."
@@ -72,7 +76,7 @@ def pair(arm, shape, width):
     elif arm in conditional: G = NormedGenerator(G, 10)
     elif arm == 'InfoGAN': G = CodedGenerator(NormedGenerator(G, 10))
     if arm.startswith('few'): return G, Judge(D, dict(classes=10), logit_from='classes')
-    return G, Judge(D, heads.get(arm), n_classes=10 if arm in conditional and arm != 'AC-GAN' else None)
+    return G, Judge(D, heads.get(arm), n_classes=10 if arm in conditional and arm not in acgans else None)
 
 def state(arm, seed, shape, width, device):
     torch.manual_seed(seed)
@@ -189,7 +193,7 @@ def main():
         if arm == 'few labels': row = few_labels(judge, n_steps, seeds, width, device)
         elif arm == 'few labels, no GAN': row = no_gan(judge, seeds, width, device)
         else: row = try_arm(arm, judge, n_steps, seeds, width, device)
-        print(f'{arm:20}', '  '.join(f"{k} {' '.join(f'{x:.3f}' for x in v)}" for k, v in row.items() if isinstance(v, list) and isinstance(v[0], float) and len(v) == a.seeds), f"  {row.get('seconds', 0):.0f} s a run", flush=True)
+        print(f'{arm:29}', '  '.join(f"{k} {' '.join(f'{x:.3f}' for x in v)}" for k, v in row.items() if isinstance(v, list) and isinstance(v[0], float) and len(v) == a.seeds), f"  {row.get('seconds', 0):.0f} s a run", flush=True)
         old = stored(a.out).get(kind, {})
         if arm in conditional and 'real_scores' not in old:
             old['real_scores'] = [judge.score(judge.x, judge.train.y, i) for i in range(3)]

@@ -260,11 +260,13 @@ def _labels(r:Round, name:str)->Tensor:
 def classify(
     head:str='classes',   # of `D`, with one answer a class
     generated:bool=True,  # is `G` to make samples that `D` names right (Odena et al. 2017)? If not, only real ones are named
+    fakes:bool=False,     # does `D` learn to name generated samples as well, as asked (Odena et al. 2017)?
 )->Task:
     "Name the class of a sample; labels of -1 are unknown and left out."
     def of_real(r): return nats(_head(r.of_real, head), _labels(r, head))
     def of_fake(r): return nats(_head(r.of_fake, head), _labels(r, head))
-    return Task(head, of_real, of_fake if generated else None)
+    def of_both(r): return of_real(r) + of_fake(r)
+    return Task(head, of_both if fakes else of_real, of_fake if generated else None)
 
 # %% ../../nbs/20_many_tasks.ipynb #5813f1b5
 def code(
