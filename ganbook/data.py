@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['Data', 'mixture', 'ring', 'grid', 'gaussian', 'spiral', 'two_moons', 'latents', 'draw', 'digits', 'to_units',
-           'subset', 'split', 'stacked', 'read_idx', 'mnist', 'fashion_mnist', 'cifar10', 'from_npy', 'folder']
+           'subset', 'split', 'fingerprint', 'stacked', 'read_idx', 'mnist', 'fashion_mnist', 'cifar10', 'from_npy',
+           'folder']
 
 # %% ../nbs/03_data.ipynb #09b62f15
 import gzip
@@ -39,6 +40,23 @@ def _whole(least:int, **counts):
     for name, n in counts.items():
         if not isinstance(n, Integral) or n < least: raise ValueError(f"{name} is {n!r}: it must be a whole number of at least {least}.")
 
+def _check_axes(d:'Data'):
+    "Refuse images whose channels come last: the first axis after N would be taken for 28 channels, say."
+    shape = tuple(d.x.shape)
+    if shape[1] > 4 and shape[2] > 4 and shape[3] in (1, 3, 4):
+        raise ValueError(f"{d.name} has shape {shape}, which reads as (N,H,W,C): "
+                         "give images as (N,C,H,W), as x.permute(0, 3, 1, 2) makes them.")
+
+def _check_spread(d:'Data'):
+    "Warn of points that `draw` gives with a coordinate hardly spread at all, or far too much."
+    rows = d.x[::max(1, len(d.x)//10_000)].cpu().double()
+    std = rows.std(0, correction=0)/d.scale
+    std = std[std > 1e-6*rows.abs().amax(0)/d.scale]  # one value throughout is no fault of the scale
+    if not len(std) or std.min() >= .01 and std.max() <= 100: return
+    warnings.warn(f"{d.name}: divided by scale {d.scale:.2g}, coordinates have standard deviations from "
+                  f"{std.min():.1g} to {std.max():.1g}, and networks want about 1: "
+                  "train on (x - x.mean(0))/x.std(0) instead.", stacklevel=5)
+
 def _check(d:'Data'):
     "Refuse samples that `draw` could not read, and labels that do not belong to them."
     x, y = d.x, d.y
@@ -52,6 +70,8 @@ def _check(d:'Data'):
         raise ValueError(f"labels are {y.dtype} of shape {tuple(y.shape)}: give one int64 a sample, ({len(x)},).")
     if not (0 < d.scale < math.inf and -math.inf < d.low < 1):
         raise ValueError(f"scale is {d.scale} and low {d.low}: scale must be above 0, and low below 1.")
+    if x.ndim == 4: _check_axes(d)
+    else: _check_spread(d)
 
 # %% ../nbs/03_data.ipynb #20e362d8
 @dataclass(frozen=True, eq=False, repr=False)
@@ -260,6 +280,19 @@ def split(
     if not 1 <= k < len(data): raise ValueError(f"test={test} leaves one part of {len(data):,} samples empty: give a share between 0 and 1.")
     i = _shuffled(len(data), seed)
     return _take(data, i[k:]), _take(data, i[:k])
+
+# %% ../nbs/03_data.ipynb #154cb6d2
+def fingerprint(
+    data:Data, # whose samples and labels to read
+)->str:        # 32 characters, equal for equal samples in equal order
+    "A short text by which the same samples are known again, wherever they lie and whatever they are called."
+    x, most = data.x, 2**26
+    rows = max(2, most*len(x)//max(1, x.nbytes))
+    if rows < len(x): x = x[torch.linspace(0, len(x) - 1, rows, dtype=torch.float64).round().long().to(x.device)]
+    about = hashlib.sha256(f'{tuple(data.x.shape)} {data.x.dtype}'.encode())
+    about.update(x.detach().cpu().contiguous().numpy().tobytes())
+    if data.y is not None: about.update(data.y.cpu().contiguous().numpy().tobytes())
+    return about.hexdigest()[:32]
 
 # %% ../nbs/03_data.ipynb #fe9343d2
 def stacked(

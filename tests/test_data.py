@@ -56,6 +56,56 @@ def pictures(n=7, shape=(1, 5, 4), seed=0):
 def test_samples_that_are_refused(x, error, says):
     with pytest.raises(error, match=says): Data('bad', x)
 
+@pytest.mark.parametrize('c', [1, 3, 4])
+def test_channels_that_come_last_are_refused(c):
+    x = torch.zeros(50, 28, 28, c, dtype=torch.uint8)
+    with pytest.raises(ValueError, match=r'reads as \(N,H,W,C\).*permute'): Data('bad', x)
+    assert Data('good', x.permute(0, 3, 1, 2)).shape == (c, 28, 28)
+
+@pytest.mark.parametrize('shape', [(1, 8, 4), (3, 5, 3), (4, 1, 1), (10, 8, 8), (1, 28, 1), (7, 4, 4)])
+def test_other_narrow_images_are_taken(shape): assert Data('x', torch.zeros(2, *shape, dtype=torch.uint8)).shape == shape
+
+def columns(*of):
+    "Points whose columns are normal with the means and standard deviations `of`."
+    g = gen()
+    return torch.stack([m + s*torch.randn(2_000, generator=g) for m, s in of], 1)
+
+@pytest.mark.parametrize('of', [((5000, 1000), (0, .01)), ((5000, 1), (5000, 1)), ((0, 1), (0, .001))])
+def test_coordinates_of_very_different_spread_are_told(of):
+    x = columns(*of)
+    with pytest.warns(UserWarning, match=r'standard deviations from .* train on \(x - x.mean\(0\)\)/x.std\(0\)') as caught: gd._points('mine', x)
+    assert Path(caught[0].filename).name == 'data.py'  # where `_points` makes the Data
+    if of[0][1] == 1000:
+        with pytest.warns(UserWarning, match='scale 1,') as caught: Data('mine', x)
+        assert Path(caught[0].filename).name == 'test_data.py'
+
+@pytest.mark.parametrize('x', [columns((0, 1), (0, .1)), columns((5, 1), (-50, 1)), torch.zeros(3, 2), torch.ones(1, 2),
+    torch.tensor([[1., 5.], [2., 5.], [3., 5.]])])
+def test_other_coordinates_pass_without_a_word(x):
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        Data('mine', x)
+        for make in POINTS.values(): make(n=500)
+        digits().to('cpu'), subset(ring(100), 50)
+
+def test_a_fingerprint_knows_samples_and_labels_alone(tmp_path):
+    d = pictures()
+    assert len(gd.fingerprint(d)) == 32 and gd.fingerprint(d) == gd.fingerprint(replace(d, name='other', low=0., classes=('a', 'b', 'c')))
+    assert gd.fingerprint(d) == gd.fingerprint(replace(d, x=d.x.transpose(2, 3).contiguous().transpose(2, 3)))  # however they lie in memory
+    for i in range(7):
+        x = d.x.clone(); x[i, 0, 4, 3] ^= 1
+        assert gd.fingerprint(replace(d, x=x)) != gd.fingerprint(d)
+    for other in (replace(d, y=None), replace(d, y=(d.y + 1) % 3), replace(d, x=d.x.view(7, 1, 4, 5)), replace(d, x=d.x.flip(0)), subset(d, 6)):
+        assert gd.fingerprint(other) != gd.fingerprint(d)
+    assert gd.fingerprint(ring(50)) == gd.fingerprint(ring(50)) != gd.fingerprint(ring(50, seed=1))
+    assert gd.fingerprint(Data('one', torch.tensor([[1.]]))) != gd.fingerprint(Data('one', torch.tensor([[2.]])))
+
+def test_a_fingerprint_of_a_large_set_reads_a_share_of_it():
+    x = torch.zeros(1_100, 1, 256, 256, dtype=torch.uint8)  # 72 MB, of which it reads 64 MB
+    before, start = gd.fingerprint(Data('x', x)), time.perf_counter()
+    for i in (0, -1, 500): x[i] = 1; after = gd.fingerprint(Data('x', x)); assert after != before or i == 500; before = after
+    assert time.perf_counter() - start < 10
+
 @pytest.mark.parametrize('y', [torch.zeros(3), torch.zeros(2, dtype=torch.int64), torch.zeros(3, 1, dtype=torch.int64), torch.zeros(3, dtype=torch.int32)])
 def test_labels_that_are_refused(y):
     with pytest.raises(ValueError, match='one int64 a sample'): Data('bad', torch.zeros(3, 2), y)
