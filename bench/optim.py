@@ -14,8 +14,8 @@ of good samples, KL of all samples' shares of the modes (by the nearest) to equa
 
 long: the ring once more, as chapter 13 trains it (`plain` of bench/modes.py): three layers of 128, batches of 256, 6,500 steps at the rate
 .002 that falls to 0 over the second half, the non-saturating loss alone, five seeds side by side. Judged half way, when the rate has not
-begun to fall (measures ending in `_half`), and at the end; each time the last iterate of G and its average. An arm that costs two gradients
-a step is trained with half the steps as well. In the arm consensus the weight is .1 in every game.
+begun to fall (measures ending in `_half`), and at the end; each time the last iterate of G and its average. The arms are alternating,
+optimistic and extragradient unless --only names others. In the arm consensus the weight is .1 in every game.
 
 `twice the steps` is the alternating arm trained on, to as many gradients as extragradient. --check exits with 1 if a target of the stored figures is missed.
 """
@@ -153,8 +153,7 @@ def try_arm(game, data, judge, objective, name, n_steps, seeds, device):
     return rows
 
 
-halved = 'extragradient, half the steps'
-long_arms = ('alternating', 'optimistic', 'extragradient', 'consensus', 'at once', 'lookahead, k 5', halved, 'past extragradient')
+long_arms = ('alternating', 'optimistic', 'extragradient')
 
 def measures(s, judge, when=''):
     "name -> one a seed, of the last iterate and (with `_ema`) of the average."
@@ -165,11 +164,13 @@ def measures(s, judge, when=''):
 
 def try_long(name, data, judge, n_steps, seeds, device):
     "name -> measures of an arm under the conditions of chapter 13, half way and at the end."
-    options = dict(arms[name.split(',')[0] if name == halved else name])
-    n_steps = n_steps//2 if name == halved else n_steps
+    options = dict(arms[name])
+    lr_D = options.pop('lr_D', 1.)
+    if lr_D != 1.: raise SystemExit(f'{name}: the long ring has one rate for both players.')
+    schedule = options.pop('schedule', linear_decay(.5))
     s = members(lambda i: modes.state(seeds[i], device, 0.), len(seeds))
     half, start = record(lambda s: measures(s, judge, '_half')), clock(device)
-    fit(s, data, n_steps, non_saturating, batch_size=256, schedule=linear_decay(.5), ema_halflife=100.,
+    fit(s, data, n_steps, non_saturating, batch_size=256, schedule=schedule, ema_halflife=100.,
         capture=False if 'lookahead' in name else None, callbacks=[every(n_steps//2, half)], **options)
     return half.values[0] | measures(s, judge) | dict(n_steps=n_steps, seeds=seeds, seconds=clock(device) - start)
 
@@ -198,17 +199,17 @@ def run_long(a, chosen, device):
     "Train and store the arms of the long ring."
     data = ring().to(device)
     judge, seeds, kind = judge_ring(data), [a.first + i for i in range(a.seeds)], 'ring long' + ('' if a.device == 'cpu' else ' cuda')
-    for name in [n for n in long_arms if a.only is None or n in chosen]:
+    for name in long_arms if a.only is None else chosen:
         row = try_long(name, data, judge, a.steps or 6_500, seeds, device)
         print(f'ring long {name:34}', ' | '.join(f'{k} ' + ' '.join(f'{v:.4g}' for v in row[k]) for k in ('hq_half', 'hq_ema_half', 'hq', 'hq_ema', 'kl')), f"{row['seconds']:.0f} s", flush=True)
         old = stored(a.out).get(kind, {}).get('rows', {})
         store(a.out, kind, machine(a.device) | dict(lr=modes.lr, batch_size=256, n_steps=a.steps or 6_500, rows=old | rounded({name: row})))
 
 def main():
-    p = options(__doc__, 'optim', (*arms, halved), 'ring 1000, long 6500, digits 250', data=None, first=True)
+    p = options(__doc__, 'optim', arms, 'ring 1000, long 6500, digits 250', data=None, first=True)
     p.add_argument('--game', choices=['bilinear', 'ring', 'long', 'digits', 'none'], help='one of the four, or none (default: all)')
     p.add_argument('--objective', choices=list(objectives), help='one of the two (default: both)')
-    a, chosen = parsed(p, (*arms, halved))
+    a, chosen = parsed(p, arms)
     device = torch.device(a.device)
     if a.game in (None, 'bilinear'):
         store(a.out, 'bilinear', machine() | dict(rows={name: [[float(f'{x:.8g}') for x in r] for r in found] for name, found in rates().items()}))
@@ -218,7 +219,7 @@ def main():
         judge = judge_ring(data) if game == 'ring' else judge_digits(device)
         n_steps = a.steps or (1_000 if game == 'ring' else 250)
         for objective in [a.objective] if a.objective else objectives:
-            for name in [c for c in chosen if c in arms] if a.only is not None or (game, objective) == ('ring', 'plain') else few:
+            for name in chosen if a.only is not None or (game, objective) == ('ring', 'plain') else few:
                 rows, kind = try_arm(game, data, judge, objective, name, n_steps, [a.first + i for i in range(a.seeds)], device), f'{game} {objective}' + ('' if a.device == 'cpu' else ' cuda')
                 for arm, row in rows.items():
                     what = ('modes', 'hq', 'kl') if game == 'ring' else ('distance',)

@@ -19,7 +19,7 @@ from .dcgan import _check_makers, _count, _fold, _image_shape, pyramid
 
 # %% ../../nbs/18_architectures.ipynb #b24f29ec
 _slope = .2
-def _bend(x:Tensor)->Tensor: return F.leaky_relu(x, _slope)
+def _activate(x:Tensor)->Tensor: return F.leaky_relu(x, _slope)
 
 def _draw(layer:nn.Module, gain:float=1.)->nn.Module:
     "Weights with which `layer` multiplies the mean square of independent numbers by the square of `gain`; biases 0."
@@ -40,7 +40,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x:Tensor)->Tensor:
         "(B,C,H,W) to the same."
-        return x + self.second(_bend(self.first(_bend(x))))
+        return x + self.second(_activate(self.first(_activate(x))))
 
 # %% ../../nbs/18_architectures.ipynb #d5db9c50
 def _blurred(x:Tensor, dim:int)->Tensor:
