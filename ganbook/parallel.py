@@ -181,6 +181,7 @@ def _that_changes(f):
     while f is not None and not getattr(f, 'changes_run', False): f = getattr(f, 'f', None)
     return f
 
+# %% ../nbs/22_speed.ipynb #d49d3134
 class _Together:
     "The only callback of a team: it calls those of the run, and all processes go on or end together."
     def __init__(self, team:Team, callbacks, seeds:list):
