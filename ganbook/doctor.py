@@ -488,7 +488,7 @@ def swapped(v:Vitals):
     if wrong('D'): return f(f"{fits('D')}; the mean real logit lies {-v['gap']:.3g} below the fake one.",
         'D wants label 1 on real samples and 0 on fakes (`loss.discriminator`).', certainty=.93)
     poor = {P: .3*max(1., abs(v[f'loss_{P}'])) for P in 'GD'}
-    near = [P for P in 'GD' if v[f'fit_{P}'] > poor[P] or v[f'misfit_{P}'] < v[f'fit_{P}'] and v[f'fit_{P}'] > .05]
+    near = [P for P in 'GD' if poor[P] < v[f'fit_{P}'] > v[f'misfit_{P}']/2 or v[f'misfit_{P}'] < v[f'fit_{P}'] > .05]
     if near and v['unlike'] > costly:
         return f(f"{fits(near[0])}: no proper form fits well, and the samples are far from the data.",
             'check the signs and labels of both losses, batch by batch (`loss.generator`, `loss.discriminator`).',
