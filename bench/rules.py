@@ -1,6 +1,6 @@
 """Learning rates as a map, and each rule of DCGAN on trial.
 
-    python bench/rules.py [--check] [--only map|rules] [--seeds K] [--device cpu|cuda] [--out FILE]
+    python bench/rules.py [--check] [--only map|rules] [--rule NAME ...] [--seeds K] [--device cpu|cuda] [--out FILE]
 
 The map: pairs of 2x64 layers on the ring, one for each pair of learning rates and each seed, trained side by side as members,
 without a penalty and with R1. A run is healthy if all 8 modes hold at least 20 of 2,500 samples within 3 standard deviations of
@@ -15,6 +15,7 @@ Stored is one number a seed, in results/bench_rules.json; chapter 10 draws inter
 with 16 seeds, and stores its figures beside those of the CPU. --check exits with 1 if the file then lacks a cell, a rule or a seed.
 """
 import argparse
+import copy
 import json
 import math
 import os
@@ -39,7 +40,7 @@ from ganbook.losses import non_saturating  # noqa: E402
 from ganbook.metrics import frechet, frechet_floor, mode_coverage, yardstick  # noqa: E402
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator, normal_init, upsampled  # noqa: E402
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator  # noqa: E402
-from ganbook.train import fit, linear_decay, new_state, sample  # noqa: E402
+from ganbook.train import average, fit, linear_decay, new_state, sample  # noqa: E402
 
 
 # The map
@@ -127,37 +128,48 @@ rules = {
     'G: tanh, not ReLU': dict(G=dict(act=nn.Tanh)),
     'D: ReLU, not leaky': dict(D=dict(act=nn.ReLU)),
     'G ends in sigmoid, data in [0,1]': dict(G=dict(out=nn.Sigmoid), low=0.),
-    "PyTorch's first weights": dict(G=dict(init=None), D=dict(init=None)),
+    "PyTorch's initial weights": dict(G=dict(init=None), D=dict(init=None)),
     'Adam: b1 .9, not .5': dict(betas=(.9, .999)),
     'Adam: b1 0, not .5': dict(betas=(0., .999)),
     'learning rate 2e-4, not 1e-3': dict(lr=2e-4),
     'learning rate 3e-3, not 1e-3': dict(lr=3e-3),
 }
-added = 'average of G added'
+averages = {f'average of G, half-life {h}': float(h) for h in (20, 200)}  # a twentieth and a half of the run on a CPU; both of the full DCGAN
 
-def image_state(seed, device, G=None, D=None, lr=1e-3, betas=(.5, .999), change=None, ema=False):
+def image_state(seed, device, G=None, D=None, lr=1e-3, betas=(.5, .999), change=None):
     torch.manual_seed(seed)
     pair = DCGANGenerator((1, 16, 16), 100, 8, **(G or {})), DCGANDiscriminator((1, 16, 16), 8, **(D or {}))
     if change:
         change(*pair)
         for net in pair: normal_init(net)
-    return new_state(*(net.to(device) for net in pair), lr, betas, ema=ema, seed=seed)
+    return new_state(*(net.to(device) for net in pair), lr, betas, seed=seed)
 
-def try_rules(out, n_steps, n_seeds, device, start):
-    "One run a rule, its seeds side by side."
-    digits, rows = Sixteen(), {}
-    for name, how in rules.items():
-        how, low = dict(how), how.get('low', -1.)
+def follow(s, name):
+    "The networks to judge by the name of their row, and a callback that keeps the averages of the full DCGAN."
+    kept = {row: copy.deepcopy(s.G) for row in averages} if name == 'all rules kept' else {}
+    def keep(s):
+        for row, net in kept.items(): average(net, s.G, averages[row])
+    return {name: s.G, **kept}, [keep] if kept else []
+
+def try_rules(out, n_steps, n_seeds, device, start, only=()):
+    "One run a rule, its seeds side by side; with `only`, those rules are run again and the other rows stay as stored."
+    digits = Sixteen()
+    old = json.loads(out.read_text(encoding='utf-8'))[key('rules', device)] if only else dict(rows={}, seconds=0.)
+    rows = old['rows']
+    order = [name for rule in rules for name in (rule, *(averages if rule == 'all rules kept' else ()))]
+    for name in only or rules:
+        how, low = dict(rules[name]), rules[name].get('low', -1.)
         how.pop('low', None)
-        s, nets = members(lambda i: image_state(i, device, **how, ema=name == 'all rules kept'), n_seeds), {name: 'G'}
-        if s.G_ema is not None: nets[added] = 'G_ema'
-        for part in nets: rows[part] = dict(half=[], end=[])
+        s = members(lambda i: image_state(i, device, **how), n_seeds)
+        nets, callbacks = follow(s, name)
+        for row in nets: rows[row] = dict(half=[], end=[])
         for when, n in (('half', n_steps//2), ('end', n_steps)):
-            fit(s, replace(digits.data, low=low), n, non_saturating, batch_size=32)
-            for part, net in nets.items(): rows[part][when], rows[part]['digits'] = digits.score(getattr(s, net), n_seeds, low)
-        print(f"{name:34}", *(f'{v:6.1f}' for v in rows[name]['end']), f'({time.perf_counter() - start:.0f} s)', flush=True)
+            fit(s, replace(digits.data, low=low), n, non_saturating, batch_size=32, callbacks=callbacks)
+            for row, net in nets.items(): rows[row][when], rows[row]['digits'] = digits.score(net, n_seeds, low)
+        for row in nets: print(f"{row:34}", *(f'{v:6.1f}' for v in rows[row]['end']), f'({time.perf_counter() - start:.0f} s)', flush=True)
         store(out, key('rules', device), machine(device) | dict(n_seeds=n_seeds, n_steps=n_steps, width=8, lr=1e-3, batch_size=32,
-            floor=rounded(digits.floor), order=list(rows), least_digits=3, seconds=round(time.perf_counter() - start, 1), rows=rounded(rows)))
+            floor=rounded(digits.floor), order=[name for name in order if name in rows], least_digits=3,
+            seconds=old['seconds'] or round(time.perf_counter() - start, 1), rows=rounded(rows)))
 
 
 def lacking(path, device):
@@ -170,7 +182,7 @@ def lacking(path, device):
     cells = [len(cell) for rows in table['maps'].values() for r in rows for cell in r['hq']] if table else []
     if table and cells != [table['n_seeds']]*2*len(rates)**2: faults.append('the maps are not whole')
     if not board: return faults
-    faults += [f'no rule called {name}' for name in (*rules, added) if name not in board['rows']]
+    faults += [f'no rule called {name}' for name in (*rules, *averages) if name not in board['rows']]
     values = [v for row in board['rows'].values() for v in (*row['half'], *row['end'])]
     return faults + ['a distance is not finite']*(not all(map(math.isfinite, values)))
 
@@ -178,6 +190,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--check', action='store_true', help='exit with 1 if the stored file is not whole in the end')
     p.add_argument('--only', choices=['map', 'rules', 'none'], help='one of the two, or none')
+    p.add_argument('--rule', nargs='*', default=(), choices=list(rules), help='run these again and keep the stored rows of the others')
     p.add_argument('--steps', type=int, help='steps of a run (default 2500 for the map, 400 for the rules; on a GPU 10 times that)')
     p.add_argument('--seeds', type=int, help='seeds in each cell and for each rule (default 5 and 6; on a GPU 16)')
     p.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', choices=['cpu', 'cuda'])
@@ -185,7 +198,7 @@ def main():
     a, more = p.parse_args(), 1
     if a.device == 'cuda': a.seeds, more = a.seeds or 16, 10
     torch.set_num_threads(1)
-    if a.only in (None, 'rules'): try_rules(a.out, a.steps or 400*more, a.seeds or 6, a.device, time.perf_counter())
+    if a.only in (None, 'rules'): try_rules(a.out, a.steps or 400*more, a.seeds or 6, a.device, time.perf_counter(), a.rule)
     if a.only in (None, 'map'): draw_map(a.out, a.steps or 2500*more, a.seeds or 5, a.device, time.perf_counter())
     faults = lacking(a.out, a.device)
     for f in faults: print('LACKING ', f)
