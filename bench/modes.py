@@ -121,7 +121,7 @@ def main():
             row = try_arm(data, arm, n_steps, seeds, device)
             print(f"{name} {arm:26}", ' '.join(f"{m:.0f}:{q:.3f}:{k:.4f}" for m, q, k in zip(row['modes'], row['hq'], row['rkl'])), f"{row['seconds']:.0f} s a run", flush=True)
             old = stored(a.out).get(key(name, a.device), {}).get('rows', {})
-            store(a.out, key(name, a.device), machine(a.device) | dict(gamma=gamma, lr=lr, betas=betas, batch_size=256, n_samples=10_000,
+            store(a.out, key(name, a.device), machine(a.device) | dict(n_steps=n_steps, gamma=gamma, lr=lr, betas=betas, batch_size=256, n_samples=10_000,
                 at_least=20, order=tried(name), rows=old | {arm: rounded(row)}))
     kept = stored(a.out)
     return verdict([f for name in ('ring', 'grid') for f in (missed(kept[key(name, a.device)], name, a.device) if key(name, a.device) in kept else [f'no {name} in {a.out}'])], a.check)
