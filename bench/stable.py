@@ -1,10 +1,10 @@
 """The scoreboard of chapter 15: the plain DCGAN, each cure added alone, all of them together, and what one minute of `stable` comes to.
 
-usage: python bench/stable.py [--check] [--data digits|mnist] [--only ARM ...] [--minute] [--steps N] [--seeds K] [--device cpu|cuda] [--out FILE]
+usage: python bench/stable.py [--check] [--data digits|mnist] [--away] [--only ARM ...] [--minute] [--steps N] [--seeds K] [--device cpu|cuda] [--out FILE]
 
 The plain arm is a DCGAN of width 32 on the digits: BatchNorm in both networks, non-saturating loss, Adam 1e-3 with decays .5 and .999,
 batches of 64. Every other arm changes what its name says and nothing else. Penalties and spectral norm do not go with BatchNorm in D, so
-they take its place: `no BatchNorm in D` (and PyTorch's first weights, since the paper's small ones starve such a D) shows what that alone
+they take its place: `no BatchNorm in D` (and PyTorch's initial weights, since the paper's small ones starve such a D) shows what that alone
 does, and the arms below it add one thing each. The last arm is the recipe `stable`. Seeds train side by side.
 
 At 12 moments of a run, 1,797 samples are held against the 1,797 digits in the features of the digits' yardstick: the squared Frechet
@@ -12,6 +12,10 @@ distance in units of half against half, coverage, the share of samples whose cla
 number of digits that make up at least 2 % each. A run fails if a digit is missing at its end. `end_over_best` is the distance at
 the end over the smallest of all moments: 1 for a run that never gets worse. Samples come from the average of G where one is kept;
 the last iterate is judged beside it.
+
+--away goes the other way: from the recipe `stable`, one thing is taken away at a time, 500 steps a run, five seeds. The average of G does not
+touch training, so that the last iterate of `whole` is the arm without it. `plain with stable's settings` has everything of stable that is
+not its objective: rate, Adam's decays, falling rate and average.
 
 --minute trains `stable` for 60 seconds of the clock on two cores, as `ganbook train` would, with 3 seeds; it wants a machine that does nothing
 else, drops a run that took a fifth more or less, and adds the others to those that are stored (the first six had one thread). On a GPU the data are MNIST with a border,
@@ -56,6 +60,18 @@ arms = {  # name -> recipe
     '... but R1 + R2': replace(free, r1=stable.r1, r2=stable.r2),
     '... but R1 + R2, relativistic': replace(free, r1=stable.r1, r2=stable.r2, loss='relativistic'),
     'all together: stable': stable,
+}
+settings = {k: getattr(stable, k) for k in ('lr', 'betas', 'decay_from', 'ema_halflife')}
+away = {  # what is taken away from stable -> recipe, the most telling first
+    'whole': stable,
+    "Adam's decays .5, .999": replace(stable, betas=(.5, .999)),
+    'no R1 and R2': replace(stable, r1=0., r2=0.),
+    "plain with stable's settings": replace(plain, **settings),
+    'BatchNorm in D for R1 and R2': replace(stable, r1=0., r2=0., norm_D='batch'),
+    'no decay of the rates': replace(stable, decay_from=None),
+    'non-saturating loss': replace(stable, loss='non_saturating'),
+    'learning rate 1e-3': replace(stable, lr=1e-3),
+    'only R1': replace(stable, r2=0.),
 }
 n_looks = 12
 
@@ -115,7 +131,7 @@ def missed(kept, kind):
     entry, faults = kept.get(kind), []
     if entry is None: return [f'there is no {kind}']
     rows = entry['rows']
-    wanted = arms if kind == 'cpu digits' else ['plain', 'all together: stable']
+    wanted = away if kind.endswith('away') else arms if kind == 'cpu digits' else ['plain', 'all together: stable']
     faults += [f'{kind}: no arm called {a}' for a in wanted if a not in rows]
     faults += [f"{kind}, {a}: {len(r['distance'])} seeds, at least 5" for a, r in rows.items() if len(r['distance']) < 5]
     if kind == 'cuda mnist' and 'all together: stable' in rows:
@@ -129,21 +145,26 @@ def missed(kept, kind):
     return faults
 
 def main():
-    p = options(__doc__, 'stable', arms, '1500; on a GPU 50,000')
+    p = options(__doc__, 'stable', arms | away, '1500; with --away 500; on a GPU 50,000')
+    p.add_argument('--away', action='store_true', help='take one thing at a time away from stable, rather than add it to plain')
     p.add_argument('--minute', action='store_true', help='train stable for --seconds as well')
     p.add_argument('--seconds', type=float, default=60., help='of --minute (default 60)')
-    a, chosen = parsed(p, arms)
-    device, kind, n_steps = torch.device(a.device), f'{a.device} {a.data}', a.steps or (50_000 if a.device == 'cuda' else 1_500)
-    if a.only is None and a.data == 'mnist': chosen = ['plain', 'all together: stable']
+    a, chosen = parsed(p, arms | away)
+    table = away if a.away else arms
+    device, kind = torch.device(a.device), f'{a.device} {a.data}' + ' away'*a.away
+    n_steps = a.steps or (50_000 if a.device == 'cuda' else 500 if a.away else 1_500)
+    if a.only is None: chosen = ['plain', 'all together: stable'] if a.data == 'mnist' and not a.away else list(table)
+    if strangers := [c for c in chosen if c not in table]:
+        p.error(f"there is no arm called {', '.join(strangers)} {'with' if a.away else 'without'} --away: take some of {'; '.join(table)}.")
     data, real = real_images('digits') if a.data == 'digits' else (mnist32(), mnist32(train=False))
     data, judge = data.to(device), Judge(a.data, real, device)
     about = machine(a.device) | dict(floor=judge.floor, n_samples=judge.n, real_confident=judge.confident)
     for name in chosen:
-        row = try_arm(arms[name], data, judge, n_steps, a.seeds, device)
+        row = try_arm(table[name], data, judge, n_steps, a.seeds, device)
         print(f"{name:28}", ' '.join(f'{d:6.2f}' for d in row['distance']), '  end/best', ' '.join(f'{d:4.2f}' for d in row['end_over_best']),
             f"  failed {sum(row['failed'])}/{a.seeds}  {row['seconds']:.0f} s", flush=True)
         old = stored(a.out).get(kind, {}).get('rows', {})
-        store(a.out, kind, rounded(about | dict(n_steps=n_steps, n_seeds=a.seeds, order=list(arms), rows=old | {name: row})))
+        store(a.out, kind, rounded(about | dict(n_steps=n_steps, n_seeds=a.seeds, order=list(table), rows=old | {name: row})))
     if a.minute:  # a minute does not hold the same number of steps twice, so earlier runs are kept beside the new ones
         old = stored(a.out).get(f'{a.device} minute', {}).get('rows', [])
         store(a.out, f'{a.device} minute', rounded(about | dict(rows=old + one_minute(data, judge, a.seconds, 3, device))))

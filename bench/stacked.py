@@ -93,7 +93,7 @@ def made(s, n, seed=1000):
 # The networks
 
 def mlp_pair(shape, hidden_D=(256, 256), slope=.2):
-    "Three layers each; `slope` is that of G's bends below zero."
+    "Three layers each; `slope` is that of G's activations below zero."
     return MLPGenerator(shape, 64, (256, 256), slope=slope), MLPDiscriminator(shape, hidden_D)
 
 def dcgan_pair(shape):

@@ -33,14 +33,14 @@ class Pair:
     networks:str='mlp'         # the pair of networks: 'mlp' or 'dcgan'
     latent_dim:int=100         # numbers in a latent vector
     hidden:tuple=(1024, 1024)  # width of each hidden layer, in both networks (mlp)
-    slope_G:float=.2           # slope below zero of the bends of `G`; 0 makes them ReLUs (mlp)
+    slope_G:float=.2           # slope below zero of the activations of `G`; 0 makes them ReLUs (mlp)
     out:str='tanh'             # end of `G`: 'tanh' into [-1,1], 'sigmoid' into [0,1], 'identity' anywhere
     width:int=64               # channels at half the size of the image (dcgan)
     smallest:int=4             # pixels along a side of the smallest grid, at least (dcgan)
     up:str='transposed'        # how `G` grows: 'transposed' or 'upsampled' (dcgan)
     norm_G:str='batch'         # what follows the layers of `G`: 'batch' or 'none' (dcgan)
     norm_D:str='batch'         # what follows those of `D`: the same two (dcgan)
-    init:str='normal'          # first weights: 'normal' as in the paper, or 'pytorch' as PyTorch has them (dcgan)
+    init:str='normal'          # initial weights: 'normal' as in the paper, or 'pytorch' as PyTorch has them (dcgan)
     spectral:bool=False        # divide the weights of `D` by their largest singular values?
     pack:int=1                 # samples that `D` judges together
     minibatch_std:bool=False   # show `D` the spread of its batch?
@@ -136,7 +136,7 @@ def _mlp_pair(r:Recipe, shape:tuple, seen:tuple, out)->tuple:
 
 def _dcgan_pair(r:Recipe, shape:tuple, seen:tuple, out)->tuple:
     norm_G, norm_D = (_pick(_norms, name, 'normalisation') for name in (r.norm_G, r.norm_D))
-    common = dict(init=_pick(_inits, r.init, 'way to draw first weights'), smallest=r.smallest)
+    common = dict(init=_pick(_inits, r.init, 'way to draw initial weights'), smallest=r.smallest)
     G = DCGANGenerator(shape, r.latent_dim, r.width, _pick(_ups, r.up, 'way to grow'), norm_G, out=out, **common)
     return G, DCGANDiscriminator(seen, r.width, norm=norm_D, **common)
 

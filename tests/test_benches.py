@@ -38,15 +38,29 @@ def test_missed_targets_of_a_minute_are_seen(change, words):
     board['cpu minute']['rows'] = [r, r, r | change]
     assert any(words in f for f in stable.missed(board, 'cpu digits'))
 
-@pytest.mark.parametrize('name,words', [('modes', ['--game', 'ring', '--only', 'r3', 'r3, lazy 8', 'plain']), ('stable', ['--only', 'plain', '... but R1', 'all together: stable'])])
-def test_a_tiny_run(name, words, tmp_path):
+@pytest.mark.parametrize('name,kind,words', [
+    ('modes', 'ring', ['--game', 'ring', '--only', 'r3', 'r3, lazy 8', 'plain']),
+    ('stable', 'cpu digits', ['--only', 'plain', '... but R1', 'all together: stable']),
+    ('stable', 'cpu digits away', ['--away', '--only', 'whole', 'no R1 and R2', "plain with stable's settings"])])
+def test_a_tiny_run(name, kind, words, tmp_path):
     out = tmp_path/'out.json'
     command = [sys.executable, str(root/'bench'/f'{name}.py'), *words, '--steps', '4', '--seeds', '2', '--device', 'cpu', '--out', str(out)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    entry = json.loads(out.read_text())[dict(modes='ring', stable='cpu digits')[name]]
+    entry = json.loads(out.read_text())[kind]
     assert set(entry['rows']) == set(words[words.index('--only') + 1:])
     assert subprocess.run([*command, '--check'], capture_output=True).returncode == 1  # two seeds are too few
+
+def test_each_arm_of_the_way_back_takes_away_what_it_says():
+    differ = {name: {k for k in vars(stable.stable) if getattr(r, k) != getattr(stable.stable, k)} for name, r in stable.away.items()}
+    assert differ.pop("plain with stable's settings") >= {'loss', 'norm_D', 'r1', 'r2'}
+    assert differ == {'whole': set(), "Adam's decays .5, .999": {'betas'}, 'no R1 and R2': {'r1', 'r2'}, 'learning rate 1e-3': {'lr'}, 'only R1': {'r2'},
+        'no decay of the rates': {'decay_from'}, 'non-saturating loss': {'loss'}, 'BatchNorm in D for R1 and R2': {'r1', 'r2', 'norm_D'}}
+    assert all(getattr(stable.away["plain with stable's settings"], k) == v for k, v in stable.settings.items()) and len(stable.settings) == 4
+
+def test_an_arm_of_the_other_direction_is_refused():
+    done = subprocess.run([sys.executable, str(root/'bench'/'stable.py'), '--only', 'whole'], capture_output=True, text=True)
+    assert done.returncode == 2 and 'there is no arm called whole without --away' in done.stderr
 
 def test_an_unknown_arm_is_refused():
     done = subprocess.run([sys.executable, str(root/'bench'/'modes.py'), '--only', 'r9'], capture_output=True, text=True)
