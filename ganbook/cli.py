@@ -9,6 +9,7 @@ __all__ = ['add_arguments', 'Parser', 'n_threads', 'cmd_train', 'cmd_resume', 'c
 # %% ../nbs/24_command_line.ipynb #692f2189
 import argparse
 import copy
+import difflib
 import importlib.metadata
 import importlib.resources
 import importlib.util
@@ -52,12 +53,25 @@ def add_arguments(
         parser.add_argument('--' + name.replace('_', '-') if option else name, **words)
 
 # %% ../nbs/24_command_line.ipynb #351e09ab
+def _did_you_mean(word:str, there)->str:
+    "The nearest of what is there, as a question; empty if none is near."
+    near = difflib.get_close_matches(word, list(there), 1)
+    return f' (did you mean {near[0]}?)' if near else ''
+
 class Parser(argparse.ArgumentParser):
     "A parser whose errors are one sentence, and whose help may end with what is expensive to find out."
     late = None  # () -> text at the end of the help
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     def error(self, message:str): self.exit(2, f'{self.prog}: {message}; {self.prog} --help lists what there is.\n')
+    def parse_known_args(self, args=None, namespace=None):
+        "An option that is not there is the mistake of the command that it was given to, so that one answers."
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown: self.error(f"there is no {unknown[0]} here{_did_you_mean(unknown[0].split('=')[0], self._option_string_actions)}")
+        return found, unknown
+    def _check_value(self, action, value):
+        if action.choices is None or value in action.choices: return
+        self.error(f"there is no command {value!r}{_did_you_mean(value, action.choices)}")
     def format_help(self)->str:
         if self.late: self.epilog = self.late()
         return super().format_help()
@@ -74,10 +88,23 @@ def _free_folder(name:str)->Path:
 def _own_folder(out:str)->Path:
     "The folder that the user named: new, or empty."
     path = Path(out)
-    if path.exists() and not path.is_dir(): raise ValueError(f"{path} is a file: name a folder, new or empty.")
-    if path.is_dir() and any(p.name != '.lock' for p in path.iterdir()): raise ValueError(f"{path} is not empty: add --resume to go on with the run in it, or name another folder.")
+    _check_own(path)
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+def _check_own(path:Path):
+    "Raise unless `path` can be the folder of a new run."
+    if path.exists() and not path.is_dir(): raise ValueError(f"{path} is a file: name a folder, new or empty.")
+    if path.is_dir() and any(p.name != '.lock' for p in path.iterdir()): raise ValueError(f"{path} is not empty: add --resume to go on with the run in it, or name another folder.")
+    above = next(p for p in path.absolute().parents if p.exists())
+    if not above.is_dir(): raise ValueError(f"{above} is a file, so {path} could not be used: name another folder with --out.")
+
+def _outside(path:Path, data:str):
+    "Raise if what a run writes would lie among the images that it reads."
+    if data in _sets: return
+    images, own = Path(data).resolve(), Path(path).resolve()
+    if images in (own, *own.parents): raise ValueError(
+        f"{path} lies inside {images}, the folder of the images, so its pictures would be read as data: name a place outside with --out.")
 
 def _newest_folder(name:str)->Path:
     "The last of runs/name, runs/name-2 and so on."
@@ -86,9 +113,11 @@ def _newest_folder(name:str)->Path:
     return max(named)[1]
 
 # %% ../nbs/24_command_line.ipynb #97994236
+_run_file, _lock_file, _log_file = 'run.json', '.lock', 'log.csv'  # in the folder of a run
+
 def _write_run(folder:Path, run:dict):
     from ganbook.train import whole_file
-    with whole_file(folder/'run.json') as part: part.write_text(json.dumps(run, indent=1) + '\n', encoding='utf-8')
+    with whole_file(folder/_run_file) as part: part.write_text(json.dumps(run, indent=1) + '\n', encoding='utf-8')
 
 def _is_run(run)->bool:
     "Has a run.json all that we read from it?"
@@ -97,13 +126,18 @@ def _is_run(run)->bool:
         settings = run['settings']
         from_settings(settings['recipe'])
         whole = (settings['seed'], settings['data']['n'], run['n_steps'], run['step'])
+        whole += tuple(v for v in run.get('options', {}).values() if v is not None)
         return run['format'] == 'ganbook run' and all(isinstance(v, int) for v in whole) and {'name', 'size', 'grey'} <= settings['source'].keys()
     except (KeyError, TypeError, AttributeError): return False
 
 def _read_run(folder:Path)->dict:
     "The content of run.json."
-    path = folder/'run.json'
-    if not path.is_file(): raise FileNotFoundError(f"{folder} holds no run: there is no run.json in it.")
+    path = folder/_run_file
+    if not path.is_file(): raise FileNotFoundError(f"{folder} holds no run: there is no {_run_file} in it.")
+    return _read_run_file(path)
+
+def _read_run_file(path:Path)->dict:
+    "The content of a run.json, whatever it is called."
     try: run = json.loads(path.read_text(encoding='utf-8'))
     except ValueError: run = None
     if not _is_run(run): raise ValueError(f"{path} was not written by ganbook, or has been damaged.")
@@ -115,10 +149,26 @@ def _locked(folder:Path):
     "For the length of a `with` block, keep other processes from training in `folder`, where the system has locks."
     try: import fcntl
     except ImportError: fcntl = None
-    with open(folder/'.lock', 'w') as f:
+    with open(folder/_lock_file, 'w') as f:
         try: fcntl and fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError: raise ValueError(f"another process is training in {folder}: wait for it, or stop it first.") from None
         yield
+
+def _is_locked(folder:Path)->bool:
+    "Is a process training in `folder`? None where the system does not say."
+    try: import fcntl
+    except ImportError: return None
+    if not (folder/_lock_file).is_file(): return False
+    with open(folder/_lock_file) as f:
+        try: fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError: return True
+    return False
+
+def _status(folder:Path, run:dict)->str:
+    "What became of a run; one that was killed could not write that down, but it holds no lock."
+    status = run.get('status')
+    gone = status in ('begun', 'running') and _is_locked(folder) is False
+    return 'killed: no process is training in it' if gone else status
 
 # %% ../nbs/24_command_line.ipynb #625dd720
 _sets = 'digits mnist fashion_mnist cifar10 ring grid spiral two_moons'.split()
@@ -150,6 +200,8 @@ def _seed(seed:int)->int:
 def _data_name(recipe, wish:dict)->str:
     "The name of a set, or the absolute path of a folder."
     name = wish['data'] or ('digits' if recipe.kind == 'images' else 'ring')
+    if wish['data'] in _sets and Path(name).is_dir(): warnings.warn(
+        f"--data {name} is the set of that name; the folder here is meant by --data ./{name}", stacklevel=2)
     if name in _sets: return name
     if Path(name).expanduser().exists(): return str(Path(name).expanduser().resolve())
     raise FileNotFoundError(f"there is no data set or folder called {name!r}: take one of {', '.join(_sets)}, or the path of a folder of images.")
@@ -158,49 +210,172 @@ def _run_name(recipe:str, data:str)->str:
     return f"{recipe}-{re.sub('[^A-Za-z0-9_.]+', '_', Path(data).name)}"
 
 # %% ../nbs/24_command_line.ipynb #c46114d9
-def _new_run(recipe:str, out:str, wish:dict)->tuple:
-    "(folder, run, data) of a run that begins; what can be wrong is found before the folder is made."
+_usual = dict(every=1000, keep=3, log_interval=100, threads=None)  # what `train` takes where nothing is said
+
+def _check_size(recipe, source:dict):
+    "Raise before anything is decoded if the networks cannot have images of this size."
+    import torch
+    from ganbook.recipes import networks
+    size = 64 if source['size'] is None else source['size']
+    if source['name'] in _sets or not 1 <= size <= 1024: return  # chapter 3 says what is wrong with the size
+    with torch.device('meta'): networks(recipe, (1 if source['grey'] else 3, size, size))
+
+def _mark(d, name:str)->str:
+    "By what we know the images of a folder again; a set is known by its name."
+    from ganbook.data import fingerprint
+    return None if name in _sets else fingerprint(d)
+
+def _settings(recipe, source:dict, d, seed:int)->dict:
+    "All that decides what a run becomes, as plain values."
+    about = dict(name=d.name, n=len(d), shape=list(d.shape), images=d.is_image, scale=d.scale, low=d.low, fingerprint=_mark(d, source['name']))
+    return json.loads(json.dumps(dict(recipe=asdict(recipe), source=source, data=about, seed=seed)))
+
+def _new_run(recipe, out:str, wish:dict)->tuple:
+    "(folder, run, data) of a run that begins; what can be wrong is found before the folder is made, and what is quick to find first."
     from ganbook.recipes import find, networks, prepare
-    r = replace(find(recipe), **{k: wish[k] for k in ('n_steps', 'batch_size', 'lr') if wish[k] is not None})
-    name = _data_name(r, wish)
+    r = replace(find(recipe), **{k: wish[k] for k in ('n_steps', 'batch_size', 'lr') if wish.get(k) is not None})
+    name, seed = _data_name(r, wish), _seed(wish.get('seed') or 0)
     source = dict(name=name, size=wish['size'], grey=wish['grey'])
+    if out: _check_own(Path(out))
+    _outside(Path(out or 'runs'), name)
+    _check_size(r, source)
     d = prepare(r, _data(**source))
     networks(r, d.shape)  # refuses a size that they cannot have
-    about = dict(name=d.name, n=len(d), shape=list(d.shape), images=d.is_image, scale=d.scale, low=d.low)
-    settings = json.loads(json.dumps(dict(recipe=asdict(r), source=source, data=about, seed=_seed(wish['seed'] or 0))))
+    options = {k: v if wish.get(k) is None else wish[k] for k, v in _usual.items()}
+    settings = _settings(r, source, d, seed)
     folder = _own_folder(out) if out else _free_folder(_run_name(r.name, name))
-    run = dict(format='ganbook run', settings=settings, n_steps=r.n_steps, step=0, seconds=0., status='begun')
+    run = dict(format='ganbook run', settings=settings, options=options, n_steps=r.n_steps, step=0, seconds=0., status='begun')
     _write_run(folder, run)  # from here on --resume finds it
     return folder, run, d
+
+# %% ../nbs/24_command_line.ipynb #6e019f10
+def _repeated(recipe:str, wish:dict)->tuple:
+    "(recipe, wish) with what the run.json called `config` says where the user says nothing."
+    from ganbook.recipes import from_settings
+    path = Path(wish['config'])
+    if path.is_dir(): path = path/_run_file
+    if not path.is_file(): raise FileNotFoundError(f"{path} is not there: give the {_run_file} of a run.")
+    run = _read_run_file(path)
+    settings = run['settings']
+    r = replace(from_settings(settings['recipe']), n_steps=run['n_steps'])
+    if recipe not in (None, r.name): raise ValueError(f"{path} has the recipe {r.name}, not {recipe}: leave one of the two out.")
+    source = settings['source']
+    own = dict(data=source['name'], seed=settings['seed']) | run.get('options', {})
+    if wish['data'] not in _sets: own |= dict(size=source['size'], grey=source['grey'])
+    return r, wish | {k: v for k, v in own.items() if wish.get(k) in (None, False)}
+
+# %% ../nbs/24_command_line.ipynb #b0ea2471
+def _in_range(most:int, **options):
+    "Raise if an option that was given is not from 1 to `most`."
+    for name, v in options.items():
+        name = name.replace('_', '-')
+        if v is not None and v < 1: raise ValueError(f"--{name} is {v}: it must be at least 1.")
+        if v is not None and v > most: raise ValueError(f"--{name} is {v}: it must be at most {most:,}.")
+
+def _check_options(n_steps:int, batch_size:int, every:int, keep:int, log_interval:int, threads:int):
+    "Raise on a number that cannot be meant."
+    _in_range(10**9, n_steps=n_steps, every=every, keep=keep, log_interval=log_interval)
+    _in_range(10**6, batch_size=batch_size)
+    _in_range(os.cpu_count() or 1, threads=threads)
 
 # %% ../nbs/24_command_line.ipynb #dafb02b3
 def _refuse_changes(settings:dict, wish:dict):
     "Raise if the user asked for something else than what the run has."
     source, r = settings['source'], settings['recipe']
-    has = dict(recipe=r['name'], data=source['name'], size=source['size'], seed=settings['seed'], batch_size=r['batch_size'], lr=r['lr'])
+    has = dict(recipe=r['name'], size=source['size'], grey=source['grey'], seed=settings['seed'], batch_size=r['batch_size'], lr=r['lr'])
     for name, value in has.items():
-        if wish[name] not in (None, value): raise ValueError(
+        if wish[name] not in (None, False, value): raise ValueError(
             f"the run has {name} {value}, not {wish[name]}: a resumed run keeps its settings, so leave that out, or begin another run.")
+
+def _kept_options(folder:Path, run:dict, wish:dict)->dict:
+    "The options of a run that goes on: its own, but for what the user says now; no checkpoint is deleted that it would have kept."
+    files = len(list((folder/'checkpoints').glob('step_*.pt')))
+    own = _usual | run.get('options', dict(keep=max(_usual['keep'], files)))
+    if wish.get('keep') and wish['keep'] < own['keep']: raise ValueError(
+        f"the run keeps {own['keep']} checkpoints: that can be raised, not lowered; delete by hand those that you do not want.")
+    own['threads'] = own['threads'] and min(own['threads'], os.cpu_count() or 1)
+    options = own | {k: wish[k] for k in _usual if wish.get(k) is not None}
+    _check_options(None, None, **options)
+    return options
 
 def _old_run(recipe:str, out:str, wish:dict)->tuple:
     "(folder, run, data) of a run that goes on."
     from ganbook.recipes import find
-    name = _data_name(find(recipe), wish)
-    folder = Path(out) if out else _newest_folder(_run_name(recipe, name))
+    folder = Path(out) if out else _newest_folder(_run_name(recipe, _data_name(find(recipe), wish)))
     run, n_steps = _read_run(folder), wish['n_steps']
-    _refuse_changes(run['settings'], wish | dict(recipe=recipe, data=wish['data'] and name))
+    _refuse_changes(run['settings'], wish | dict(recipe=recipe))
     if n_steps and n_steps < run['n_steps']: raise ValueError(f"the run is to have {run['n_steps']:,} steps: that can be raised, not lowered.")
-    return folder, run | dict(n_steps=n_steps or run['n_steps']), _data_of(run)
+    run |= dict(n_steps=n_steps or run['n_steps'], options=_kept_options(folder, run, wish))
+    d = _data_of(run, wish['data'])
+    return folder, _with_data(run, d, wish['data']), d
 
-def _data_of(run:dict):
-    "The data of a run, unless they have changed."
-    d, about = _data(**run['settings']['source']), run['settings']['data']
-    if (list(d.shape), len(d)) != (about['shape'], about['n']): raise ValueError(
-        f"{d.name} has changed since the run began, from {about['n']:,} to {len(d):,} samples: begin another run.")
+# %% ../nbs/24_command_line.ipynb #42a2e2a4
+def _source_now(source:dict, where:str=None)->dict:
+    "Where the data of a run lie, `where` the user says or where they lay when it began."
+    name = source['name']
+    if where is None and name not in _sets and not Path(name).exists(): raise FileNotFoundError(
+        f"{name}, the data of this run, is not there: if the folder was moved, say with --data where it is now.")
+    if where is None or where == name: return source
+    if name in _sets or where in _sets: raise ValueError(f"the run has data {name}, not {where}: leave that out, or begin another run.")
+    if not Path(where).is_dir(): raise FileNotFoundError(f"{where} is no folder: say with --data where the images of the run are now.")
+    return source | dict(name=str(Path(where).resolve()))
+
+def _changes(d, about:dict, name:str)->str:
+    "In what the data differ from those of which `about` tells, in words; empty if in nothing that we know."
+    if len(d) != about['n']: return f"{about['n']:,} samples then, {len(d):,} now"
+    mark = about.get('fingerprint')
+    return 'as many samples, but not the same' if mark and mark != _mark(d, name) else ''
+
+def _data_of(run:dict, where:str=None):
+    "The data of a run, with a warning if they are no longer those it began with."
+    source, about = _source_now(run['settings']['source'], where), run['settings']['data']
+    d = _data(**source)
+    if list(d.shape) != about['shape']: raise ValueError(
+        f"{d.name} holds samples of shape {list(d.shape)}, and the run has {about['shape']}: say with --data where its own data are, or begin another run.")
+    changed = _changes(d, about, source['name'])
+    if changed: warnings.warn(f"{source['name']} has changed since the run began ({changed}); what is there now is used", stacklevel=2)
     return replace(d, low=about['low'])
+
+def _with_data(run:dict, d, where:str=None)->dict:
+    "The run with the data that it goes on with; what it had before is kept under `earlier_data`."
+    settings = run['settings']
+    source, about = _source_now(settings['source'], where), settings['data']
+    if source == settings['source'] and not _changes(d, about, source['name']): return run
+    earlier = [*run.get('earlier_data', []), dict(name=settings['source']['name'], n=about['n'], fingerprint=about.get('fingerprint'), until_step=run['step'])]
+    about = about | dict(name=d.name, n=len(d), fingerprint=_mark(d, source['name']))
+    return run | dict(settings=settings | dict(source=source, data=about), earlier_data=earlier)
 
 # %% ../nbs/24_command_line.ipynb #14628da3
 _early = 200, 500  # steps of the first pictures, so that nobody waits long for one
+
+class _Minutes:
+    "A callback that saves every few minutes too, where a thousand steps take long."
+    def __init__(self, checkpoint, also:tuple=(), every_s:float=300.):
+        self.checkpoint, self.also, self.every_s, self.seen = checkpoint, also, every_s, None
+    def __call__(self, s):
+        now = time.monotonic()
+        if self.seen is None or self.checkpoint.saved == s.step: self.seen = now
+        if now - self.seen < self.every_s: return
+        self.checkpoint.save(s)
+        for f in self.also: f.look(s)
+        self.seen = now
+
+class _Forecast:
+    "A callback that says once, after some steps, how long the whole run will take."
+    def __init__(self, after_s:float=5.): self.after_s, self.start, self.first = after_s, None, None
+    def __call__(self, s):
+        if self.start is None: self.start, self.first = time.monotonic(), s.step  # the first step warms up
+        elapsed, steps = time.monotonic() - self.start, s.step - self.first
+        if self.after_s is None or steps < 3 or elapsed < self.after_s: return
+        self.after_s, left = None, (s.n_steps - self.first)*elapsed/steps
+        from tqdm import tqdm
+        if left > 20: tqdm.write(f"{s.n_steps - self.first:,} steps will take about {_duration(left)}", file=sys.stderr)
+
+def _duration(seconds:float)->str:
+    "Seconds in the unit that suits."
+    for name, unit in (('days', 86_400), ('hours', 3600), ('minutes', 60)):
+        if seconds >= 1.5*unit: return f'{seconds/unit:.3g} {name}'
+    return f'{seconds:.0f} seconds'
 
 def _callbacks(folder:Path, run:dict, data, z, options:dict)->list:
     "Everything that watches a run and writes into its folder."
@@ -208,10 +383,11 @@ def _callbacks(folder:Path, run:dict, data, z, options:dict)->list:
     unit, every = 'img' if data.is_image else 'points', options['every']
     picture = cb.preview(folder/'samples.png', z, data, every)
     early = lambda s: picture.look(s) if s.step in _early else None
-    watch = [] if options['quiet'] else [cb.progress(run['settings']['recipe']['batch_size']*options['processes'], unit=unit)]
+    table = cb.log_csv(folder/_log_file, every)
+    save = cb.checkpoint(folder/'checkpoints', every, options['keep'], run['settings'])
+    watch = [] if options['quiet'] else [_Forecast(), cb.progress(run['settings']['recipe']['batch_size']*options['processes'], unit=unit)]
     return [cb.stop_on_nan(min(100, every)), *watch, cb.tensorboard(folder, options['log_interval']),
-        cb.checkpoint(folder/'checkpoints', every, options['keep'], run['settings']),
-        early, picture, cb.log_csv(folder/'log.csv', every)]
+        save, _Minutes(save, (picture, table)), early, picture, table]
 
 def _draw_curves(s, loss:str, path:Path):
     "Both losses of a run as a picture."
@@ -246,22 +422,32 @@ def _recorded(folder:Path, run:dict, s):
     except KeyboardInterrupt: note('interrupted'); raise
     except BaseException as e:
         note('failed', str(e))
-        if len(s.log): write_csv(s.log, folder/'log.csv')
+        if len(s.log): write_csv(s.log, folder/_log_file)
         raise
     else: note('finished' if s.step >= run['n_steps'] else 'stopped')
 
 # %% ../nbs/24_command_line.ipynb #89929d71
+def _check_truth(folder:Path, settings:dict, stored:dict):
+    "Raise if run.json was edited so that it no longer tells how the checkpoints were made."
+    def kept(s): return _flat(dict(recipe=s['recipe'], seed=s['seed'], data={k: s['data'].get(k) for k in ('shape', 'images', 'scale', 'low')}))
+    says, has = kept(settings), kept(stored)
+    for name in dict.fromkeys([*says, *has]):
+        if says.get(name) != has.get(name): raise ValueError(
+            f"{folder/_run_file} says {name} {says.get(name)}, but the run was trained with {has.get(name)}: put that back, "
+            f"or begin another run with ganbook train --config {shlex.quote(str(folder/_run_file))}.")
+
 def _state(folder:Path, run:dict, data, device):
     "(state, arguments of fit), filled from the newest whole checkpoint if there is one."
     from ganbook.callbacks import latest
     from ganbook.recipes import build, from_settings
     from ganbook.scale import seed_everything
-    from ganbook.train import load
+    from ganbook.train import load, read
+    newest, files = latest(folder/'checkpoints'), list((folder/'checkpoints').glob('step_*.pt'))
+    if files and not newest: raise ValueError(f"none of the {len(files)} checkpoints in {folder} can be read: begin another run, or remove them to begin this one anew.")
+    if newest: _check_truth(folder, run['settings'], read(newest)['settings'])
     seed_everything(run['settings']['seed'])
     recipe = replace(from_settings(run['settings']['recipe']), n_steps=run['n_steps'])
     s, arguments = build(recipe, data, run['settings']['seed'], device)
-    newest, files = latest(folder/'checkpoints'), list((folder/'checkpoints').glob('step_*.pt'))
-    if files and not newest: raise ValueError(f"none of the {len(files)} checkpoints in {folder} can be read: begin another run, or remove them to begin this one anew.")
     return load(s, newest) if newest else s, arguments
 
 # %% ../nbs/24_command_line.ipynb #cb20573d
@@ -285,7 +471,7 @@ def _with_threads(n:int):
     finally: torch.set_num_threads(before)
 
 # %% ../nbs/24_command_line.ipynb #ae0b4df9
-def _train(folder:Path, run:dict, data, team, options:dict):
+def _train(folder:Path, run:dict, data, team, quiet:bool):
     "Train, or go on training, in `folder`; with the other processes, if there are any."
     from ganbook.data import latents
     from ganbook.parallel import in_parallel
@@ -293,8 +479,8 @@ def _train(folder:Path, run:dict, data, team, options:dict):
     import torch
     s, arguments = _state(folder, run, data, team.device)
     z = latents(64 if data.is_image else 2000, s.G.latent_dim, torch.Generator().manual_seed(run['settings']['seed']))
-    recipe, n, run['threads'] = run['settings']['recipe'], run['n_steps'], n_threads(s, arguments['batch_size'], options['threads'])
-    arguments |= dict(callbacks=_callbacks(folder, run, data, z, options | dict(processes=team.size)) if team.leads else [])
+    recipe, n, run['threads'] = run['settings']['recipe'], run['n_steps'], n_threads(s, arguments['batch_size'], run['options']['threads'])
+    arguments |= dict(callbacks=_callbacks(folder, run, data, z, run['options'] | dict(quiet=quiet, processes=team.size)) if team.leads else [])
     def say(text): print(text, flush=True) if team.leads else None
     say(f"{data}; recipe {recipe['name']}; steps {s.step:,} to {n:,} on {s.device}{f', {team.size} processes' if team.size > 1 else ''}; {folder}")
     if s.step >= n: say(f"This run has done its {s.step:,} steps; to go on, give a larger --n-steps.")
@@ -309,71 +495,63 @@ def _train(folder:Path, run:dict, data, team, options:dict):
     print(folder/'samples.png')
 
 # %% ../nbs/24_command_line.ipynb #d47c7adb
-def _train_together(recipe:str, out:str, resume:bool, wish:dict, place, options:dict):
+def _train_together(recipe:str, out:str, resume:bool, wish:dict, place, quiet:bool):
     "Train in the folder that process 0 finds or makes, with all processes that torchrun has started."
     from ganbook.parallel import join
     begun = []  # the data stay in process 0; the others read them once it has
     def begin():
-        begun.extend((_old_run if resume else _new_run)(recipe or _recipe_for(wish['data'], out if resume else None), out, wish))
+        named, asked = (recipe, wish) if wish['config'] is None else _repeated(recipe, wish)
+        named = named or _recipe_for(asked['data'], out if resume else None)
+        begun.extend((_old_run if resume else _new_run)(named, out, asked))
         return begun[:2]
     with join(place) as team:
         folder, run = team.first(begin)
-        with _locked(folder) if team.leads else nullcontext(): _train(folder, run, begun[2] if begun else _data_of(run), team, options)
-
-# %% ../nbs/24_command_line.ipynb #b0ea2471
-def _in_range(most:int, **options):
-    "Raise if an option that was given is not from 1 to `most`."
-    for name, v in options.items():
-        name = name.replace('_', '-')
-        if v is not None and v < 1: raise ValueError(f"--{name} is {v}: it must be at least 1.")
-        if v is not None and v > most: raise ValueError(f"--{name} is {v}: it must be at most {most:,}.")
-
-def _check_options(n_steps:int, batch_size:int, every:int, keep:int, log_interval:int, threads:int, quiet:bool):
-    "Raise on a number that cannot be meant."
-    _in_range(10**9, n_steps=n_steps, every=every, keep=keep, log_interval=log_interval)
-    _in_range(10**6, batch_size=batch_size)
-    _in_range(os.cpu_count() or 1, threads=threads)
+        with _locked(folder) if team.leads else nullcontext(): _train(folder, run, begun[2] if begun else _data_of(run), team, quiet)
 
 # %% ../nbs/24_command_line.ipynb #fa8c8bef
 def cmd_train(
     recipe:str=None,        # the name of a recipe; `ganbook train --help` ends with a list of them (default: stable; points for points)
     *,
-    data:str=None,          # a set of chapter 3, such as mnist or grid, or a folder of images (default: digits; ring for points)
+    data:str=None,          # a set of chapter 3, such as mnist or grid, or a folder of images; ./digits is the folder (default: digits; ring for points)
     size:int=None,          # of the images of a folder, height and width in pixels (default: 64)
     grey:bool=False,        # read the images of a folder without their colours
     out:str=None,           # folder for the run (default: runs/RECIPE-DATA, with -2, -3, ... if it is there)
+    config:str=None,        # the run.json of a run to repeat; other options come before what it says
     resume:bool=False,      # go on with the run in --out, or with the newest of this recipe and data
     n_steps:int=None,       # train until this step, a step being one update of the generator (default: the recipe's)
     seed:int=None,          # of weights, batches and latents (default: 0)
     device:str=None,        # cuda, mps or cpu (default: the best there is)
     batch_size:int=None,    # samples a step (default: the recipe's)
     lr:float=None,          # learning rate of both players (default: the recipe's)
-    every:int=1000,         # steps between two checkpoints and two pictures of samples
-    keep:int=3,             # checkpoints to keep
-    log_interval:int=100,   # steps a point in TensorBoard
+    every:int=None,         # steps between two checkpoints and two pictures of samples (default: 1000)
+    keep:int=None,          # checkpoints to keep (default: 3)
+    log_interval:int=None,  # steps a point in TensorBoard (default: 100)
     threads:int=None,       # of the processor (default: 1 for small networks, else one a core)
     quiet:bool=False,       # show no progress
 ):
     "Train a GAN by a recipe; the last line printed is the path of its samples."
-    options, place = dict(every=every, keep=keep, log_interval=log_interval, threads=threads, quiet=quiet), _device(device)
+    options, place = dict(every=every, keep=keep, log_interval=log_interval, threads=threads), _device(device)
     _check_options(n_steps, batch_size, **options)
-    wish = dict(data=data, size=size, grey=grey, seed=seed, n_steps=n_steps, batch_size=batch_size, lr=lr)
-    _train_together(recipe, out, resume, wish, place, options)
+    if config and resume: raise ValueError("--config begins a run and --resume goes on with one: leave one of the two out.")
+    wish = dict(data=data, size=size, grey=grey, seed=seed, n_steps=n_steps, batch_size=batch_size, lr=lr, config=config) | options
+    _train_together(recipe, out, resume, wish, place, quiet)
 
 # %% ../nbs/24_command_line.ipynb #6d66e6fa
 def cmd_resume(
     run:str,                # folder of the run
     *,
     n_steps:int=None,       # train until this step (default: as many as the run was to have)
+    data:str=None,          # where the folder of its images is now, if it was moved (default: where it was)
     device:str=None,        # cuda, mps or cpu (default: the best there is)
-    every:int=1000,         # steps between two checkpoints and two pictures of samples
-    keep:int=3,             # checkpoints to keep
-    log_interval:int=100,   # steps a point in TensorBoard
-    threads:int=None,       # of the processor (default: 1 for small networks, else one a core)
+    every:int=None,         # steps between two checkpoints and two pictures of samples (default: as before)
+    keep:int=None,          # checkpoints to keep, at least as many as before (default: as before)
+    log_interval:int=None,  # steps a point in TensorBoard (default: as before)
+    threads:int=None,       # of the processor (default: as before)
     quiet:bool=False,       # show no progress
 ):
     "Go on with a run from its newest checkpoint; the last line printed is the path of its samples."
-    cmd_train(out=run, resume=True, n_steps=n_steps, device=device, every=every, keep=keep, log_interval=log_interval, threads=threads, quiet=quiet)
+    cmd_train(out=run, resume=True, data=data, n_steps=n_steps, device=device, every=every, keep=keep,
+        log_interval=log_interval, threads=threads, quiet=quiet)
 
 # %% ../nbs/24_command_line.ipynb #f5119d0d
 def _generator(run:Path, device)->tuple:
@@ -419,8 +597,10 @@ def cmd_sample(
     from ganbook.train import sample, whole_file
     import torch
     _in_range(10**7, n=n)
+    _seed(seed)
     if out and Path(out).suffix.lower() not in ('.png', '.npy'): raise ValueError(f"{out} is neither a .png nor a .npy file: choose one of the two.")
     G, settings, folder, _ = _generator(_run_path(run), _device(device))
+    if out: _outside(Path(out), settings['source']['name'])
     z, data = latents(n, G.latent_dim, torch.Generator().manual_seed(_seed(seed))), _stand_in(settings)
     x, path = sample(G, z.to(next(G.parameters()).device)).cpu(), Path(out or folder/f'samples-{n}-{seed}.png')
     if path.suffix.lower() == '.png': save_samples(data, x, path, max(8, round(n**.5)))
@@ -446,7 +626,7 @@ def _about_run(folder:Path)->dict:
         samples=s['data']['n'], seed=s['seed'])
     files = sorted(p.name for p in (folder/'checkpoints').glob('step_????????.pt'))
     step = max([run['step'], *(int(f[5:-3]) for f in files)])  # a killed run could not write it down
-    flat |= dict(status=run.get('status'), step=f"{step:,} of {run['n_steps']:,}", seconds=run['seconds'], device=run.get('device'))
+    flat |= dict(status=_status(folder, run), step=f"{step:,} of {run['n_steps']:,}", seconds=run['seconds'], device=run.get('device'))
     flat |= run.get('last_100', {}) | (dict(error=run['error']) if run.get('error') else {})
     return flat | dict(checkpoints=', '.join(files) or 'none') | run.get('versions', {})
 
@@ -475,23 +655,32 @@ def _read_log(path:Path):
     return log
 
 # %% ../nbs/24_command_line.ipynb #708bc8dd
-def _patient(folder:Path, device)->tuple:
+def _patient(folder:Path, device, where:str=None)->tuple:
     "(state or log, data, loss) of a run."
     from ganbook.callbacks import latest
-    run, log = _read_run(folder), _read_log(folder/'log.csv')
+    run, log = _read_run(folder), _read_log(folder/_log_file)
     if not latest(folder/'checkpoints'):
         if len(log): return log, None, None
         raise FileNotFoundError(f"{folder} holds neither a checkpoint nor a log: let it train for some steps first.")
-    try: d = _data_of(run)
-    except FileNotFoundError: d = None  # a folder of images that is gone
+    try: d = _data_of(run, where)
+    except FileNotFoundError:
+        if where is not None: raise
+        d = None  # a folder of images that is gone
     s, arguments = _state(folder, run, _stand_in(run['settings']) if d is None else d, device)
     if len(log) > len(s.log): s.log = log  # the run went on after its last checkpoint
     return s, d, arguments['loss']
 
 # %% ../nbs/24_command_line.ipynb #c23732b7
+def _doctors_eye(data, folder:Path)->Callable:
+    "The features in which `evaluate` measures the run too; None: those that the doctor takes of points, and where there are no data."
+    if data is None or not data.is_image: return None
+    see = _eye(_usual_features(_read_run(folder)['settings']['source']), 'cpu')[0]
+    return lambda x: see((x - data.low)*(2/(1 - data.low)) - 1)
+
 def cmd_doctor(
     run:str,          # folder of a run
     *,
+    data:str=None,    # where the folder of its images is now, if it was moved (default: where it was)
     device:str=None,  # cuda, mps or cpu (default: the best there is)
 ):
     "Say what is wrong with a run and what to try; the last line printed is the path of a one-page picture."
@@ -499,11 +688,11 @@ def cmd_doctor(
     from ganbook.plots import to_png
     from ganbook.train import whole_file
     folder = Path(run)
-    patient, data, loss = _patient(folder, _device(device))
-    found = diagnose(patient, data, loss)
+    patient, samples, loss = _patient(folder, _device(device), data)
+    found = diagnose(patient, samples, loss, features=_doctors_eye(samples, folder))
     print(report(found))
-    if data is None: print(f'({folder} has no checkpoint that can be read, or its data are gone: not all could be examined.)')
-    with whole_file(folder/'doctor.png') as part: part.write_bytes(to_png(one_page(patient, data, found, title=str(folder))))
+    if samples is None: print(f'({folder} has no checkpoint that can be read, or its data are gone: not all could be examined.)')
+    with whole_file(folder/'doctor.png') as part: part.write_bytes(to_png(one_page(patient, samples, found, title=str(folder))))
     print(folder/'doctor.png')
 
 # %% ../nbs/24_command_line.ipynb #602c7696
@@ -517,7 +706,8 @@ def _eye(name:str, device)->tuple:
     from ganbook.metrics import yardstick
     if name == 'pixels': return _pixels, None, 'pixels averaged down to 8x8 (to compare runs on these images, not with published figures)'
     try: y = yardstick(name)
-    except ImportError as e: raise ValueError(str(e)) from None
+    except ImportError: raise ValueError("Inception-v3 is not to be had here: it needs pip install torchmetrics torch-fidelity and, once, "
+        "a network to fetch its weights. Leave --features out to measure without it.") from None
     kind = 'Inception-v3' if name == 'inception' else f"yardstick '{name}', which names {y.card['accuracy']:.1%} of held-out digits rightly"
     on_cpu = lambda f: lambda x: f(x).cpu()
     y = y.to(device)
@@ -538,13 +728,27 @@ def _on_modes(x, data)->dict:
     good = torch.bincount(index[distance <= 3*data.std], minlength=len(data.modes))
     return dict(modes=int(found['modes']), hq=found['hq'].item(), rkl=found['rkl'].item(), js=_js_uniform(good))
 
+_fewest = 50  # samples below which precision and the like are near 1 even for a single image
+
+def _few(n:int, n_features:int=None)->list:
+    "What so few samples cannot tell, in sentences; the distance needs some samples for each feature."
+    said = []
+    if n_features and n < n_features: said.append(
+        f"No distance: it needs at least {n_features} samples of each kind, one for each feature, and there are {n}.")
+    elif n_features and n < 3*n_features: said.append(
+        f"The distance is rough: {n:,} samples for {n_features} features; some {3*n_features:,} would tell more.")
+    if n < _fewest: said.append(
+        f"No precision, recall, density or coverage: of {n} samples they are near 1 even if all are one image; take {_fewest} or more.")
+    return said
+
 def _measures(real, fake, data, unit:float=None, probs=None)->dict:
     "The measures of features (N,F) against those of real samples; the distance in units of `unit`, if there is one."
     from ganbook.metrics import frechet, prdc
     found = {} if data.modes is None else _on_modes(fake, data)
     if probs is not None: found |= dict(classes=int((probs.argmax(-1).bincount(minlength=probs.shape[-1]) >= .02*len(probs)).sum()),
         sure=(probs.amax(-1) > .9).double().mean().item())
-    if unit is not None: found |= dict(distance=(frechet(real, fake)/unit).item())
+    if unit is not None: found |= dict(distance=(frechet(real, fake)/unit).item() if len(fake) >= fake.shape[1] else math.nan)
+    if len(fake) < _fewest: return found | dict.fromkeys(('precision', 'recall', 'density', 'coverage'), math.nan)
     return found | {k: v.item() for k, v in prdc(real, fake).items()}
 
 # %% ../nbs/24_command_line.ipynb #3a0676d6
@@ -575,41 +779,49 @@ def _test_part(name:str):
     return getattr(sets, name)(train=False) if name in ('mnist', 'fashion_mnist', 'cifar10') else None
 
 def _of_points(x, data, n:int, seed:int)->tuple:
-    "(measures of generated points, of real ones, the features in words)"
+    "(measures of generated points, of as many real ones, the features in words, what these cannot tell)"
     from ganbook.data import subset
-    real, half = subset(data, n, seed).x, n//2
-    return _measures(real, x, data), _measures(real[:half], real[half:], data), 'the points themselves, in their own units'
+    real, other = subset(data, 2*n, seed).x.chunk(2)
+    return _measures(real, x, data), _measures(real, other, data), 'the points themselves, in their own units', _few(n)
 
-def _of_images(x, data, n:int, seed:int, unseen, features:str, device)->tuple:
-    "(measures of generated images uint8, of real ones, the features in words)"
+def _of_images(x, data, n:int, seed:int, unseen, eye:tuple)->tuple:
+    "(measures of generated images uint8, of as many real ones, the features in words, what these cannot tell)"
     from ganbook.data import subset
     from ganbook.metrics import frechet_floor
-    see, name, words = _eye(features, device)
+    see, name, words = eye
     between = lambda x: x.float()/127.5 - 1
-    pictures = between(subset(unseen or data, n, seed).x)
-    real, fake, half = see(pictures), see(between(x)), n//2
-    unit, probs = frechet_floor(real), [None, None] if name is None else [name(between(x)), name(pictures[half:])]
+    pictures = between(subset(unseen or data, 2*n, seed).x)
+    both, fake = see(pictures), see(between(x))
+    real, other = both.chunk(2)
+    unit, probs = frechet_floor(both), [None, None] if name is None else [name(between(x)), name(pictures[n:])]
     return (_measures(real, fake, data, unit, probs[0]) | _copying(x, data, unseen),
-        _measures(real[:half], real[half:], data, unit, probs[1]) | dict(nearest=1., copies=.01), words)
+        _measures(real, other, data, unit, probs[1]) | dict(nearest=1., copies=.01), words, _few(n, real.shape[1]))
+
+def _usual_features(source:dict)->str:
+    "The features in which images of a run are measured where none are asked for."
+    return dict(digits='digits', mnist='mnist').get(source['name'], 'pixels')
 
 # %% ../nbs/24_command_line.ipynb #753f53f0
-def _evaluate(run:Path, n:int, features:str, seed:int, device)->tuple:
+def _evaluate(run:Path, n:int, features:str, seed:int, device, where:str=None)->tuple:
     "(what was measured, the folder that it was written into)"
     from ganbook.data import latents, to_units
     from ganbook.train import sample, whole_file
     import torch
     G, settings, folder, step = _generator(run, device)
-    source, data = settings['source'], _data_of(dict(settings=settings))
-    unseen = _test_part(source['name'])
-    n = min(n, len(data if unseen is None else unseen))
-    if n < 20: raise ValueError(f"{data.name} has {n} samples: measuring needs at least 20.")
-    if features and not data.is_image: raise ValueError(f"--features is for images, and {data.name} holds points: leave it out.")
-    x = sample(G, latents(n, G.latent_dim, torch.Generator().manual_seed(_seed(seed))).to(device)).cpu()
+    if (folder/_run_file).is_file(): settings = settings | {k: _read_run(folder)['settings'][k] for k in ('source', 'data')}  # they may have moved
+    source, seed = settings['source'], _seed(seed)
+    if features and not settings['data']['images']: raise ValueError(f"--features is for images, and {settings['data']['name']} holds points: leave it out.")
+    eye = _eye(features or _usual_features(source), device) if settings['data']['images'] else None
+    data, unseen = _data_of(dict(settings=settings), where), _test_part(source['name'])
+    there = len(data if unseen is None else unseen)
+    if there < 20: raise ValueError(f"{data.name} has {there} samples: measuring needs at least 20.")
+    n = min(n, there//2)
+    x = sample(G, latents(n, G.latent_dim, torch.Generator().manual_seed(seed)).to(device)).cpu()
     if not x.isfinite().all(): raise ValueError(f"the generator of {folder} draws NaN or infinite numbers: ganbook doctor {folder} says why.")
-    x, usual = to_units(data, x), dict(digits='digits', mnist='mnist').get(source['name'], 'pixels')
-    found, real, words = _of_images(x, data, n, seed, unseen, features or usual, device) if data.is_image else _of_points(x, data, n, seed)
+    x = to_units(data, x)
+    found, real, words, notes = _of_images(x, data, n, seed, unseen, eye) if data.is_image else _of_points(x, data, n, seed)
     known = lambda d: {k: v if math.isfinite(v) else None for k, v in d.items()}
-    about = dict(format='ganbook evaluation', step=step, n=n, seed=seed, features=words, device=str(device), versions=_versions())
+    about = dict(format='ganbook evaluation', step=step, n=n, seed=seed, features=words, notes=notes, device=str(device), versions=_versions())
     about |= dict(measures=known(found), of_real=known(real))
     with whole_file(folder/'evaluation.json') as part: part.write_text(json.dumps(about, indent=1) + '\n', encoding='utf-8')
     return about, folder
@@ -619,7 +831,7 @@ _meanings = dict(
     modes='modes with at least 20 good samples', hq='share of good samples, within 3 standard deviations of a mode',
     rkl='KL of the shares of the modes from equal ones, good samples, nats', js='the same as a Jensen-Shannon divergence, nats',
     classes='classes that make up at least 2 % of the samples', sure='share of samples whose class is named with a probability above .9',
-    distance='squared Fréchet distance, over that of one half of the real from the other',
+    distance='squared Fréchet distance, over that of as many real ones from others',
     precision='share of samples that lie among real ones', recall='share of real ones that lie among samples',
     density='how many real neighbourhoods a sample lies in, over the number expected',
     coverage='share of real ones with a sample in their neighbourhood',
@@ -639,18 +851,20 @@ def _table(rows:list)->str:
 def cmd_evaluate(
     run:str,            # folder of a run, or one of its checkpoints
     *,
-    n:int=5000,         # samples to draw, and real ones to hold them against, at most
+    n:int=5000,         # samples to draw, and real ones to hold them against, at most and at most half of the data
     features:str=None,  # of images: digits, mnist, pixels, or inception, which downloads weights (default: what suits the data)
+    data:str=None,      # where the folder of its images is now, if it was moved (default: where it was)
     seed:int=0,         # of the latents
     device:str=None,    # cuda, mps or cpu (default: the best there is)
 ):
     "Measure samples of a run against its data; the last line printed is the path of the table, evaluation.json."
     _in_range(10**6, n=n)
     if n < 20: raise ValueError(f"--n is {n}: measuring needs at least 20 samples.")
-    about, folder = _evaluate(_run_path(run), n, features, seed, _device(device))
-    print(f"{folder}, step {about['step']:,}: {about['n']:,} samples against as many real ones\nfeatures: {about['features']}\n")
+    about, folder = _evaluate(_run_path(run), n, features, seed, _device(device), data)
+    print(f"{folder}, step {about['step']:,}: {about['n']:,} samples against as many real ones, and these against as many others\nfeatures: {about['features']}\n")
     rows = [(k, _short(v), _short(about['of_real'][k]), _meanings[k]) for k, v in about['measures'].items()]
     print(_table([('measure', 'run', 'real', ''), *rows]))
+    for note in about['notes']: print(note)
     print(folder/'evaluation.json')
 
 # %% ../nbs/24_command_line.ipynb #0c1bd2bc
@@ -658,7 +872,7 @@ def _runs(paths:list, most:int=8)->list:
     "The folders of the runs that are meant: themselves, or those inside a folder of runs."
     found = []
     for p in map(Path, paths):
-        inside = [] if (p/'run.json').exists() or not p.is_dir() else sorted(q.parent for q in p.glob('*/run.json'))
+        inside = [] if (p/_run_file).exists() or not p.is_dir() else sorted(q.parent for q in p.glob(f'*/{_run_file}'))
         found += inside or [p]
     found = list(dict.fromkeys(found))
     if len(found) < 2: raise ValueError(f"there is nothing to compare {found[0]} with: name two or more runs, or a folder that holds them.")
@@ -697,7 +911,7 @@ def _draw_run(folder:Path, axes, device):
     from ganbook.plots import curves, image_grid, scatter
     from ganbook.train import sample
     import torch
-    log, (top, bottom) = _read_log(folder/'log.csv'), axes
+    log, (top, bottom) = _read_log(folder/_log_file), axes
     try: G, settings, _, step = _generator(folder, device)
     except FileNotFoundError: top.set_title(f'{folder.name}\nno checkpoint'); top.set_axis_off()
     else:
@@ -739,7 +953,7 @@ def cmd_compare(
     found = [_evaluation(f, place) for f in folders]
     row = lambda name, values: (name, *(v if len(v) <= 24 else '…' + v[-23:] for v in map(_short, values)))
     part = lambda title, values: [row(title, ['']*len(folders)), *(row(f'  {n}', v) for n, v in values.items())]
-    state = [dict(status=r.get('status'), step=r['step'], seconds=r['seconds']) | r.get('last_100', {}) for r in read]
+    state = [dict(status=_status(f, r), step=r['step'], seconds=r['seconds']) | r.get('last_100', {}) for f, r in zip(folders, read)]
     parts = {'settings that differ': _differences(read), 'at the end': _by_name(state), 'measures': _by_name([e.get('measures', {}) for e in found])}
     print(_table([row('', [f.name for f in folders]), *(line for title, values in parts.items() for line in part(title, values))]))
     if len({json.dumps([r['settings']['source'], e.get('features'), e.get('n')]) for r, e in zip(read, found) if e}) > 1: print(
@@ -899,17 +1113,29 @@ def _tutorial(G, D, a:dict, lr:float, device)->Callable:
 # %% ../nbs/24_command_line.ipynb #28270908
 class _Turns:
     "A callback that times `fit` between its calls, and lets another loop take every second turn."
-    def __init__(self, other:Callable, seconds:float, now:Callable, k:int=5):
-        self.other, self.until, self.now, self.k, self.ours, self.theirs = other, time.perf_counter() + seconds, now, k, [], []
-        self.begin = now()
+    def __init__(self, other:Callable, seconds:float, now:Callable, most:int=5):
+        self.other, self.seconds, self.now, self.most, self.ours, self.theirs = other, seconds, now, most, [], []
+        self.start = self.wall = self.told = time.perf_counter()
+        self.k, self.next, self.begin = 1, 1, now()
     def __call__(self, s):
-        from ganbook.train import Stop
-        if s.step % self.k: return
+        if s.step < self.next: return
         middle = self.now()
         self.other(self.k)
-        self.ours.append((middle - self.begin)/self.k), self.theirs.append((self.now() - middle)/self.k)
-        if time.perf_counter() >= self.until and len(self.ours) >= 6: raise Stop
+        self.ours.append((middle - self.begin)/self.k)
+        self.theirs.append((self.now() - middle)/self.k)
+        self.plan(s.step)
         self.begin = self.now()
+    def plan(self, step:int):
+        "End the run if the time is up, or another turn would be far beyond it; else choose the length of the next turn."
+        from ganbook.train import Stop
+        before, self.wall = self.wall, time.perf_counter()
+        turn, spent = self.wall - before, self.wall - self.start
+        if spent >= self.seconds or len(self.ours) > 1 and spent + turn/self.k > 1.25*self.seconds: raise Stop
+        self.k = max(1, min(self.most, int(self.seconds/10/(turn/self.k))))
+        self.next = step + self.k
+        if self.wall - self.told < 2: return
+        self.told = self.wall
+        print(f"timing: {spent:.0f} of {self.seconds:g} s, {step:,} steps each", file=sys.stderr, flush=True)
 
 def _clock(device, n_threads:int)->tuple:
     "(function that reads seconds, what they are of): of this process alone where it has one thread, which neighbours disturb least."
@@ -920,12 +1146,15 @@ def _clock(device, n_threads:int)->tuple:
 # %% ../nbs/24_command_line.ipynb #3dcdbd2c
 def _report_times(ours:list, theirs:list, n_samples:int, title:str):
     "The table of `bench` from seconds a step, one a turn."
-    quarter = lambda x: statistics.quantiles(x, n=4)
+    warm = min(2, len(ours) - 1)  # turns that only warm up
+    ours, theirs = ours[warm:], theirs[warm:]
+    def quarter(x): return statistics.quantiles(x, n=4) if len(x) > 1 else 3*x
     row = lambda name, t: (name, *(f'{1e3*v:.2f}' for v in quarter(t)), f'{n_samples/quarter(t)[1]:,.0f}')
     print(title)
     print(_table([('', 'ms a step: 25 %', 'median', '75 %', 'samples/s'), row('ganbook', ours), row("a tutorial's loop", theirs)]))
     times = quarter([b/a for a, b in zip(ours, theirs)])[1]
-    print(f"The tutorial's loop takes {times:.2f} times as long (median of {len(ours)} pairs of turns).")
+    print(f"The tutorial's loop takes {times:.2f} times as long (median of {len(ours)} pair{'s'*(len(ours) > 1)} of turns).")
+    if len(ours) < 5: print("So few turns are a rough measure: give more --seconds.")
 
 # %% ../nbs/24_command_line.ipynb #252f8f12
 def cmd_bench(
@@ -948,9 +1177,10 @@ def cmd_bench(
     s, a = build(r, _data(_data_name(r, dict(data=data)), size, grey), device=place)
     n, other = n_threads(s, r.batch_size, threads), _tutorial(*(m.to(place) for m in networks(r, a['data'].shape)), a, r.lr, place)
     now, kind = _clock(place, n)
+    print(f"timing for about {seconds:g} s", file=sys.stderr, flush=True)
     with _with_threads(n): fit(s, **a, callbacks=[turns := _Turns(other, seconds, now)])
     title = f"{a['data'].name}, recipe {r.name}, batch {r.batch_size}, on {place} with {n} thread{'s'*(n > 1)}, {kind}"
-    _report_times(turns.ours[2:], turns.theirs[2:], r.batch_size*r.n_critic, title)
+    _report_times(turns.ours, turns.theirs, r.batch_size*r.n_critic, title)
 
 # %% ../nbs/24_command_line.ipynb #b793c4f2
 def _book(name:str)->list:
@@ -1061,13 +1291,18 @@ def _expected(e:BaseException)->bool:
 # %% ../nbs/24_command_line.ipynb #69ff5790
 @contextmanager
 def _manners():
-    "Warnings as one line; SIGTERM as Ctrl-C."
+    "Warnings as one line; SIGTERM and SIGHUP as Ctrl-C."
     def as_ctrl_c(signum, frame):
         on_ctrl_c = signal.getsignal(signal.SIGINT)
         if not callable(on_ctrl_c): raise KeyboardInterrupt
         on_ctrl_c(signum, frame)
     main = threading.current_thread() is threading.main_thread()
-    old = signal.signal(signal.SIGTERM, as_ctrl_c) if main else None
+    def hang_up(signum, frame):
+        _to_nowhere()
+        as_ctrl_c(signum, frame)
+    kinds = [(signal.SIGTERM, as_ctrl_c), *([(signal.SIGHUP, hang_up)] if hasattr(signal, 'SIGHUP') else [])]
+    kinds = [(kind, f) for kind, f in kinds if main and signal.getsignal(kind) != signal.SIG_IGN]  # as nohup has it
+    old = {kind: signal.signal(kind, f) for kind, f in kinds}
     said, hook = set(), threading.excepthook
     def say(text): said.add(text) or print(f'ganbook: {text}', file=sys.stderr) if text not in said else None
     threading.excepthook = lambda args: say(_sentence(args.exc_value))  # TensorBoard writes from a thread
@@ -1076,7 +1311,13 @@ def _manners():
         try: yield
         finally:
             threading.excepthook = hook
-            if main: signal.signal(signal.SIGTERM, old)
+            for kind, f in old.items(): signal.signal(kind, f)
+
+def _to_nowhere():
+    "After the terminal is gone nothing can be written to it, and trying would be an error."
+    with open(os.devnull, 'w') as nowhere:
+        for stream in (sys.stdout, sys.stderr):
+            if stream.isatty(): os.dup2(nowhere.fileno(), stream.fileno())
 
 # %% ../nbs/24_command_line.ipynb #7e239b2a
 def _recipe_list()->str:
@@ -1112,21 +1353,39 @@ def _parser()->Parser:
     return parser
 
 # %% ../nbs/24_command_line.ipynb #23f04781
-def main(
-    words:list=None,  # the words after `ganbook`; None: those of the command line
-)->int:               # 0, 2 after an error, 130 after Ctrl-C
-    "The command `ganbook`."
+def _at_home(given:dict)->dict:
+    "Options of a command with ~ at the start of a path read as the home folder, which not every shell does."
+    def home(v): return os.path.expanduser(v) if isinstance(v, str) else [home(x) for x in v] if isinstance(v, list) else v
+    return {k: home(v) if k in ('data', 'out', 'config', 'run', 'runs') else v for k, v in given.items()}
+
+def _obey(words:list)->int:
+    "Parse the words of a command, and do it."
     parser = _parser()
     try: given = vars(parser.parse_args(words))
     except SystemExit as e: return e.code
     if not given.pop('command'): return parser.print_help() or 0
     f = given.pop('f')
     try:
-        with _manners(): f(**given)
+        with _manners(): f(**_at_home(given))
     except KeyboardInterrupt as e: code, text = 130, str(e) or 'stopped.'
+    except BrokenPipeError: raise
     except BaseException as e:
         if not _expected(e): raise
         code, text = 2, _sentence(e)
     else: return 0
     print(f'ganbook: {text}', file=sys.stderr)
+    return code
+
+def main(
+    words:list=None,  # the words after `ganbook`; None: those of the command line
+)->int:               # 0, 2 after an error, 130 after Ctrl-C
+    "The command `ganbook`."
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='replace')  # a terminal may lack a letter
+    try:
+        code = _obey(words)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has read enough
+        with open(os.devnull, 'w') as nowhere: os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        return 0
     return code
