@@ -57,6 +57,7 @@ def _check_spread(d:'Data'):
                   f"{std.min():.1g} to {std.max():.1g}, and networks want about 1: "
                   "train on (x - x.mean(0))/x.std(0) instead.", stacklevel=5)
 
+# %% ../nbs/03_data.ipynb #dd0b7dd8
 def _check(d:'Data'):
     "Refuse samples that `draw` could not read, and labels that do not belong to them."
     x, y = d.x, d.y
@@ -441,12 +442,31 @@ def cifar10(train:bool=True)->Data:  # 50,000 images, or the 10,000 of the test 
         classes=tuple('airplane automobile bird cat deer dog frog horse ship truck'.split()))
 
 # %% ../nbs/03_data.ipynb #b7d0337e
-def _eight_bit(img:Image.Image)->Image.Image:
-    "Deep grey images scaled to 8 bits, transparent ones laid on white, others as they are."
-    if img.mode[0] in 'IF':  # 16 or 32 bits a pixel
-        a = np.nan_to_num(np.asarray(img, dtype=np.float64))
-        top = max(1., a.max()) if img.mode == 'F' else 65535.
-        return Image.fromarray((a*(255/top)).round().clip(0, 255).astype(np.uint8))
+def _span(img:Image.Image)->tuple:
+    "(kind, least, greatest value) of an image with more than 8 bits a pixel; None for the others."
+    if img.mode[0] not in 'IF': return None
+    a = np.asarray(img)
+    if a.dtype.kind == 'f': a = a[np.isfinite(a)]
+    return (img.mode[0], float(a.min()), float(a.max())) if a.size else (img.mode[0], 0., 0.)
+
+def _range(kind:str, low:float, high:float)->tuple:
+    "(black, white): the smallest usual range that holds `low` and `high`, or those two where none does."
+    if kind == 'I' and low >= 0:
+        return 0., float(next(2**b - 1 for b in (1, 8, 10, 12, 14, 16, 24, 32) if high < 2**b))
+    if kind == 'F' and low >= -.01:
+        if high <= 1.01: return 0., 1.
+        return 0., 255. if 32 < high < 255.5 else high
+    if kind == 'F' and low >= -1.01 and high <= 1.01: return -1., 1.
+    return low, max(high, low + 1e-9)
+
+# %% ../nbs/03_data.ipynb #59e00a2e
+def _eight_bit(img:Image.Image, ranges:dict=None)->Image.Image:
+    "Deep grey images scaled to 8 bits by the range of their kind, transparent ones laid on white, others as they are."
+    span = _span(img)
+    if span:
+        black, white = (ranges or {}).get(span[0]) or _range(*span)
+        a = np.nan_to_num(np.asarray(img, dtype=np.float64), nan=black, posinf=white, neginf=black)
+        return Image.fromarray(((a - black)*(255/(white - black))).round().clip(0, 255).astype(np.uint8))
     if img.mode in ('RGBA', 'LA', 'PA', 'La', 'RGBa') or 'transparency' in img.info:
         img = img.convert('RGBA')
         return Image.alpha_composite(Image.new('RGBA', img.size, 'white'), img)
@@ -458,36 +478,123 @@ def _fit(img:Image.Image, h:int, w:int)->Image.Image:
     x, y = (img.width - k*w)/2, (img.height - k*h)/2
     return img.resize((w, h), Image.Resampling.LANCZOS, box=(x, y, x + k*w, y + k*h), reducing_gap=3.)
 
-def _decode(path:Path, h:int, w:int, channels:int)->np.ndarray:
-    "The image file `path` as uint8 (C,h,w); of an animation the first frame."
+# %% ../nbs/03_data.ipynb #c8ca83b5
+def _decode(
+    path:Path, h:int, w:int, channels:int,
+    ranges:dict=None, # kind -> (black, white) of deep images, for the whole folder
+    seen:dict=None,   # filled with `size` (W,H), and `span` of a deep image
+)->np.ndarray:        # uint8 (C,h,w)
+    "The image file `path`; of an animation the first frame."
     with Image.open(path) as img:
+        turned = img.getexif().get(0x112, 1) > 4     # by a quarter
+        if seen is not None: seen['size'] = img.size[::-1] if turned else img.size
         img.draft(None, (2*max(h, w), 2*max(h, w)))  # a JPEG need not be decoded much larger than it is used
         img = ImageOps.exif_transpose(img)           # a camera held upright says so in a tag
-        img = _fit(_eight_bit(img).convert('RGB' if channels == 3 else 'L'), h, w)
+        if seen is not None: seen['span'] = _span(img)
+        img = _fit(_eight_bit(img, ranges).convert('RGB' if channels == 3 else 'L'), h, w)
     return np.asarray(img).reshape(h, w, channels).transpose(2, 0, 1)
 
 # %% ../nbs/03_data.ipynb #c0662734
-_endings = set('.png .jpg .jpeg .jfif .webp .gif .bmp .tif .tiff .ppm .pgm .pbm .tga .avif .jp2'.split())
+_endings = set('.png .apng .jpg .jpeg .jpe .jif .jfif .webp .gif .bmp .dib .tif .tiff .ppm .pgm .pbm .pnm '
+               '.tga .avif .jp2 .j2k .jpx .pcx .psd'.split())
+_photos = set('.heic .heif .jxl .cr2 .cr3 .nef .arw .dng .raf .rw2 .orf .svg .eps'.split())  # Pillow reads none of them
+_archives = set('.zip .tar .tgz .gz .bz2 .xz .7z .rar'.split())
+_signs = (b'\xff\xd8\xff', b'\x89PNG\r\n', b'GIF8', b'II*\0', b'MM\0*')
 
-def _image_files(root:Path)->list:
-    "The image files below `root`, sorted by name; hidden ones and other files are left out."
+def _is_image(path:Path)->bool:
+    "By the ending; where that says nothing, by the first bytes."
+    end = path.suffix.lower()
+    if end in _endings or Image.registered_extensions().get(end) in ('HEIF', 'JXL'): return True
+    if end in _photos | _archives: return False
+    try:
+        with open(path, 'rb') as f: head = f.read(12)
+    except OSError: return False
+    return head.startswith(_signs) or head[:4] == b'RIFF' and head[8:] == b'WEBP'
+
+# %% ../nbs/03_data.ipynb #913eda90
+def _walk(root:Path)->tuple:
+    "(files below `root` without hidden ones, folders of runs); links are followed last, and each real folder is read once."
+    waiting, links, read, files, runs = [root], [], set(), [], []
+    while waiting or links:
+        at = waiting.pop() if waiting else links.pop(0)
+        if (real := at.resolve()) in read: continue
+        read.add(real)
+        if at != root and (at/'run.json').is_file(): runs.append(at); continue
+        for p in sorted(at.iterdir()):
+            if p.name.startswith('.'): continue
+            if p.is_dir(): (links if p.is_symlink() else waiting).append(p)
+            elif p.is_file(): files.append(p)
+    return files, sorted(runs)
+
+# %% ../nbs/03_data.ipynb #376861ed
+def _counts(paths:list)->str:
+    "How many of each ending, such as '300 .heic and 2 .dng'."
+    ends = [p.suffix.lower() for p in paths]
+    return ' and '.join(f'{ends.count(e):,} {e}' for e in sorted(set(ends), key=lambda e: (-ends.count(e), e)))
+
+def _check_root(root:Path):
+    "Refuse what is no folder of images, in words that say what to do."
     if not root.exists(): raise FileNotFoundError(f"{root} is not there: give the path of a folder of images.")
-    if not root.is_dir(): raise ValueError(f"{root} is a file: give the folder that it lies in.")
-    names = (p.relative_to(root) for p in root.rglob('*') if p.suffix.lower() in _endings)
-    files = sorted((p for p in names if not any(s.startswith('.') for s in p.parts) and (root/p).is_file()), key=Path.as_posix)
-    if not files: raise FileNotFoundError(f"{root} holds no image: it should hold files that end in {', '.join(sorted(_endings))}.")
-    return files
+    if root.is_dir():
+        if not (root/'run.json').is_file(): return
+        raise ValueError(f"{root} is the folder of a run, and its pictures are generated: "
+                         "give the folder of the images to train on.")
+    if root.suffix.lower() not in _archives: raise ValueError(f"{root} is a file: give the folder that it lies in.")
+    new = root.with_name(root.name.split('.')[0] or 'images')
+    single = root.suffix.lower() in ('.gz', '.bz2', '.xz') and '.tar' not in root.name.lower()
+    how = {'.zip': 'python -m zipfile -e', '.7z': '7z x', '.rar': 'unrar x'}.get(root.suffix.lower(), 'python -m tarfile -e')
+    if single: how = '7z x'
+    command = f'{how} "{root}"' + (f' "{new}"' if how.startswith('python') else '')
+    raise ValueError(f"{root} is a file, an archive: unpack it with `{command}`, and give the folder that this makes.")
 
+# %% ../nbs/03_data.ipynb #427c5c64
+def _image_files(root:Path)->tuple:
+    "(image files below `root`, sorted by name; sentences about what was left out)."
+    _check_root(root)
+    every, runs = _walk(root)
+    files = sorted((p.relative_to(root) for p in every if _is_image(p)), key=Path.as_posix)
+    photos = [p for p in every if p.suffix.lower() in _photos and not _is_image(p)]
+    packed = [p for p in every if p.suffix.lower() in _archives]
+    cure = 'convert them to .jpg or .png' if photos else 'unpack them'
+    lost, said = photos or packed, []
+    if lost: said.append(f"{root}: {len(files):,} of {len(files) + len(lost):,} files read; "
+                         f"{_counts(lost)} not readable here: {cure}.")
+    if runs:
+        names = ', '.join(r.relative_to(root).as_posix() for r in runs[:3])
+        names += ', ...' if runs[3:] else ''
+        said.append(f"{root}: {len(runs):,} folders of runs, with generated pictures, were left out: {names}.")
+    if files: return files, said
+    why = said[0] if said else f"it should hold files that end in {', '.join(sorted(_endings))}."
+    raise FileNotFoundError(f"{root} holds no image: {why}")
+
+# %% ../nbs/03_data.ipynb #a57b1dc9
 def _labels(files:list):
     "(labels int64 (N,), names): the first folder of each relative path; (None, ()) if an image lies outside the subfolders."
     if any(len(f.parts) == 1 for f in files): return None, ()
     index = {name: i for i, name in enumerate(sorted({f.parts[0] for f in files}))}
     return torch.tensor([index[f.parts[0]] for f in files]), tuple(index)
 
+def _container(root='/sys/fs/cgroup', own='/proc/self/cgroup')->int:
+    "The memory limit of the control group (version 1 or 2) of this process in bytes, or None."
+    try: lines = Path(own).read_text().splitlines()
+    except OSError: return None
+    found = []
+    for line in lines:
+        _, kinds, group = line.split(':', 2)
+        if kinds and 'memory' not in kinds.split(','): continue
+        home, file = (Path(root)/'memory', 'memory.limit_in_bytes') if kinds else (Path(root), 'memory.max')
+        here = home/group.strip('/')
+        for at in (here, *here.parents):  # a parent's limit holds as well
+            if (at/file).is_file(): found.append((at/file).read_text().strip())
+            if at == home: break
+    return min((int(f) for f in found if f.isdigit()), default=None)
+
+# %% ../nbs/03_data.ipynb #2eed460a
 def _memory()->int:
-    "The computer's memory in bytes; 8 GiB where the system does not say."
-    try: return os.sysconf('SC_PAGE_SIZE')*os.sysconf('SC_PHYS_PAGES')
-    except (AttributeError, ValueError, OSError): return 2**33
+    "Bytes that this process may use: the computer's, or less in a container; 8 GiB where the system does not say."
+    try: whole = os.sysconf('SC_PAGE_SIZE')*os.sysconf('SC_PHYS_PAGES')
+    except (AttributeError, ValueError, OSError): whole = 2**33
+    return min(whole, _container() or whole)
 
 def _size(size)->tuple:
     "(H,W) of a whole number or a pair of them, each from 4 to 1024."
@@ -495,23 +602,55 @@ def _size(size)->tuple:
     if len(hw) == 2 and all(isinstance(s, int) and 4 <= s <= 1024 for s in hw): return hw
     raise ValueError(f"size {size} is out of range: give a whole number from 4 to 1024, or a pair (H,W) of them.")
 
+# %% ../nbs/03_data.ipynb #717c28b0
+def _ranges(spans:list, ranges:dict)->list:
+    "Fill `ranges` with (black, white) of each kind among `spans`; returns a sentence about each."
+    said = []
+    for kind in sorted({k for k, _, _ in spans}):
+        lows, highs = zip(*((low, high) for k, low, high in spans if k == kind))
+        ranges[kind] = black, white = _range(kind, min(lows), max(highs))
+        what = 'floats' if kind == 'F' else 'whole numbers of more than 8 bits'
+        said.append(f"{len(lows):,} images hold {what} from {min(lows):g} to {max(highs):g}: "
+                    f"{black:g} was taken for black and {white:g} for white in all of them.")
+    return said
+
+def _crops(sizes:list, h:int, w:int)->list:
+    "Sentences about images (W,H) of which less than half is kept, and about those enlarged to twice their size or more."
+    kept = [min(x/w, y/h)**2*w*h/(x*y) for x, y in sizes]
+    grown = [min(x/w, y/h) <= .5 for x, y in sizes]
+    lost, small = sum(k < .5 for k in kept), sum(grown)
+    said = []
+    if lost: said.append(f"{lost:,} of {len(sizes):,} images lose more than half of their area to the centre crop: "
+                         "crop them first, or choose a size of their proportions.")
+    if small: said.append(f"{small:,} of {len(sizes):,} images were enlarged to twice their size or more, "
+                          f"to {h}x{w}: choose a smaller size.")
+    return said
+
 # %% ../nbs/03_data.ipynb #0b7b4cb7
-def _decode_all(root:Path, files:list, out:np.ndarray)->dict:
-    "Decode `files` into the first rows of `out` (N,C,h,w), broken ones left out; returns those as index -> reason."
+def _decode_all(root:Path, files:list, out:np.ndarray)->tuple:
+    "Decode `files` into the first rows of `out` (N,C,h,w), broken ones left out: ({index: reason} of those, sentences)."
     _, c, h, w = out.shape
+    seen, ranges = [{} for _ in files], {}
     def one(i:int)->str:
-        try: out[i] = _decode(root/files[i], h, w, c)
+        try: out[i] = _decode(root/files[i], h, w, c, ranges, None if ranges else seen[i])
         except UnidentifiedImageError: return 'not an image'
         except Exception as e: return _brief(e)
+    def each(which:list):
+        off = len(which) < 300
+        pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+        try: return list(tqdm(pool.map(one, which), total=len(which), desc='decoding', unit='image', disable=off))
+        finally: pool.shutdown(cancel_futures=True)
     Image.init()
-    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
-    try: faults = list(tqdm(pool.map(one, range(len(files))), total=len(files), desc='decoding', unit='image', disable=len(files) < 300))
-    finally: pool.shutdown(cancel_futures=True)
-    broken = {i: f for i, f in enumerate(faults) if f}
+    broken = {i: f for i, f in enumerate(each(range(len(files)))) if f}
+    good = [i for i in range(len(files)) if i not in broken]
+    deep = [i for i in good if seen[i]['span']]
+    said = _ranges([seen[i]['span'] for i in deep], ranges) + _crops([seen[i]['size'] for i in good], h, w)
+    if deep: broken.update((i, f) for i, f in zip(deep, each(deep)) if f)
     if broken:
         for row, i in enumerate(i for i in range(len(files)) if i not in broken): out[row] = out[i]
-    return broken
+    return broken, said
 
+# %% ../nbs/03_data.ipynb #634f0fc5
 def _report(files:list, broken:dict):
     "Warn of images that were left out; raise if none is left."
     first = ', '.join(f'{files[i]} ({f})' for i, f in list(broken.items())[:5])
@@ -533,30 +672,45 @@ def from_npy(
     return torch.from_numpy(np.frombuffer(pages, np.uint8, offset=about.offset).reshape(about.shape))
 
 # %% ../nbs/03_data.ipynb #0db72a44
-def _fingerprint(root:Path, files:list, shape:tuple)->str:
+def _cache_name(root:Path, files:list, shape:tuple)->str:
     "A name that changes when a file is added, removed or changed, or another size is wanted."
     stats = [(f.as_posix(), s.st_size, s.st_mtime_ns) for f in files for s in [(root/f).stat()]]
-    return hashlib.sha256(json.dumps([str(root.resolve()), stats, shape]).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps([2, str(root.resolve()), stats, shape]).encode()).hexdigest()[:32]
 
 def _on_disk(root:Path, files:list, shape:tuple)->tuple:
-    "(array, broken) like `_decode_all`, the array in a file of the cache that is made once."
-    home = Path(pooch.os_cache('ganbook'))/'folders'/_fingerprint(root, files, shape)
+    "(array, broken, sentences) of `_decode_all`, the array in a file of the cache that is made once."
+    home = Path(pooch.os_cache('ganbook'))/'folders'/_cache_name(root, files, shape)
     if not home.exists():
         with _scratch(home) as tmp:
             need, free = math.prod(shape), shutil.disk_usage(tmp).free
             if need > free: raise ValueError(f"{len(files):,} images need {need/1e9:.1f} GB in {home.parent}, which has {free/1e9:.1f} GB free: choose a smaller size, or make room.")
             part = Path(tmp)/'set'; part.mkdir()
             out = np.lib.format.open_memmap(part/'x.npy', 'w+', np.uint8, shape)
-            broken = _decode_all(root, files, out)
+            broken, said = _decode_all(root, files, out)
             out.flush(); del out
-            (part/'broken.json').write_text(json.dumps(broken), encoding='utf-8')
+            (part/'broken.json').write_text(json.dumps([broken, said]), encoding='utf-8')
             try: part.rename(home)
             except OSError:
                 if not home.exists(): raise  # otherwise another process has just made the same
-    broken = {int(i): f for i, f in json.loads((home/'broken.json').read_text(encoding='utf-8')).items()}
-    return from_npy(home/'x.npy').numpy(), broken
+    broken, said = json.loads((home/'broken.json').read_text(encoding='utf-8'))
+    return from_npy(home/'x.npy').numpy(), {int(i): f for i, f in broken.items()}, said
 
 # %% ../nbs/03_data.ipynb #6d0269ad
+def _parts(root:Path, classes:tuple)->list:
+    "A sentence if the subfolders are parts of one set rather than classes."
+    low = {c.lower(): c for c in classes}
+    train = low.get('train') or low.get('training')
+    held = [c for k, c in low.items() if k in ('test', 'testing', 'val', 'valid', 'validation')]
+    if not (train and held): return []
+    parts = ' and '.join([train, *held])
+    return [f"{root}: {parts} were all taken, as classes: give {root/train} to train on that part alone."]
+
+def _few(root:Path, n:int)->list:
+    "A sentence if the images are so few that a generator can only repeat them."
+    if n >= 50: return []
+    return [f"{root}: {n} images are very few, and a generator will learn to repeat them: collect some hundreds."]
+
+# %% ../nbs/03_data.ipynb #7bc7ab58
 def folder(
     path,               # folder of images; subfolders are searched too
     size=64,            # of the samples in pixels: H = W, or a pair (H,W), each from 4 to 1024
@@ -566,13 +720,15 @@ def folder(
     "Your own images: any size and mode, the largest centred part scaled to `size`, decoded once."
     if channels not in (1, 3): raise ValueError(f"channels={channels} is not to be had: choose 3 (colour) or 1 (grey).")
     root, hw = Path(path).expanduser(), _size(size)
-    files = _image_files(root)
+    files, said = _image_files(root)
     shape = (len(files), channels, *hw)
     if math.prod(shape) <= (_memory()//4 if max_bytes is None else max_bytes):
         x = np.empty(shape, np.uint8)
-        broken = _decode_all(root, files, x)
-    else: x, broken = _on_disk(root, files, shape)
+        broken, more = _decode_all(root, files, x)
+    else: x, broken, more = _on_disk(root, files, shape)
     _report(files, broken)
     y, classes = _labels(files)
+    few = _few(root, len(files) - len(broken))
+    for sentence in [*said, *more, *_parts(root, classes), *few]: warnings.warn(sentence, stacklevel=2)
     if broken and y is not None: y = y[[i for i in range(len(files)) if i not in broken]]
     return Data(root.resolve().name or 'images', torch.from_numpy(x[:len(files) - len(broken)]), y, classes=classes)

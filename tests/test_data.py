@@ -5,6 +5,7 @@ import io
 import math
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -627,6 +628,111 @@ def test_broken_images_are_named_counted_and_left_out(tmp_path, cache, max_bytes
         assert says.count('w/') == 5 and '\n' not in says and Path(caught[0].filename).name == 'test_data.py'
         assert greys(d) == [0, 1, 3, 2] and d.y.tolist() == [0, 1, 1, 2] and len(d) == 4
 
+def told(path, **kw):
+    "(data, all that is said) of a folder."
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        d = folder(path, **dict(dict(size=8), **kw))
+    return d, [str(c.message) for c in caught]
+
+def test_the_pictures_of_a_run_are_left_out_and_its_folder_is_refused(tmp_path):
+    fill(tmp_path, ['a.png', 'out/samples.png', 'runs/one/previews/9.png', 'runs/b.png'])
+    for run in ('out', 'runs/one'): (tmp_path/run/'run.json').write_text('{}')
+    d, says = told(tmp_path)
+    assert greys(d) == [0, 3] and '2 folders of runs, with generated pictures, were left out: out, runs/one.' in says[0]
+    with pytest.raises(ValueError, match='is the folder of a run'): folder(tmp_path/'out')
+
+def deep(root, *arrays):
+    for i, a in enumerate(arrays): Image.fromarray(a).save(root/f"{i}.{'png' if a.dtype == np.uint16 else 'tiff'}")
+    return told(root, channels=1)
+
+flat = lambda dtype, *values: [np.full((16, 16), v, dtype) for v in values]
+
+@pytest.mark.parametrize('arrays,want,says', [
+    (flat(np.uint16, 0, 2048, 4095), [0, 128, 255], '0 to 4095: 0 was taken for black and 4095 for white'),
+    (flat(np.uint16, 0, 32768, 65535), [0, 128, 255], '65535 for white'),
+    (flat(np.uint16, 0, 1), [0, 255], '1 for white'),
+    (flat(np.int32, 0, 128, 255), [0, 128, 255], '255 for white'),
+    (flat(np.int32, -1000, 0, 1000), [0, 128, 255], '-1000 was taken for black and 1000 for white'),
+    (flat(np.float32, -1, 0, 1), [0, 128, 255], '-1 was taken for black and 1 for white'),
+    (flat(np.float32, 0, .5, .8), [0, 128, 204], '0 was taken for black and 1 for white'),
+    (flat(np.float32, 0, 128, 250), [0, 128, 250], '255 for white'),
+    (flat(np.float32, 0, 5, 10), [0, 128, 255], '10 for white'),
+    (flat(np.float32, 0, 1, np.nan, np.inf), [0, 255, 0, 255], '1 for white'),
+    (flat(np.float32, .1, .2), [26, 51], '1 for white')])
+def test_one_range_for_the_deep_images_of_a_folder(tmp_path, arrays, want, says):
+    d, sentences = deep(tmp_path, *arrays)
+    assert d.x.float().mean((1, 2, 3)).tolist() == pytest.approx(want, abs=1)
+    assert len([s for s in sentences if says in s]) == 1 and sentences[0].startswith(f'{len(arrays)} images hold ')
+
+def test_ranges_are_said_from_the_cache_too_and_each_kind_has_its_own(tmp_path, cache):
+    (tmp_path/'f').mkdir()
+    d, says = deep(tmp_path/'f', *flat(np.uint16, 4095), *flat(np.float32, .5))
+    assert d.x.float().mean((1, 2, 3)).tolist() == [255, 128] and '1 images hold floats' in says[0] and '4095 for white' in says[1]
+    for _ in range(2):
+        mapped, again = told(tmp_path/'f', channels=1, max_bytes=0)
+        assert again == says and torch.equal(mapped.x, d.x)
+
+def test_what_cannot_be_read_is_counted(tmp_path):
+    fill(tmp_path, ['a.png'])
+    for i in range(10): (tmp_path/f'{i}.HEIC').write_bytes(b'\0\0\0\x18ftypheic')
+    (tmp_path/'notes.txt').write_text('no image')
+    d, says = told(tmp_path)
+    assert len(d) == 1 and says[0].endswith(': 1 of 11 files read; 10 .heic not readable here: convert them to .jpg or .png.')
+    (tmp_path/'a.png').unlink()
+    with pytest.raises(FileNotFoundError, match='holds no image: .*0 of 10 files read; 10 .heic not readable'): folder(tmp_path)
+
+@pytest.mark.parametrize('name', ['z.zip', 'z.tar.gz', 'z.tgz'])
+def test_an_archive_gets_the_command_that_unpacks_it(tmp_path, name):
+    fill(tmp_path/'photos', ['a.png'])
+    kind = dict(zip='zip').get(name.split('.')[-1], 'gztar')
+    made = shutil.make_archive(str(tmp_path/'z'), kind, tmp_path/'photos')
+    if not made.endswith(name): Path(made).rename(tmp_path/name)
+    with pytest.raises(ValueError, match='is a file, an archive: unpack it with `python -m') as caught: folder(tmp_path/name)
+    command = str(caught.value).split('`')[1]
+    subprocess.run(command.replace('python', f'"{sys.executable}"', 1), shell=True, check=True, timeout=60)
+    assert len(told(tmp_path/'z')[0]) == 1
+    for lost in (tmp_path/'photos').iterdir(): lost.unlink()
+    shutil.copy(tmp_path/name, tmp_path/'photos')
+    with pytest.raises(FileNotFoundError, match='holds no image: .*unpack them'): folder(tmp_path/'photos')
+
+def test_endings_that_say_nothing(tmp_path):
+    fill(tmp_path, ['a.png', 'b.jpg', 'c.gif', 'd.webp'])
+    for old, new in (('a.png', 'a'), ('b.jpg', 'b.jpe'), ('c.gif', 'c.orig'), ('d.webp', 'd.1')): (tmp_path/old).rename(tmp_path/new)
+    (tmp_path/'README').write_text('no image')
+    assert len(told(tmp_path)[0]) == 4
+
+def test_links_to_folders_are_followed_once(tmp_path):
+    fill(tmp_path, ['f/cat/0.png', 'f/dog/1.png', 'elsewhere/2.png'])
+    (tmp_path/'f'/'more').symlink_to(tmp_path/'elsewhere', target_is_directory=True)
+    (tmp_path/'f'/'again').symlink_to(tmp_path/'f'/'dog', target_is_directory=True)   # another name of a folder of ours
+    (tmp_path/'f'/'dog'/'up').symlink_to(tmp_path/'f', target_is_directory=True)      # a loop
+    d, _ = told(tmp_path/'f')
+    assert greys(d) == [0, 1, 2] and d.classes == ('cat', 'dog', 'more')
+    (tmp_path/'link').symlink_to(tmp_path/'f', target_is_directory=True)
+    assert len(told(tmp_path/'link')[0]) == 3
+
+def test_crops_and_enlargements_are_said(tmp_path):
+    Image.new('L', (2000, 10)).save(tmp_path/'a.png')
+    _, says = told(tmp_path, size=64)
+    assert '1 of 1 images lose more than half of their area to the centre crop' in says[0] and 'enlarged to twice their size or more, to 64x64' in says[1]
+    assert not [s for s in told(tmp_path, size=(4, 800))[1] if 'centre crop' in s or 'were enlarged' in s]
+    exif = Image.Exif(); exif[0x112] = 6
+    Image.new('L', (80, 24)).save(tmp_path/'a.png', exif=exif)  # stands upright: 24 wide, 80 high
+    assert not [s for s in told(tmp_path, size=(80, 24))[1] if 'centre crop' in s] and [s for s in told(tmp_path, size=(24, 80))[1] if 'centre crop' in s]
+
+def test_parts_of_a_set_are_no_classes(tmp_path):
+    fill(tmp_path, ['train/0.png', 'test/1.png', 'cat/2.png'])
+    assert [s for s in told(tmp_path)[1] if f"train and test were all taken, as classes: give {tmp_path/'train'}" in s]
+    fill(tmp_path/'other', ['train/0.png', 'bus/1.png'])
+    assert not [s for s in told(tmp_path/'other')[1] if 'classes' in s]
+
+def test_few_images_are_said_and_fifty_are_not(tmp_path):
+    fill(tmp_path, [f'{i:02d}.png' for i in range(49)])
+    assert told(tmp_path)[1] == [f'{tmp_path}: 49 images are very few, and a generator will learn to repeat them: collect some hundreds.']
+    fill(tmp_path, ['more.png'])
+    assert told(tmp_path)[1] == []
+
 def test_nothing_but_broken_images(tmp_path, cache):
     spoil(tmp_path/'f')
     for max_bytes in (None, 0):
@@ -710,4 +816,25 @@ def test_a_full_disk_is_noticed_before(tmp_path, cache, monkeypatch):
 def test_the_memory_of_this_computer_is_plausible(monkeypatch):
     assert 2**28 < gd._memory() < 2**50
     monkeypatch.delattr(os, 'sysconf', raising=False)
+    monkeypatch.setattr(gd, '_container', lambda: None)
     assert gd._memory() == 2**33
+
+@pytest.mark.parametrize('group,limits,want', [
+    ('0::/', {'memory.max': '1200000000\n'}, 1_200_000_000),
+    ('0::/', {'memory.max': 'max\n'}, None),
+    ('0::/a/b', {'a/memory.max': '9000', 'a/b/memory.max': 'max'}, 9000),
+    ('0::/a/b', {'a/memory.max': '9000', 'a/b/memory.max': '800'}, 800),
+    ('5:cpu,memory:/docker/x\n0::/', {'memory/memory.limit_in_bytes': '700\n'}, 700),
+    ('5:cpu:/docker/x', {'memory/memory.limit_in_bytes': '700\n'}, None)])
+def test_the_limit_of_a_container(tmp_path, monkeypatch, group, limits, want):
+    (tmp_path/'own').write_text(group + '\n')
+    for name, text in limits.items(): (tmp_path/'cg'/name).parent.mkdir(parents=True, exist_ok=True); (tmp_path/'cg'/name).write_text(text)
+    assert gd._container(tmp_path/'cg', tmp_path/'own') == want and gd._container(tmp_path/'cg', tmp_path/'none') is None
+
+def test_a_container_of_little_memory_gets_the_file(tmp_path, cache, monkeypatch):
+    root = fill(tmp_path/'f', ['a.png'])
+    whole = gd._memory()
+    monkeypatch.setattr(gd, '_container', lambda: 8*8*3*4 - 1)
+    assert gd._memory() == 767 < whole and len(told(root)[0]) == 1 and len(list(cache.rglob('x.npy'))) == 1
+    monkeypatch.setattr(gd, '_container', lambda: 2**60)
+    assert gd._memory() == os.sysconf('SC_PAGE_SIZE')*os.sysconf('SC_PHYS_PAGES')

@@ -386,7 +386,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
     for name in ('empty', 'photos', 'broken', 'notes'): (tmp_path/name).mkdir()
-    Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path/'photos'/'one.png')
+    for i in range(50): Image.fromarray(np.zeros((64, 64), np.uint8)).save(tmp_path/'photos'/f'{i}.png')
     for name in ('file.txt', 'broken/a.png', 'notes/a.txt'): (tmp_path/name).write_text('mine')
     return tmp_path
 
