@@ -147,7 +147,7 @@ class DCGANGenerator(nn.Module):
         norm:Callable=nn.BatchNorm2d,     # makes a normalisation of n channels; None: none, and layers have biases instead
         act:Callable=nn.ReLU,             # makes the bend between layers
         out:Callable=nn.Tanh,             # makes the last function: nn.Tanh for data in [-1,1], nn.Sigmoid for [0,1]
-        init:Callable|None=normal_init,   # draws the first weights, in place; None: as PyTorch does
+        init:Callable|None=normal_init,   # draws the initial weights, in place; None: as PyTorch does
         smallest:int=4,                   # pixels along a side of the first grid, at least: 1 to 4
     ):
         super().__init__()
@@ -172,8 +172,8 @@ class DCGANDiscriminator(nn.Module):
         width:int=64,                          # channels after the first halving; doubled at each further one, up to 8 times
         down:Callable=strided,                 # makes a shrinking layer: `strided`, or one of yours with its arguments
         norm:Callable=nn.BatchNorm2d,          # makes a normalisation of n channels, but for the first layer; None: none, and biases instead
-        act:Callable=partial(nn.LeakyReLU, .2),# makes the bend after each layer (slope: Radford et al. 2016)
-        init:Callable|None=normal_init,        # draws the first weights, in place; None: as PyTorch does
+        act:Callable=partial(nn.LeakyReLU, .2),# makes the activation after each layer (slope: Radford et al. 2016)
+        init:Callable|None=normal_init,        # draws the initial weights, in place; None: as PyTorch does
         smallest:int=4,                        # pixels along a side of the last grid, at least: 1 to 4
     ):
         super().__init__()
