@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
 
 # %% ../nbs/12_critics.ipynb #44cc040b
 def grad_sq(
@@ -42,24 +43,39 @@ def lipschitz(
 # %% ../nbs/12_critics.ipynb #d054e0c8
 _looks = weakref.WeakKeyDictionary()  # critic -> how often it has been looked at
 
+def _batch_norms(D:Callable)->list:
+    "Names of the BatchNorms in `D` that normalise with the statistics of the batch."
+    if not isinstance(D, nn.Module): return []
+    found = [m for m in D.modules() if isinstance(m, _BatchNorm) and (m.training or m.running_mean is None)]
+    return sorted({type(m).__name__ for m in found})
+
+def _depends_on_others(logits:Tensor, x:Tensor)->bool:
+    "Whether the gradient of the first logit is other than 0 at any sample but the first; for samples on the CPU."
+    grad, = torch.autograd.grad(logits[..., 0].sum(), x, retain_graph=True)
+    others = grad.narrow(logits.ndim - 1, 1, logits.shape[-1] - 1)
+    return bool((others.abs() > 0).any())
+
+# %% ../nbs/12_critics.ipynb #4e15f295
 def _warn_if_coupled(D:Callable, logits:Tensor, x:Tensor, most:int=8):
-    "Warn, once for each `D`, if a logit depends on other samples than its own."
+    "Warn, once for each `D`, if a logit depends on other samples than its own; nothing is read from a device."
     D = inspect.unwrap(D)
     D = getattr(D, '__self__', D)  # a method is made anew at each call, what it belongs to stays
     done = _looks.get(D, 0)
-    if done == most or logits.shape[-1] < 2 or x.is_cuda and torch.cuda.is_current_stream_capturing(): return
-    grad, = torch.autograd.grad(logits[..., 0].sum(), x, retain_graph=True)
-    coupled = (grad.narrow(logits.ndim - 1, 1, logits.shape[-1] - 1).abs() > 0).any().item()
+    if done == most or logits.shape[-1] < 2: return
+    norms = _batch_norms(D)
+    coupled = _depends_on_others(logits, x) if x.device.type == 'cpu' else bool(norms)
     _looks[D] = most if coupled else done + 1
     if not coupled: return
-    norms = sorted({type(m).__name__ for m in (D.modules() if isinstance(D, nn.Module) else ()) if 'BatchNorm' in type(m).__name__})
-    warnings.warn(f"the logit that {getattr(D, '__name__', type(D).__name__)} gives a sample depends on the other samples of its batch"
-        f"{', through ' + ' and '.join(norms) if norms else ''}, so a gradient penalty holds no single sample's slope: "
-        f"build D {'without it' if norms else 'so that it judges each alone'}, or leave the penalty out.", stacklevel=3)
+    name = getattr(D, '__name__', type(D).__name__)
+    through = f", through {' and '.join(norms)}" if norms else ''
+    cure = 'without it' if norms else 'so that it judges each alone'
+    warnings.warn(f"the logit that {name} gives a sample depends on the other samples of its batch{through}, so a gradient penalty "
+        f"holds no single sample's slope: build D {cure}, or leave the penalty out.", stacklevel=3)
 
 def _check_weight(weight, name:str):
     "Refuse a negative number; tensors are taken as they are, since looking at one would wait for the device."
-    if isinstance(weight, (int, float)) and not weight >= 0: raise ValueError(f"{name} is {weight}: the weight of a penalty is at least 0.")
+    if not isinstance(weight, (int, float)) or weight >= 0: return
+    raise ValueError(f"{name} is {weight}: the weight of a penalty is at least 0.")
 
 # %% ../nbs/12_critics.ipynb #34602515
 def r1(
@@ -170,7 +186,8 @@ def _check_layer(layer:nn.Module, n_power:int):
     if not isinstance(n_power, int) or n_power < 1: raise ValueError(f"n_power is {n_power!r}: do at least 1 power iteration a forward.")
     if layer.weight.ndim != 2 + len(getattr(layer, 'kernel_size', ())): raise ValueError(
         f"weights of shape {tuple(layer.weight.shape)} have a size for members: normalise each network before they are stacked.")
-    if not layer.weight.any(): raise ValueError("all weights of a layer are 0, so it has no spectral norm to divide by: give it other first weights.")
+    if not layer.weight.is_meta and not layer.weight.any(): raise ValueError(
+        "all weights of a layer are 0, so it has no spectral norm to divide by: give it other initial weights.")
 
 # %% ../nbs/12_critics.ipynb #5317b0d5
 class SpectralNorm(nn.Module):

@@ -98,8 +98,8 @@ def mlp(seed):
 
 @pytest.mark.parametrize('make,data', [(dcgan, bench.sets.digits()), (mlp, ring(500))], ids=['dcgan', 'mlp'])
 def test_members_are_averaged_as_if_each_were_alone(make, data):
-    s = fit(members(make, 3), data, 8, non_saturating, batch_size=8, ema_halflife=3.)
-    alone = fit(make(1), data, 8, non_saturating, batch_size=8, ema_halflife=3.)
+    s = fit(members(make, 3), data, 3, non_saturating, batch_size=8, ema_halflife=3.)  # few steps: a game enlarges rounding
+    alone = fit(make(1), data, 3, non_saturating, batch_size=8, ema_halflife=3.)
     for (name, a), b in zip(member(s, 1).G_ema.state_dict().items(), alone.G_ema.state_dict().values()):
         assert torch.allclose(a.double(), b.double(), atol=2e-3), name
 
