@@ -345,12 +345,12 @@ def critic_gap(
 
 # %% ../nbs/07_measuring.ipynb #2ca795e2
 class Inception(nn.Module):
-    "The Inception-v3 of published FID figures, by way of torchmetrics; optional, as it needs torch-fidelity and a download."
+    "Inception-v3 with the resize of published FID figures; optional: it needs torch-fidelity and a download."
     def __init__(self):
         super().__init__()
         try:
             from torchmetrics.image.fid import NoTrainInceptionV3  # optional, and slow to import
-            self.net = NoTrainInceptionV3('inception-v3-compat', ['2048']).eval()
+            self.net = NoTrainInceptionV3('inception-v3-compat', ['2048'], antialias=False).eval()
         except (ImportError, OSError) as e:
             raise ImportError(f"the Inception yardstick needs a network, once, and `pip install torchmetrics torch-fidelity` ({e}): "
                 "without them use 'digits' or 'mnist'.") from None
