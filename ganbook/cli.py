@@ -1204,12 +1204,12 @@ def _claim_row(c:dict)->tuple:
     sign = {'<=': '≤', '>=': '≥', '~': '≈', '==': '='}.get(c['op'], c['op'])
     bounds = f" [{c['interval'][0]:.3g}, {c['interval'][1]:.3g}]" if c['interval'] else ''
     target = f"{sign} {c['target']:.4g}" + (f" ± {c['tol']:g}" if c['op'] == '~' else '')
-    text = c['claim'] + (' (mean only)' if c['mean_only'] else '') + (f" ({c['source']})" if c['source'] else '')
+    text = c['claim'] + (' (mean only)' if c.get('mean_only') else '') + (f" ({c['source']})" if c['source'] else '')
     return '✓' if c['holds'] else '✗', _number(c['chapter']), f"{c['value']:.4g}{bounds}", target, _claim_origin(c), text
 
 def _claim_origin(c:dict)->str:
     "Where a claim's figure comes from: the chapter itself, or a stored bench."
-    s = c['stored']
+    s = c.get('stored')
     if not s: return f"{c['scale']}, {c['device']}"
     return f"stored {s['date']}, {s['device']}" + (f", {s['steps']:,} steps" if s['steps'] else '')
 
@@ -1225,11 +1225,11 @@ def cmd_claims(
     from ganbook.scale import _holds
     rows = _of_chapter(_book('claims'), chapter)
     for c in rows: c['holds'] = _holds(c['value'], c['op'], c['target'], c['tol'])
-    kept = [c for c in rows if not (failing and c['holds']) and (c['stored'] or not stored)]
-    shown = sorted(kept, key=lambda c: (c['holds'], bool(c['stored'])))
+    kept = [c for c in rows if not (failing and c['holds']) and (c.get('stored') or not stored)]
+    shown = sorted(kept, key=lambda c: (c['holds'], bool(c.get('stored'))))
     if json: return print(_as_json(shown))
     if shown: print(_table([('', 'ch.', 'value [95 % interval]', 'target', 'measured', 'claim (source)'), *map(_claim_row, shown)]))
-    n_stored = sum(bool(c['stored']) for c in rows)
+    n_stored = sum(bool(c.get('stored')) for c in rows)
     print(f"{sum(not c['holds'] for c in rows)} of {len(rows)} claims fail; {len(rows) - n_stored} are measured when a chapter runs, {n_stored} compare stored figures.")
 
 # %% ../nbs/24_command_line.ipynb #d0dc9d2d
