@@ -301,6 +301,6 @@ def test_a_tiny_run(monkeypatch, tmp_path):
     monkeypatch.setattr(bench, 'Judge', Stub)
     monkeypatch.setattr(sys, 'argv', ['resnet.py', '--only', 'skips', '--steps', '2', '--seeds', '2', '--device', 'cpu', '--out', str(out)])
     assert bench.main() == 0
-    assert set(json.loads(out.read_text())['cpu digits']['rows']) == {'skips'}
+    assert set(json.loads(out.read_text())['cpu digits, 2 steps']['rows']) == {'skips'}  # runs of another length have a name of their own
     monkeypatch.setattr(sys, 'argv', ['resnet.py', '--only', 'none', '--check', '--device', 'cpu', '--out', str(out)])
     assert bench.main() == 1  # arms are missing
