@@ -58,6 +58,11 @@ def _did_you_mean(word:str, there)->str:
     near = difflib.get_close_matches(word, list(there), 1)
     return f' (did you mean {near[0]}?)' if near else ''
 
+def _too_much(word:str, options)->str:
+    "What is wrong with a word that no argument takes."
+    if word.startswith('-'): return f'there is no {word} here{_did_you_mean(word, options)}'
+    return f'{word!r} is one word too many'
+
 class Parser(argparse.ArgumentParser):
     "A parser whose errors are one sentence, and whose help may end with what is expensive to find out."
     late = None  # () -> text at the end of the help
@@ -67,7 +72,7 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args=None, namespace=None):
         "An option that is not there is the mistake of the command that it was given to, so that one answers."
         found, unknown = super().parse_known_args(args, namespace)
-        if unknown: self.error(f"there is no {unknown[0]} here{_did_you_mean(unknown[0].split('=')[0], self._option_string_actions)}")
+        if unknown: self.error(_too_much(unknown[0].split('=')[0], self._option_string_actions))
         return found, unknown
     def _check_value(self, action, value):
         if action.choices is None or value in action.choices: return
@@ -200,11 +205,17 @@ def _seed(seed:int)->int:
 def _data_name(recipe, wish:dict)->str:
     "The name of a set, or the absolute path of a folder."
     name = wish['data'] or ('digits' if recipe.kind == 'images' else 'ring')
-    if wish['data'] in _sets and Path(name).is_dir(): warnings.warn(
+    if wish['data'] in _sets and Path(name).is_dir() and not _holds_set(Path(name)): warnings.warn(
         f"--data {name} is the set of that name; the folder here is meant by --data ./{name}", stacklevel=2)
     if name in _sets: return name
     if Path(name).expanduser().exists(): return str(Path(name).expanduser().resolve())
-    raise FileNotFoundError(f"there is no data set or folder called {name!r}: take one of {', '.join(_sets)}, or the path of a folder of images.")
+    raise FileNotFoundError(f"there is no data set or folder called {name!r}: "
+        f"take one of {', '.join(_sets)}, or the path of a folder of images.")
+
+def _holds_set(folder:Path)->bool:
+    "Does GANBOOK_DATA have the set itself in this folder?"
+    own = os.environ.get('GANBOOK_DATA')
+    return own is not None and folder.resolve() == (Path(own)/folder.name).resolve()
 
 def _run_name(recipe:str, data:str)->str:
     return f"{recipe}-{re.sub('[^A-Za-z0-9_.]+', '_', Path(data).name)}"
@@ -516,7 +527,7 @@ def cmd_train(
     size:int=None,          # of the images of a folder, height and width in pixels (default: 64)
     grey:bool=False,        # read the images of a folder without their colours
     out:str=None,           # folder for the run (default: runs/RECIPE-DATA, with -2, -3, ... if it is there)
-    config:str=None,        # the run.json of a run to repeat; other options come before what it says
+    config:str=None,        # the run.json of a run to repeat; other options come before what it says (default: none)
     resume:bool=False,      # go on with the run in --out, or with the newest of this recipe and data
     n_steps:int=None,       # train until this step, a step being one update of the generator (default: the recipe's)
     seed:int=None,          # of weights, batches and latents (default: 0)

@@ -398,8 +398,8 @@ def refused(line, capsys):
     return err
 
 lines = {  # words of the command: part of the sentence
-    'Train points': 'invalid choice', '--data ring': 'invalid choice',
-    'train points points': 'unrecognized arguments', 'train --out': 'expected one argument', 'train points --epochs 3': 'unrecognized arguments',
+    'Train points': "there is no command 'Train' (did you mean train?)", '--data ring': "there is no command 'ring'",
+    'train points points': "'points' is one word too many", 'train --out': 'expected one argument', 'train points --epochs 3': 'there is no --epochs here',
     'train points --lr -1': 'lr is -1', 'train points --lr inf': 'lr is inf', 'train points --lr fast': 'invalid float value',
     'train points --n-steps -5': '--n-steps is -5', 'train points --n-steps 2.5': 'invalid int value', 'train points --batch-size x': 'invalid int value',
     'train points --every -1': '--every is -1', 'train points --keep -1': '--keep is -1', 'train points --log-interval 0': '--log-interval is 0',
@@ -408,10 +408,10 @@ lines = {  # words of the command: part of the sentence
     'train stable --data photos --size 2000': 'from 4 to 1024', 'train stable --data broken': 'none of the 1 images could be decoded',
     'train stable --data notes': 'holds no image', 'train stable --data file.txt': 'is a file', 'train points --data photos': 'makes points, but photos holds images',
     'train points --device cuda:99': 'is not to be had here', 'train points --resume --out empty': 'holds no run', 'train points --resume --out file.txt': 'holds no run',
-    'sample empty': 'holds no checkpoint', 'sample empty --seed -1': 'holds no checkpoint', 'sample empty --n x': 'invalid int value', 'sample empty --n -3': '--n is -3',
-    'sample empty --device tpu': "'tpu' is not to be had", 'sample a b': 'unrecognized arguments', 'sample empty --out x': 'neither a .png nor a .npy',
-    'info a b': 'unrecognized arguments', 'info file.txt': 'holds no run', 'doctor empty': 'holds no run', 'doctor file.txt': 'holds no run',
-    'doctor empty --n 5': 'unrecognized arguments', 'doctor empty --device tpu': "'tpu' is not to be had",
+    'sample empty': 'holds no checkpoint', 'sample empty --seed -1': '--seed is -1', 'sample empty --n x': 'invalid int value', 'sample empty --n -3': '--n is -3',
+    'sample empty --device tpu': "'tpu' is not to be had", 'sample a b': "'b' is one word too many", 'sample empty --out x': 'neither a .png nor a .npy',
+    'info a b': "'b' is one word too many", 'info file.txt': 'holds no run', 'doctor empty': 'holds no run', 'doctor file.txt': 'holds no run',
+    'doctor empty --n 5': 'there is no --n here', 'doctor empty --device tpu': "'tpu' is not to be had",
 }
 
 @pytest.mark.parametrize('line', lines)
