@@ -10,12 +10,12 @@ from torch import nn
 from ganbook.data import Data, digits, latents, subset
 from ganbook.ensemble import Stacked, member, members
 from ganbook.losses import non_saturating, relativistic
-from ganbook.models.conditional import (_step, CodedGenerator, ConditionalBatchNorm, EmbeddedGenerator, Judge, NormedGenerator, Task, agreement, answers, classify, code,
+from ganbook.models.conditional import (_step, CodedGenerator, ConditionalBatchNorm, EmbeddedGenerator, Judge, NormedGenerator, Round, Task, agreement, answers, classify, code,
     counted, inform, mutual_information, nats, rotate, taught, turned, with_tasks)
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
 from ganbook.penalties import r1, r2, wgan_gp
-from ganbook.train import alternating, fit, g_step, load, new_state, save
+from ganbook.train import alternating, d_step, fit, g_step, load, new_state, save
 
 root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root/'bench'))
@@ -180,6 +180,27 @@ def test_members_are_the_gans_trained_alone():
     one = member(both, 1)
     for p, q in zip((*one.G.parameters(), *one.D.parameters()), (*alone.G.parameters(), *alone.D.parameters())): assert torch.allclose(p, q, atol=1e-4)
     for name, v in alone.log.table().items(): assert abs(one.log.table()[name] - v).max() < 1e-3
+
+def test_classify_names_fakes_in_the_loss_of_D_only_where_asked_to():
+    of_real, of_fake, y = torch.randn(2, 6, 3), torch.randn(2, 6, 3), torch.randint(3, (2, 6))
+    y[0, :2] = -1
+    r = Round(None, torch.zeros(2, 6, 2), dict(classes=of_real), torch.zeros(2, 6, 2), dict(classes=of_fake), torch.zeros(2, 6, 5), y)
+    each = {name: nn.functional.cross_entropy(x.flatten(0, 1), y.flatten(), ignore_index=-1, reduction='none').view(2, 6).sum(1)/(y >= 0).sum(1)
+        for name, x in (('real', of_real), ('fake', of_fake))}
+    for task, loss_D, loss_G in ((classify(), each['real'], each['fake']), (classify(fakes=True), each['real'] + each['fake'], each['fake']),
+            (classify(generated=False), each['real'], None), (classify(generated=False, fakes=True), each['real'] + each['fake'], None)):
+        assert torch.allclose(task.discriminator(r), loss_D, atol=1e-6)
+        assert task.generator is None if loss_G is None else torch.allclose(task.generator(r), loss_G, atol=1e-6)
+
+def test_fakes_named_as_asked_teach_the_head_of_D_but_not_G_in_the_step_of_D():
+    heads, y = {}, torch.arange(8) % 3
+    for fakes in (False, True):
+        s = pair(heads=dict(classes=3))
+        before = [p.clone() for p in s.G.parameters()]
+        _step(d_step, 'discriminator', ((classify(fakes=fakes), 1.),), s, points.x[:8], non_saturating, (y,))
+        assert all(torch.equal(a, b) for a, b in zip(before, s.G.parameters()))
+        heads[fakes] = s.D.heads['classes'].weight.clone()
+    assert not torch.equal(heads[False], heads[True])
 
 def test_a_task_may_ask_about_images_and_labels_of_its_own():
     x, y, said = torch.randn(5, 2), torch.arange(5) % 3, []
