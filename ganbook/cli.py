@@ -99,17 +99,21 @@ def _own_folder(out:str)->Path:
 
 def _check_own(path:Path):
     "Raise unless `path` can be the folder of a new run."
-    if path.exists() and not path.is_dir(): raise ValueError(f"{path} is a file: name a folder, new or empty.")
-    if path.is_dir() and any(p.name != '.lock' for p in path.iterdir()): raise ValueError(f"{path} is not empty: add --resume to go on with the run in it, or name another folder.")
+    if path.exists() and not path.is_dir(): raise ValueError(
+        f"{path} is a file: name a folder, new or empty.")
+    if path.is_dir() and any(p.name != '.lock' for p in path.iterdir()): raise ValueError(
+        f"{path} is not empty: add --resume to go on with the run in it, or name another folder.")
     above = next(p for p in path.absolute().parents if p.exists())
-    if not above.is_dir(): raise ValueError(f"{above} is a file, so {path} could not be used: name another folder with --out.")
+    if not above.is_dir(): raise ValueError(
+        f"{above} is a file, so {path} could not be used: name another folder with --out.")
 
 def _outside(path:Path, data:str):
     "Raise if what a run writes would lie among the images that it reads."
     if data in _sets: return
     images, own = Path(data).resolve(), Path(path).resolve()
     if images in (own, *own.parents): raise ValueError(
-        f"{path} lies inside {images}, the folder of the images, so its pictures would be read as data: name a place outside with --out.")
+        f"{path} lies inside {images}, the folder of the images, so its pictures would be read as data: "
+        "name a place outside with --out.")
 
 def _newest_folder(name:str)->Path:
     "The last of runs/name, runs/name-2 and so on."
@@ -122,7 +126,8 @@ _run_file, _lock_file, _log_file = 'run.json', '.lock', 'log.csv'  # in the fold
 
 def _write_run(folder:Path, run:dict):
     from ganbook.train import whole_file
-    with whole_file(folder/_run_file) as part: part.write_text(json.dumps(run, indent=1) + '\n', encoding='utf-8')
+    with whole_file(folder/_run_file) as part:
+        part.write_text(json.dumps(run, indent=1) + '\n', encoding='utf-8')
 
 def _is_run(run)->bool:
     "Has a run.json all that we read from it?"
@@ -238,13 +243,15 @@ def _mark(d, name:str)->str:
 
 def _settings(recipe, source:dict, d, seed:int)->dict:
     "All that decides what a run becomes, as plain values."
-    about = dict(name=d.name, n=len(d), shape=list(d.shape), images=d.is_image, scale=d.scale, low=d.low, fingerprint=_mark(d, source['name']))
+    about = dict(name=d.name, n=len(d), shape=list(d.shape), images=d.is_image, scale=d.scale, low=d.low,
+        fingerprint=_mark(d, source['name']))
     return json.loads(json.dumps(dict(recipe=asdict(recipe), source=source, data=about, seed=seed)))
 
 def _new_run(recipe, out:str, wish:dict)->tuple:
-    "(folder, run, data) of a run that begins; what can be wrong is found before the folder is made, and what is quick to find first."
+    "(folder, run, data) of a run that begins; what can be wrong is found first, the quick things before all."
     from ganbook.recipes import find, networks, prepare
-    r = replace(find(recipe), **{k: wish[k] for k in ('n_steps', 'batch_size', 'lr') if wish.get(k) is not None})
+    changed = {k: wish[k] for k in ('n_steps', 'batch_size', 'lr') if wish.get(k) is not None}
+    r = replace(find(recipe), **changed)
     name, seed = _data_name(r, wish), _seed(wish.get('seed') or 0)
     source = dict(name=name, size=wish['size'], grey=wish['grey'])
     if out: _check_own(Path(out))
@@ -255,7 +262,8 @@ def _new_run(recipe, out:str, wish:dict)->tuple:
     options = {k: v if wish.get(k) is None else wish[k] for k, v in _usual.items()}
     settings = _settings(r, source, d, seed)
     folder = _own_folder(out) if out else _free_folder(_run_name(r.name, name))
-    run = dict(format='ganbook run', settings=settings, options=options, n_steps=r.n_steps, step=0, seconds=0., status='begun')
+    run = dict(format='ganbook run', settings=settings, options=options, n_steps=r.n_steps, step=0,
+        seconds=0., status='begun')
     _write_run(folder, run)  # from here on --resume finds it
     return folder, run, d
 
@@ -269,7 +277,8 @@ def _repeated(recipe:str, wish:dict)->tuple:
     run = _read_run_file(path)
     settings = run['settings']
     r = replace(from_settings(settings['recipe']), n_steps=run['n_steps'])
-    if recipe not in (None, r.name): raise ValueError(f"{path} has the recipe {r.name}, not {recipe}: leave one of the two out.")
+    if recipe not in (None, r.name): raise ValueError(
+        f"{path} has the recipe {r.name}, not {recipe}: leave one of the two out.")
     source = settings['source']
     own = dict(data=source['name'], seed=settings['seed']) | run.get('options', {})
     if wish['data'] not in _sets: own |= dict(size=source['size'], grey=source['grey'])
@@ -293,17 +302,19 @@ def _check_options(n_steps:int, batch_size:int, every:int, keep:int, log_interva
 def _refuse_changes(settings:dict, wish:dict):
     "Raise if the user asked for something else than what the run has."
     source, r = settings['source'], settings['recipe']
-    has = dict(recipe=r['name'], size=source['size'], grey=source['grey'], seed=settings['seed'], batch_size=r['batch_size'], lr=r['lr'])
+    has = dict(recipe=r['name'], size=source['size'], grey=source['grey'], seed=settings['seed'],
+        batch_size=r['batch_size'], lr=r['lr'])
     for name, value in has.items():
         if wish[name] not in (None, False, value): raise ValueError(
             f"the run has {name} {value}, not {wish[name]}: a resumed run keeps its settings, so leave that out, or begin another run.")
 
 def _kept_options(folder:Path, run:dict, wish:dict)->dict:
-    "The options of a run that goes on: its own, but for what the user says now; no checkpoint is deleted that it would have kept."
+    "The options of a run that goes on: its own, but for what the user says now; never fewer checkpoints."
     files = len(list((folder/'checkpoints').glob('step_*.pt')))
     own = _usual | run.get('options', dict(keep=max(_usual['keep'], files)))
     if wish.get('keep') and wish['keep'] < own['keep']: raise ValueError(
-        f"the run keeps {own['keep']} checkpoints: that can be raised, not lowered; delete by hand those that you do not want.")
+        f"the run keeps {own['keep']} checkpoints: that can be raised, not lowered; delete by hand those "
+        "that you do not want.")
     own['threads'] = own['threads'] and min(own['threads'], os.cpu_count() or 1)
     options = own | {k: wish[k] for k in _usual if wish.get(k) is not None}
     _check_options(None, None, **options)
@@ -325,10 +336,13 @@ def _source_now(source:dict, where:str=None)->dict:
     "Where the data of a run lie, `where` the user says or where they lay when it began."
     name = source['name']
     if where is None and name not in _sets and not Path(name).exists(): raise FileNotFoundError(
-        f"{name}, the data of this run, is not there: if the folder was moved, say with --data where it is now.")
+        f"{name}, the data of this run, is not there: if the folder was moved, say with --data where it "
+        "is now.")
     if where is None or where == name: return source
-    if name in _sets or where in _sets: raise ValueError(f"the run has data {name}, not {where}: leave that out, or begin another run.")
-    if not Path(where).is_dir(): raise FileNotFoundError(f"{where} is no folder: say with --data where the images of the run are now.")
+    if name in _sets or where in _sets: raise ValueError(
+        f"the run has data {name}, not {where}: leave that out, or begin another run.")
+    if not Path(where).is_dir(): raise FileNotFoundError(
+        f"{where} is no folder: say with --data where the images of the run are now.")
     return source | dict(name=str(Path(where).resolve()))
 
 def _changes(d, about:dict, name:str)->str:
@@ -342,9 +356,12 @@ def _data_of(run:dict, where:str=None):
     source, about = _source_now(run['settings']['source'], where), run['settings']['data']
     d = _data(**source)
     if list(d.shape) != about['shape']: raise ValueError(
-        f"{d.name} holds samples of shape {list(d.shape)}, and the run has {about['shape']}: say with --data where its own data are, or begin another run.")
+        f"{d.name} holds samples of shape {list(d.shape)}, and the run has {about['shape']}: say with "
+        "--data where its own data are, or begin another run.")
     changed = _changes(d, about, source['name'])
-    if changed: warnings.warn(f"{source['name']} has changed since the run began ({changed}); what is there now is used", stacklevel=2)
+    if changed: warnings.warn(
+        f"{source['name']} has changed since the run began ({changed}); "
+        "what is there now is used", stacklevel=2)
     return replace(d, low=about['low'])
 
 def _with_data(run:dict, d, where:str=None)->dict:
@@ -352,13 +369,13 @@ def _with_data(run:dict, d, where:str=None)->dict:
     settings = run['settings']
     source, about = _source_now(settings['source'], where), settings['data']
     if source == settings['source'] and not _changes(d, about, source['name']): return run
-    earlier = [*run.get('earlier_data', []), dict(name=settings['source']['name'], n=about['n'], fingerprint=about.get('fingerprint'), until_step=run['step'])]
+    before = dict(name=settings['source']['name'], n=about['n'], fingerprint=about.get('fingerprint'),
+        until_step=run['step'])
+    earlier = [*run.get('earlier_data', []), before]
     about = about | dict(name=d.name, n=len(d), fingerprint=_mark(d, source['name']))
     return run | dict(settings=settings | dict(source=source, data=about), earlier_data=earlier)
 
 # %% ../nbs/24_command_line.ipynb #14628da3
-_early = 200, 500  # steps of the first pictures, so that nobody waits long for one
-
 class _Minutes:
     "A callback that saves every few minutes too, where a thousand steps take long."
     def __init__(self, checkpoint, also:tuple=(), every_s:float=300.):
@@ -380,13 +397,17 @@ class _Forecast:
         if self.after_s is None or steps < 3 or elapsed < self.after_s: return
         self.after_s, left = None, (s.n_steps - self.first)*elapsed/steps
         from tqdm import tqdm
-        if left > 20: tqdm.write(f"{s.n_steps - self.first:,} steps will take about {_duration(left)}", file=sys.stderr)
+        if left > 20: tqdm.write(
+            f"{s.n_steps - self.first:,} steps will take about {_duration(left)}", file=sys.stderr)
 
 def _duration(seconds:float)->str:
     "Seconds in the unit that suits."
     for name, unit in (('days', 86_400), ('hours', 3600), ('minutes', 60)):
         if seconds >= 1.5*unit: return f'{seconds/unit:.3g} {name}'
     return f'{seconds:.0f} seconds'
+
+# %% ../nbs/24_command_line.ipynb #d952de20
+_early = 200, 500  # steps of the first pictures, so that nobody waits long for one
 
 def _callbacks(folder:Path, run:dict, data, z, options:dict)->list:
     "Everything that watches a run and writes into its folder."
@@ -396,7 +417,8 @@ def _callbacks(folder:Path, run:dict, data, z, options:dict)->list:
     early = lambda s: picture.look(s) if s.step in _early else None
     table = cb.log_csv(folder/_log_file, every)
     save = cb.checkpoint(folder/'checkpoints', every, options['keep'], run['settings'])
-    watch = [] if options['quiet'] else [_Forecast(), cb.progress(run['settings']['recipe']['batch_size']*options['processes'], unit=unit)]
+    batch_size = run['settings']['recipe']['batch_size']*options['processes']
+    watch = [] if options['quiet'] else [_Forecast(), cb.progress(batch_size, unit=unit)]
     return [cb.stop_on_nan(min(100, every)), *watch, cb.tensorboard(folder, options['log_interval']),
         save, _Minutes(save, (picture, table)), early, picture, table]
 
@@ -440,11 +462,14 @@ def _recorded(folder:Path, run:dict, s):
 # %% ../nbs/24_command_line.ipynb #89929d71
 def _check_truth(folder:Path, settings:dict, stored:dict):
     "Raise if run.json was edited so that it no longer tells how the checkpoints were made."
-    def kept(s): return _flat(dict(recipe=s['recipe'], seed=s['seed'], data={k: s['data'].get(k) for k in ('shape', 'images', 'scale', 'low')}))
+    def kept(s):
+        about = {k: s['data'].get(k) for k in ('shape', 'images', 'scale', 'low')}
+        return _flat(dict(recipe=s['recipe'], seed=s['seed'], data=about))
     says, has = kept(settings), kept(stored)
     for name in dict.fromkeys([*says, *has]):
         if says.get(name) != has.get(name): raise ValueError(
-            f"{folder/_run_file} says {name} {says.get(name)}, but the run was trained with {has.get(name)}: put that back, "
+            f"{folder/_run_file} says {name} {says.get(name)}, but the run was trained with {has.get(name)}: "
+            "put that back, "
             f"or begin another run with ganbook train --config {shlex.quote(str(folder/_run_file))}.")
 
 def _state(folder:Path, run:dict, data, device):
@@ -454,7 +479,9 @@ def _state(folder:Path, run:dict, data, device):
     from ganbook.scale import seed_everything
     from ganbook.train import load, read
     newest, files = latest(folder/'checkpoints'), list((folder/'checkpoints').glob('step_*.pt'))
-    if files and not newest: raise ValueError(f"none of the {len(files)} checkpoints in {folder} can be read: begin another run, or remove them to begin this one anew.")
+    if files and not newest: raise ValueError(
+        f"none of the {len(files)} checkpoints in {folder} can be read: begin another run, "
+        "or remove them to begin this one anew.")
     if newest: _check_truth(folder, run['settings'], read(newest)['settings'])
     seed_everything(run['settings']['seed'])
     recipe = replace(from_settings(run['settings']['recipe']), n_steps=run['n_steps'])
@@ -490,14 +517,17 @@ def _train(folder:Path, run:dict, data, team, quiet:bool):
     import torch
     s, arguments = _state(folder, run, data, team.device)
     z = latents(64 if data.is_image else 2000, s.G.latent_dim, torch.Generator().manual_seed(run['settings']['seed']))
-    recipe, n, run['threads'] = run['settings']['recipe'], run['n_steps'], n_threads(s, arguments['batch_size'], run['options']['threads'])
-    arguments |= dict(callbacks=_callbacks(folder, run, data, z, run['options'] | dict(quiet=quiet, processes=team.size)) if team.leads else [])
+    recipe, n = run['settings']['recipe'], run['n_steps']
+    run['threads'] = n_threads(s, arguments['batch_size'], run['options']['threads'])
+    options = run['options'] | dict(quiet=quiet, processes=team.size)
+    arguments |= dict(callbacks=_callbacks(folder, run, data, z, options) if team.leads else [])
     def say(text): print(text, flush=True) if team.leads else None
     say(f"{data}; recipe {recipe['name']}; steps {s.step:,} to {n:,} on {s.device}{f', {team.size} processes' if team.size > 1 else ''}; {folder}")
     if s.step >= n: say(f"This run has done its {s.step:,} steps; to go on, give a larger --n-steps.")
     try:
-        with _recorded(folder, run, s) if team.leads else nullcontext(), _with_threads(run['threads']), warnings.catch_warnings():
-            warnings.filterwarnings('ignore', 'the state is at step')  # said above, in the words of the command line
+        recorded = _recorded(folder, run, s) if team.leads else nullcontext()
+        with recorded, _with_threads(run['threads']), warnings.catch_warnings():
+            warnings.filterwarnings('ignore', 'the state is at step')  # said above, in other words
             with in_parallel(team, s, arguments, folder/'checkpoints') as arguments: fit(s, **arguments)
     except KeyboardInterrupt: raise KeyboardInterrupt(
         f"stopped at step {s.step:,} of {n:,}, which is saved; go on with: ganbook resume {shlex.quote(str(folder))}") from None
@@ -517,17 +547,18 @@ def _train_together(recipe:str, out:str, resume:bool, wish:dict, place, quiet:bo
         return begun[:2]
     with join(place) as team:
         folder, run = team.first(begin)
-        with _locked(folder) if team.leads else nullcontext(): _train(folder, run, begun[2] if begun else _data_of(run), team, quiet)
+        with _locked(folder) if team.leads else nullcontext():
+            _train(folder, run, begun[2] if begun else _data_of(run), team, quiet)
 
 # %% ../nbs/24_command_line.ipynb #fa8c8bef
 def cmd_train(
     recipe:str=None,        # the name of a recipe; `ganbook train --help` ends with a list of them (default: stable; points for points)
     *,
-    data:str=None,          # a set of chapter 3, such as mnist or grid, or a folder of images; ./digits is the folder (default: digits; ring for points)
+    data:str=None,          # a set such as mnist, or a folder like photos/ (default: digits; ring for points)
     size:int=None,          # of the images of a folder, height and width in pixels (default: 64)
     grey:bool=False,        # read the images of a folder without their colours
     out:str=None,           # folder for the run (default: runs/RECIPE-DATA, with -2, -3, ... if it is there)
-    config:str=None,        # the run.json of a run to repeat; other options come before what it says (default: none)
+    config:str=None,        # the run.json of a run to repeat; other options go before it (default: none)
     resume:bool=False,      # go on with the run in --out, or with the newest of this recipe and data
     n_steps:int=None,       # train until this step, a step being one update of the generator (default: the recipe's)
     seed:int=None,          # of weights, batches and latents (default: 0)
@@ -543,8 +574,10 @@ def cmd_train(
     "Train a GAN by a recipe; the last line printed is the path of its samples."
     options, place = dict(every=every, keep=keep, log_interval=log_interval, threads=threads), _device(device)
     _check_options(n_steps, batch_size, **options)
-    if config and resume: raise ValueError("--config begins a run and --resume goes on with one: leave one of the two out.")
-    wish = dict(data=data, size=size, grey=grey, seed=seed, n_steps=n_steps, batch_size=batch_size, lr=lr, config=config) | options
+    if config and resume: raise ValueError(
+        "--config begins a run and --resume goes on with one: leave one of the two out.")
+    wish = dict(data=data, size=size, grey=grey, seed=seed, n_steps=n_steps, batch_size=batch_size, lr=lr)
+    wish |= options | dict(config=config)
     _train_together(recipe, out, resume, wish, place, quiet)
 
 # %% ../nbs/24_command_line.ipynb #6d66e6fa
@@ -637,7 +670,8 @@ def _about_run(folder:Path)->dict:
         samples=s['data']['n'], seed=s['seed'])
     files = sorted(p.name for p in (folder/'checkpoints').glob('step_????????.pt'))
     step = max([run['step'], *(int(f[5:-3]) for f in files)])  # a killed run could not write it down
-    flat |= dict(status=_status(folder, run), step=f"{step:,} of {run['n_steps']:,}", seconds=run['seconds'], device=run.get('device'))
+    flat |= dict(status=_status(folder, run), step=f"{step:,} of {run['n_steps']:,}", seconds=run['seconds'],
+        device=run.get('device'))
     flat |= run.get('last_100', {}) | (dict(error=run['error']) if run.get('error') else {})
     return flat | dict(checkpoints=', '.join(files) or 'none') | run.get('versions', {})
 
@@ -683,7 +717,7 @@ def _patient(folder:Path, device, where:str=None)->tuple:
 
 # %% ../nbs/24_command_line.ipynb #c23732b7
 def _doctors_eye(data, folder:Path)->Callable:
-    "The features in which `evaluate` measures the run too; None: those that the doctor takes of points, and where there are no data."
+    "The features in which `evaluate` measures the run too; None: the doctor's own, for points or no data."
     if data is None or not data.is_image: return None
     see = _eye(_usual_features(_read_run(folder)['settings']['source']), 'cpu')[0]
     return lambda x: see((x - data.low)*(2/(1 - data.low)) - 1)
@@ -702,8 +736,10 @@ def cmd_doctor(
     patient, samples, loss = _patient(folder, _device(device), data)
     found = diagnose(patient, samples, loss, features=_doctors_eye(samples, folder))
     print(report(found))
-    if samples is None: print(f'({folder} has no checkpoint that can be read, or its data are gone: not all could be examined.)')
-    with whole_file(folder/'doctor.png') as part: part.write_bytes(to_png(one_page(patient, samples, found, title=str(folder))))
+    if samples is None: print(
+        f'({folder} has no checkpoint that can be read, or its data are gone: not all could be examined.)')
+    page = to_png(one_page(patient, samples, found, title=str(folder)))
+    with whole_file(folder/'doctor.png') as part: part.write_bytes(page)
     print(folder/'doctor.png')
 
 # %% ../nbs/24_command_line.ipynb #602c7696
@@ -717,7 +753,8 @@ def _eye(name:str, device)->tuple:
     from ganbook.metrics import yardstick
     if name == 'pixels': return _pixels, None, 'pixels averaged down to 8x8 (to compare runs on these images, not with published figures)'
     try: y = yardstick(name)
-    except ImportError: raise ValueError("Inception-v3 is not to be had here: it needs pip install torchmetrics torch-fidelity and, once, "
+    except ImportError: raise ValueError(
+        "Inception-v3 is not to be had here: it needs pip install torchmetrics torch-fidelity and, once, "
         "a network to fetch its weights. Leave --features out to measure without it.") from None
     kind = 'Inception-v3' if name == 'inception' else f"yardstick '{name}', which names {y.card['accuracy']:.1%} of held-out digits rightly"
     on_cpu = lambda f: lambda x: f(x).cpu()
@@ -745,11 +782,14 @@ def _few(n:int, n_features:int=None)->list:
     "What so few samples cannot tell, in sentences; the distance needs some samples for each feature."
     said = []
     if n_features and n < n_features: said.append(
-        f"No distance: it needs at least {n_features} samples of each kind, one for each feature, and there are {n}.")
+        f"No distance: it needs at least {n_features} samples of each kind, one for each feature, and "
+        f"there are {n}.")
     elif n_features and n < 3*n_features: said.append(
-        f"The distance is rough: {n:,} samples for {n_features} features; some {3*n_features:,} would tell more.")
+        f"The distance is rough: {n:,} samples for {n_features} features; some {3*n_features:,} would "
+        "tell more.")
     if n < _fewest: said.append(
-        f"No precision, recall, density or coverage: of {n} samples they are near 1 even if all are one image; take {_fewest} or more.")
+        f"No precision, recall, density or coverage: of {n} samples they are near 1 even if all are one "
+        f"image; take {_fewest} or more.")
     return said
 
 def _measures(real, fake, data, unit:float=None, probs=None)->dict:
@@ -758,8 +798,10 @@ def _measures(real, fake, data, unit:float=None, probs=None)->dict:
     found = {} if data.modes is None else _on_modes(fake, data)
     if probs is not None: found |= dict(classes=int((probs.argmax(-1).bincount(minlength=probs.shape[-1]) >= .02*len(probs)).sum()),
         sure=(probs.amax(-1) > .9).double().mean().item())
-    if unit is not None: found |= dict(distance=(frechet(real, fake)/unit).item() if len(fake) >= fake.shape[1] else math.nan)
-    if len(fake) < _fewest: return found | dict.fromkeys(('precision', 'recall', 'density', 'coverage'), math.nan)
+    enough = len(fake) >= fake.shape[1]
+    if unit is not None: found |= dict(distance=(frechet(real, fake)/unit).item() if enough else math.nan)
+    if len(fake) < _fewest:
+        return found | dict.fromkeys(('precision', 'recall', 'density', 'coverage'), math.nan)
     return found | {k: v.item() for k, v in prdc(real, fake).items()}
 
 # %% ../nbs/24_command_line.ipynb #3a0676d6
@@ -793,10 +835,11 @@ def _of_points(x, data, n:int, seed:int)->tuple:
     "(measures of generated points, of as many real ones, the features in words, what these cannot tell)"
     from ganbook.data import subset
     real, other = subset(data, 2*n, seed).x.chunk(2)
-    return _measures(real, x, data), _measures(real, other, data), 'the points themselves, in their own units', _few(n)
+    words = 'the points themselves, in their own units'
+    return _measures(real, x, data), _measures(real, other, data), words, _few(n)
 
 def _of_images(x, data, n:int, seed:int, unseen, eye:tuple)->tuple:
-    "(measures of generated images uint8, of as many real ones, the features in words, what these cannot tell)"
+    "(measures of generated images uint8, of as many real ones, features in words, what these cannot tell)"
     from ganbook.data import subset
     from ganbook.metrics import frechet_floor
     see, name, words = eye
@@ -804,9 +847,11 @@ def _of_images(x, data, n:int, seed:int, unseen, eye:tuple)->tuple:
     pictures = between(subset(unseen or data, 2*n, seed).x)
     both, fake = see(pictures), see(between(x))
     real, other = both.chunk(2)
-    unit, probs = frechet_floor(both), [None, None] if name is None else [name(between(x)), name(pictures[n:])]
-    return (_measures(real, fake, data, unit, probs[0]) | _copying(x, data, unseen),
-        _measures(real, other, data, unit, probs[1]) | dict(nearest=1., copies=.01), words, _few(n, real.shape[1]))
+    unit = frechet_floor(both)
+    probs = [None, None] if name is None else [name(between(x)), name(pictures[n:])]
+    found = _measures(real, fake, data, unit, probs[0]) | _copying(x, data, unseen)
+    of_real = _measures(real, other, data, unit, probs[1]) | dict(nearest=1., copies=.01)
+    return found, of_real, words, _few(n, real.shape[1])
 
 def _usual_features(source:dict)->str:
     "The features in which images of a run are measured where none are asked for."
@@ -819,9 +864,11 @@ def _evaluate(run:Path, n:int, features:str, seed:int, device, where:str=None)->
     from ganbook.train import sample, whole_file
     import torch
     G, settings, folder, step = _generator(run, device)
-    if (folder/_run_file).is_file(): settings = settings | {k: _read_run(folder)['settings'][k] for k in ('source', 'data')}  # they may have moved
+    if (folder/_run_file).is_file():  # the data may have moved
+        settings = settings | {k: _read_run(folder)['settings'][k] for k in ('source', 'data')}
     source, seed = settings['source'], _seed(seed)
-    if features and not settings['data']['images']: raise ValueError(f"--features is for images, and {settings['data']['name']} holds points: leave it out.")
+    if features and not settings['data']['images']: raise ValueError(
+        f"--features is for images, and {settings['data']['name']} holds points: leave it out.")
     eye = _eye(features or _usual_features(source), device) if settings['data']['images'] else None
     data, unseen = _data_of(dict(settings=settings), where), _test_part(source['name'])
     there = len(data if unseen is None else unseen)
@@ -830,10 +877,11 @@ def _evaluate(run:Path, n:int, features:str, seed:int, device, where:str=None)->
     x = sample(G, latents(n, G.latent_dim, torch.Generator().manual_seed(seed)).to(device)).cpu()
     if not x.isfinite().all(): raise ValueError(f"the generator of {folder} draws NaN or infinite numbers: ganbook doctor {folder} says why.")
     x = to_units(data, x)
-    found, real, words, notes = _of_images(x, data, n, seed, unseen, eye) if data.is_image else _of_points(x, data, n, seed)
+    measured = _of_images(x, data, n, seed, unseen, eye) if data.is_image else _of_points(x, data, n, seed)
+    found, real, words, notes = measured
     known = lambda d: {k: v if math.isfinite(v) else None for k, v in d.items()}
-    about = dict(format='ganbook evaluation', step=step, n=n, seed=seed, features=words, notes=notes, device=str(device), versions=_versions())
-    about |= dict(measures=known(found), of_real=known(real))
+    about = dict(format='ganbook evaluation', step=step, n=n, seed=seed, features=words, notes=notes)
+    about |= dict(device=str(device), versions=_versions(), measures=known(found), of_real=known(real))
     with whole_file(folder/'evaluation.json') as part: part.write_text(json.dumps(about, indent=1) + '\n', encoding='utf-8')
     return about, folder
 
@@ -862,7 +910,7 @@ def _table(rows:list)->str:
 def cmd_evaluate(
     run:str,            # folder of a run, or one of its checkpoints
     *,
-    n:int=5000,         # samples to draw, and real ones to hold them against, at most and at most half of the data
+    n:int=5000,         # samples to draw, and real ones to hold them against; at most half of the data
     features:str=None,  # of images: digits, mnist, pixels, or inception, which downloads weights (default: what suits the data)
     data:str=None,      # where the folder of its images is now, if it was moved (default: where it was)
     seed:int=0,         # of the latents
@@ -872,7 +920,9 @@ def cmd_evaluate(
     _in_range(10**6, n=n)
     if n < 20: raise ValueError(f"--n is {n}: measuring needs at least 20 samples.")
     about, folder = _evaluate(_run_path(run), n, features, seed, _device(device), data)
-    print(f"{folder}, step {about['step']:,}: {about['n']:,} samples against as many real ones, and these against as many others\nfeatures: {about['features']}\n")
+    print(
+        f"{folder}, step {about['step']:,}: {about['n']:,} samples against as many real ones, and these "
+        f"against as many others\nfeatures: {about['features']}\n")
     rows = [(k, _short(v), _short(about['of_real'][k]), _meanings[k]) for k, v in about['measures'].items()]
     print(_table([('measure', 'run', 'real', ''), *rows]))
     for note in about['notes']: print(note)
@@ -883,7 +933,8 @@ def _runs(paths:list, most:int=8)->list:
     "The folders of the runs that are meant: themselves, or those inside a folder of runs."
     found = []
     for p in map(Path, paths):
-        inside = [] if (p/_run_file).exists() or not p.is_dir() else sorted(q.parent for q in p.glob(f'*/{_run_file}'))
+        single = (p/_run_file).exists() or not p.is_dir()
+        inside = [] if single else sorted(q.parent for q in p.glob(f'*/{_run_file}'))
         found += inside or [p]
     found = list(dict.fromkeys(found))
     if len(found) < 2: raise ValueError(f"there is nothing to compare {found[0]} with: name two or more runs, or a folder that holds them.")
@@ -964,7 +1015,8 @@ def cmd_compare(
     found = [_evaluation(f, place) for f in folders]
     row = lambda name, values: (name, *(v if len(v) <= 24 else '…' + v[-23:] for v in map(_short, values)))
     part = lambda title, values: [row(title, ['']*len(folders)), *(row(f'  {n}', v) for n, v in values.items())]
-    state = [dict(status=_status(f, r), step=r['step'], seconds=r['seconds']) | r.get('last_100', {}) for f, r in zip(folders, read)]
+    state = [dict(status=_status(f, r), step=r['step'], seconds=r['seconds']) | r.get('last_100', {})
+        for f, r in zip(folders, read)]
     parts = {'settings that differ': _differences(read), 'at the end': _by_name(state), 'measures': _by_name([e.get('measures', {}) for e in found])}
     print(_table([row('', [f.name for f in folders]), *(line for title, values in parts.items() for line in part(title, values))]))
     if len({json.dumps([r['settings']['source'], e.get('features'), e.get('n')]) for r, e in zip(read, found) if e}) > 1: print(
@@ -1125,7 +1177,8 @@ def _tutorial(G, D, a:dict, lr:float, device)->Callable:
 class _Turns:
     "A callback that times `fit` between its calls, and lets another loop take every second turn."
     def __init__(self, other:Callable, seconds:float, now:Callable, most:int=5):
-        self.other, self.seconds, self.now, self.most, self.ours, self.theirs = other, seconds, now, most, [], []
+        self.other, self.seconds, self.now, self.most = other, seconds, now, most
+        self.ours, self.theirs = [], []
         self.start = self.wall = self.told = time.perf_counter()
         self.k, self.next, self.begin = 1, 1, now()
     def __call__(self, s):
@@ -1137,7 +1190,7 @@ class _Turns:
         self.plan(s.step)
         self.begin = self.now()
     def plan(self, step:int):
-        "End the run if the time is up, or another turn would be far beyond it; else choose the length of the next turn."
+        "End the run if the time is up, or would be long before the next turn ends; else choose its length."
         from ganbook.train import Stop
         before, self.wall = self.wall, time.perf_counter()
         turn, spent = self.wall - before, self.wall - self.start
@@ -1164,7 +1217,10 @@ def _report_times(ours:list, theirs:list, n_samples:int, title:str):
     print(title)
     print(_table([('', 'ms a step: 25 %', 'median', '75 %', 'samples/s'), row('ganbook', ours), row("a tutorial's loop", theirs)]))
     times = quarter([b/a for a, b in zip(ours, theirs)])[1]
-    print(f"The tutorial's loop takes {times:.2f} times as long (median of {len(ours)} pair{'s'*(len(ours) > 1)} of turns).")
+    print(
+        "The "
+        "tutorial's "
+        f"loop takes {times:.2f} times as long (median of {len(ours)} pair{'s'*(len(ours) > 1)} of turns).")
     if len(ours) < 5: print("So few turns are a rough measure: give more --seconds.")
 
 # %% ../nbs/24_command_line.ipynb #252f8f12
@@ -1215,7 +1271,8 @@ def _claim_row(c:dict)->tuple:
     sign = {'<=': '≤', '>=': '≥', '~': '≈', '==': '='}.get(c['op'], c['op'])
     bounds = f" [{c['interval'][0]:.3g}, {c['interval'][1]:.3g}]" if c['interval'] else ''
     target = f"{sign} {c['target']:.4g}" + (f" ± {c['tol']:g}" if c['op'] == '~' else '')
-    text = c['claim'] + (' (mean only)' if c.get('mean_only') else '') + (f" ({c['source']})" if c['source'] else '')
+    source = f" ({c['source']})" if c['source'] else ''
+    text = c['claim'] + (' (mean only)' if c.get('mean_only') else '') + source
     return '✓' if c['holds'] else '✗', _number(c['chapter']), f"{c['value']:.4g}{bounds}", target, _claim_origin(c), text
 
 def _claim_origin(c:dict)->str:
@@ -1312,7 +1369,7 @@ def _manners():
         _to_nowhere()
         as_ctrl_c(signum, frame)
     kinds = [(signal.SIGTERM, as_ctrl_c), *([(signal.SIGHUP, hang_up)] if hasattr(signal, 'SIGHUP') else [])]
-    kinds = [(kind, f) for kind, f in kinds if main and signal.getsignal(kind) != signal.SIG_IGN]  # as nohup has it
+    kinds = [(k, f) for k, f in kinds if main and signal.getsignal(k) != signal.SIG_IGN]  # as nohup has it
     old = {kind: signal.signal(kind, f) for kind, f in kinds}
     said, hook = set(), threading.excepthook
     def say(text): said.add(text) or print(f'ganbook: {text}', file=sys.stderr) if text not in said else None
@@ -1366,7 +1423,9 @@ def _parser()->Parser:
 # %% ../nbs/24_command_line.ipynb #23f04781
 def _at_home(given:dict)->dict:
     "Options of a command with ~ at the start of a path read as the home folder, which not every shell does."
-    def home(v): return os.path.expanduser(v) if isinstance(v, str) else [home(x) for x in v] if isinstance(v, list) else v
+    def home(v):
+        if isinstance(v, list): return [home(x) for x in v]
+        return os.path.expanduser(v) if isinstance(v, str) else v
     return {k: home(v) if k in ('data', 'out', 'config', 'run', 'runs') else v for k, v in given.items()}
 
 def _obey(words:list)->int:
@@ -1392,7 +1451,8 @@ def main(
 )->int:               # 0, 2 after an error, 130 after Ctrl-C
     "The command `ganbook`."
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='replace')  # a terminal may lack a letter
+        if hasattr(stream, 'reconfigure'):  # a terminal may lack a letter
+            stream.reconfigure(errors='replace')
     try:
         code = _obey(words)
         sys.stdout.flush()
