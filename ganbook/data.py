@@ -49,13 +49,13 @@ def _check_axes(d:'Data'):
 
 def _check_spread(d:'Data'):
     "Warn of points that `draw` gives with a coordinate hardly spread at all, or far too much."
-    rows = d.x[::max(1, len(d.x)//10_000)].cpu().double()
+    rows = d.x[::max(1, len(d.x)//10_000)].double()
     std = rows.std(0, correction=0)/d.scale
     std = std[std > 1e-6*rows.abs().amax(0)/d.scale]  # one value throughout is no fault of the scale
     if not len(std) or std.min() >= .01 and std.max() <= 100: return
     warnings.warn(f"{d.name}: divided by scale {d.scale:.2g}, coordinates have standard deviations from "
                   f"{std.min():.1g} to {std.max():.1g}, and networks want about 1: "
-                  "train on (x - x.mean(0))/x.std(0) instead.", stacklevel=5)
+                  "train on (x - x.mean(0))/x.std(0) instead.", stacklevel=4)
 
 # %% ../nbs/03_data.ipynb #dd0b7dd8
 def _check(d:'Data'):
@@ -65,14 +65,13 @@ def _check(d:'Data'):
     if (x.dtype, x.ndim) not in ((torch.float32, 2), (torch.uint8, 4)):
         raise ValueError(f"samples are {x.dtype} of shape {tuple(x.shape)}: give points as float32 (N,d) or images as uint8 (N,C,H,W).")
     if not x.numel(): raise ValueError(f"{d.name} holds no samples: its shape is {tuple(x.shape)}.")
-    if x.ndim == 2 and not x.isfinite().all(): raise ValueError(f"{d.name} holds NaN or infinite coordinates: remove those points.")
+    if x.ndim == 2 and x.is_cpu and not x.isfinite().all(): raise ValueError(f"{d.name} holds NaN or infinite coordinates: remove those points.")
     if y is not None and not isinstance(y, Tensor): raise TypeError(f"labels are a {type(y).__name__}: make them an int64 tensor first, one number a sample.")
     if y is not None and (y.dtype, y.shape) != (torch.int64, x.shape[:1]):
         raise ValueError(f"labels are {y.dtype} of shape {tuple(y.shape)}: give one int64 a sample, ({len(x)},).")
     if not (0 < d.scale < math.inf and -math.inf < d.low < 1):
         raise ValueError(f"scale is {d.scale} and low {d.low}: scale must be above 0, and low below 1.")
     if x.ndim == 4: _check_axes(d)
-    else: _check_spread(d)
 
 # %% ../nbs/03_data.ipynb #20e362d8
 @dataclass(frozen=True, eq=False, repr=False)
@@ -86,7 +85,11 @@ class Data:
     scale:float=1.    # points: the root mean square of a coordinate about zero; `draw` divides by it
     low:float=-1.     # images: `draw` maps 0..255 to [low,1]; 0 for a generator that ends in a sigmoid
     classes:tuple=()  # names of the labels 0, 1, ..., if they have any
-    def __post_init__(self): _check(self)
+    judged:bool=False # was the spread of the points looked at? `to` and `replace` pass this on, and so look only once
+    def __post_init__(self):
+        _check(self)
+        if self.x.is_cpu and not (self.is_image or self.judged): _check_spread(self)  # a GPU would have to be waited for
+        object.__setattr__(self, 'judged', True)
     def __len__(self): return len(self.x)
     def __repr__(self):
         return f"{self.name}: {len(self):,} {'images' if self.is_image else 'points'} of shape {self.shape} on {self.x.device}"

@@ -89,6 +89,15 @@ def test_other_coordinates_pass_without_a_word(x):
         for make in POINTS.values(): make(n=500)
         digits().to('cpu'), subset(ring(100), 50)
 
+def test_the_spread_is_looked_at_once():
+    "Where data are made, on the CPU; moved or changed data are the same data, and a device is not read."
+    x = columns((5000, 1000), (0, .01))
+    with pytest.warns(UserWarning, match='standard deviations') as caught: d = Data('mine', x)
+    assert len(caught) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        d.to('cpu'), d.to('meta'), replace(d, name='other'), subset(d, 50), Data('mine', x.to('meta'))
+
 def test_a_fingerprint_knows_samples_and_labels_alone(tmp_path):
     d = pictures()
     assert len(gd.fingerprint(d)) == 32 and gd.fingerprint(d) == gd.fingerprint(replace(d, name='other', low=0., classes=('a', 'b', 'c')))
