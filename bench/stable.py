@@ -13,7 +13,7 @@ number of digits that make up at least 2 % each. A run fails if a digit is missi
 the end over the smallest of all moments: 1 for a run that never gets worse. Samples come from the average of G where one is kept;
 the last iterate is judged beside it.
 
---away goes the other way: from the recipe `stable`, one thing is taken away at a time, 500 steps a run, five seeds. The average of G does not
+--away goes the other way: from the recipe `stable`, one thing is taken away at a time, 1000 steps a run, five seeds. The average of G does not
 touch training, so that the last iterate of `whole` is the arm without it. `plain with stable's settings` has everything of stable that is
 not its objective: rate, Adam's decays, falling rate and average.
 
@@ -145,14 +145,14 @@ def missed(kept, kind):
     return faults
 
 def main():
-    p = options(__doc__, 'stable', arms | away, '1500; with --away 500; on a GPU 50,000')
+    p = options(__doc__, 'stable', arms | away, '1500; with --away 1000; on a GPU 50,000')
     p.add_argument('--away', action='store_true', help='take one thing at a time away from stable, rather than add it to plain')
     p.add_argument('--minute', action='store_true', help='train stable for --seconds as well')
     p.add_argument('--seconds', type=float, default=60., help='of --minute (default 60)')
     a, chosen = parsed(p, arms | away)
     table = away if a.away else arms
     device, kind = torch.device(a.device), f'{a.device} {a.data}' + ' away'*a.away
-    n_steps = a.steps or (50_000 if a.device == 'cuda' else 500 if a.away else 1_500)
+    n_steps = a.steps or (50_000 if a.device == 'cuda' else 1_000 if a.away else 1_500)
     if a.only is None: chosen = ['plain', 'all together: stable'] if a.data == 'mnist' and not a.away else list(table)
     if strangers := [c for c in chosen if c not in table]:
         p.error(f"there is no arm called {', '.join(strangers)} {'with' if a.away else 'without'} --away: take some of {'; '.join(table)}.")

@@ -1,4 +1,4 @@
-"The benchmarks behind chapters 13 and 15: what is stored keeps its targets, and a tiny run works."
+"The benchmarks behind chapters 13, 15 and 16: what is stored keeps its targets, and a tiny run works."
 import json
 import subprocess
 import sys
@@ -10,6 +10,7 @@ root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root/'bench'))
 import modes  # noqa: E402
 import stable  # noqa: E402
+import stacked  # noqa: E402
 
 
 def stored(name): return json.loads((root/'results'/f'bench_{name}.json').read_text(encoding='utf-8'))
@@ -17,7 +18,20 @@ def stored(name): return json.loads((root/'results'/f'bench_{name}.json').read_t
 @pytest.mark.parametrize('name', ['ring', 'grid'])
 def test_stored_modes_keep_their_targets(name): assert modes.missed(stored('modes')[name], name, 'cpu') == []
 
-def test_stored_scoreboard_keeps_its_targets(): assert stable.missed(stored('stable'), 'cpu digits') == []
+@pytest.mark.parametrize('kind', ['cpu digits', 'cpu digits away'])
+def test_stored_scoreboard_keeps_its_targets(kind): assert stable.missed(stored('stable'), kind) == []
+
+def test_stored_thousand_modes_keep_their_targets():
+    entry = stored('stacked')['cpu digits']
+    assert stacked.lacking(entry, 'digits') == [] and stacked.missed(entry['rows'], 'digits') == []
+
+@pytest.mark.parametrize('a,b,fields', [('settings', 'ns', {'penalties'}), ('ns', 'r3', {'loss'}), ('plain', 'settings', {'lr', 'betas', 'schedule', 'halflife'}),
+    ('plain', 'narrow', {'pair'}), ('relu', 'r3', {'pair'})])
+def test_neighbouring_arms_of_the_thousand_modes_differ_in_what_they_say(a, b, fields):
+    a, b = (stacked.arms['digits'][name] for name in (a, b))
+    assert {k for k in vars(a) if k not in ('penalties', 'schedule') and getattr(a, k) != getattr(b, k)} == fields - {'penalties', 'schedule'}
+    assert (bool(a.penalties) != bool(b.penalties)) == ('penalties' in fields)
+    assert ((a.schedule is None) != (b.schedule is None)) == ('schedule' in fields)
 
 
 def good_modes(**changes):
