@@ -160,8 +160,8 @@ def test_ctrl_c_saves_and_says_how_to_go_on(whole, here):
 
 @pytest.mark.parametrize('kind', [name for name in ('SIGTERM', 'SIGHUP') if hasattr(signal, name)])
 def test_sigterm_and_a_lost_connection_stop_a_run_as_ctrl_c_does(kind, here, capsys):
-    kind, heard = getattr(signal, kind), signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    kind = getattr(signal, kind)
+    heard = {k: signal.signal(k, h) for k, h in ((signal.SIGINT, signal.default_int_handler), (kind, signal.SIG_DFL))}  # nohup ignores SIGHUP
     def stop():
         while not list(here.glob('a/checkpoints/step_*.pt')): time.sleep(.005)
         os.kill(os.getpid(), kind)
@@ -169,7 +169,7 @@ def test_sigterm_and_a_lost_connection_stop_a_run_as_ctrl_c_does(kind, here, cap
     threading.Thread(target=stop, daemon=True).start()
     assert main(['train', 'points', '--n-steps', '5000', '--every', '5', '--batch-size', '8', '--out', 'a', '--quiet']) == 130
     assert before == (signal.getsignal(signal.SIGINT), signal.getsignal(kind))
-    signal.signal(signal.SIGINT, heard)
+    for k, h in heard.items(): signal.signal(k, h)
     run = run_json('a')
     assert run['status'] == 'interrupted' and 5 <= run['step'] < 5000 and int(latest('a/checkpoints').stem[5:]) == run['step']
     assert f'stopped at step {run["step"]} of 5,000' in capsys.readouterr().err
