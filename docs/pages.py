@@ -119,7 +119,7 @@ def symbols(cells: list) -> list:
     for i, c in enumerate(cells):
         if not has(c, 'export'): continue
         for n in ast.parse(source(c)).body:
-            if isinstance(n, ast.FunctionDef): found.append(Symbol(n.name, 'def', signature(n), docstring(n), i))
+            if isinstance(n, ast.FunctionDef) and not patched(n): found.append(Symbol(n.name, 'def', signature(n), docstring(n), i))
             elif isinstance(n, ast.ClassDef): found.append(Symbol(n.name, 'class', class_signature(n), docstring(n), i))
             elif isinstance(n, (ast.Assign, ast.AnnAssign)):
                 targets = n.targets if isinstance(n, ast.Assign) else [n.target]
@@ -128,6 +128,11 @@ def symbols(cells: list) -> list:
     return [s for s in found if not s.name.startswith('_')]
 
 def docstring(node) -> str: return (ast.get_docstring(node) or '').split('\n')[0]
+
+def patched(node: ast.FunctionDef) -> bool:
+    "Is it a method, added to a class that stands elsewhere (fastcore's `patch` and `patch_to`)?"
+    names = [getattr(d, 'func', d) for d in node.decorator_list]
+    return any(getattr(d, 'id', '').startswith('patch') for d in names)
 
 def signature(node: ast.FunctionDef) -> str:
     returns = f' -> {ast.unparse(node.returns)}' if node.returns else ''
