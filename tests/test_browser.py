@@ -96,7 +96,7 @@ def test_inside(lab):
 
 def test_every_chapter_with_a_widget_is_opened_here():
     "A widget is made by ipywidgets or by the playground; each chapter that has one is run by a test of the browser."
-    code = {p.stem: ''.join(''.join(c['source']) for c in json.loads(p.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code')
+    code = {p.stem: '\n'.join(''.join(c['source']) for c in json.loads(p.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code')
         for p in (lab_module.root/'nbs').glob('*.ipynb')}
     with_widgets = {name for name, text in code.items() if re.search(r'^import (ipywidgets|anywidget)|^from ganbook.playground import', text, re.M)}
     tests = ''.join(p.read_text(encoding='utf-8') for p in Path(__file__).parent.glob('test_browser*.py'))
