@@ -1,7 +1,6 @@
 "Penalties against loops written by hand and finite differences, members against GANs alone, spectral norms against SVD and PyTorch's, and what a step costs."
 import copy
 import gc
-import time
 import warnings
 from functools import partial
 import pytest
@@ -9,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrizations
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 from ganbook import data as sets
 from ganbook import penalties
 from ganbook.data import draw
@@ -242,32 +243,33 @@ def test_with_labels_the_network_is_looked_at_once():
         for _ in range(4): d_step(s, torch.randn(6, 2), hinge, [r1, wgan_gp], (y,))
     assert len(caught) == 1
 
-def seconds(make, data, batch, pens):
-    "() -> processor seconds of one step of D."
+class Counted(TorchDispatchMode):
+    "Adds up the floating-point operations of matrix products and convolutions, forward and backward."
+    def __init__(self):
+        super().__init__()
+        self.n = 0
+    def __torch_dispatch__(self, f, types, args=(), kwargs=None):
+        out = f(*args, **(kwargs or {}))
+        count = flop_registry.get(f._overloadpacket)
+        if count: self.n += count(*args, **(kwargs or {}), out_val=out)
+        return out
+
+def operations(make, data, batch, pens):
+    "Floating-point operations of one step of D, past the looks for coupled batches."
     s = make()
-    def step():
-        real = draw(data, batch, s.rng)
-        start = time.process_time()
-        d_step(s, real, non_saturating, pens)
-        return time.process_time() - start
-    return step
+    for _ in range(10): d_step(s, draw(data, batch, s.rng), non_saturating, pens)
+    with Counted() as counted: d_step(s, draw(data, batch, s.rng), non_saturating, pens)
+    return counted.n
 
 def mlp_pair(): return new_state(MLPGenerator((2,), 2, (128,)*3, nn.Identity), MLPDiscriminator((2,), (128,)*3))
 def dcgan_pair(): return new_state(DCGANGenerator((1, 8, 8), 64, 16, smallest=2), DCGANDiscriminator((1, 8, 8), 16, norm=None, smallest=2))
 
 @pytest.mark.parametrize('make,batch', [(mlp_pair, 256), (dcgan_pair, 64)], ids=['points', 'images'])
-def test_r1_and_r2_cost_at_most_2_2_times_a_plain_step(make, batch):
-    "The fastest of many steps, taken in turn; three tries, for a machine that does other things too."
-    data, ratios = ring if make is mlp_pair else sets.digits(), []
-    for _ in range(3):
-        plain, both = (seconds(make, data, batch, pens) for pens in ([], [r1, r2]))
-        for _ in range(12): plain(), both()  # warm, and past the looks for coupled batches
-        gc.disable()
-        try: times = [(plain(), both()) for _ in range(60)]
-        finally: gc.enable()
-        ratios.append(min(b for _, b in times)/min(a for a, _ in times))
-        if ratios[-1] <= 2.2: return
-    pytest.fail(f'R1 and R2 cost {min(ratios):.2f} times a plain step')
+def test_r1_and_r2_cost_at_most_twice_a_plain_step(make, batch):
+    "In operations, which are the same on every machine; seconds depend on the processor and on what else it does."
+    data = ring if make is mlp_pair else sets.digits()
+    plain, both = (operations(make, data, batch, pens) for pens in ([], [r1, r2]))
+    assert 1.5 < both/plain <= 2., both/plain
 
 # Coupled batches
 
