@@ -27,13 +27,23 @@ def machine(device='cpu')->dict:
     name = torch.cuda.get_device_name() if str(device).startswith('cuda') else f'{platform.machine()}, {os.cpu_count()} cores'
     return dict(device=name, threads=torch.get_num_threads(), versions=dict(python=platform.python_version(), torch=torch.__version__))
 
+def _dated(entry, before)->dict:
+    "An entry with today's date; where it has rows, a row that is as it was `before` keeps its own, and the entry says from when to when."
+    today, rows = time.strftime('%Y-%m-%d'), entry.get('rows')
+    if not isinstance(rows, dict): return entry | dict(date=today)
+    as_before = before['rows'] if isinstance(before.get('rows'), dict) else {}
+    def day(name): return before.get('dates', {}).get(name, before.get('date', today)) if as_before.get(name) == rows[name] else today
+    dates = {name: day(name) for name in rows}
+    first, last = min(dates.values(), default=today), max(dates.values(), default=today)
+    return entry | dict(dates=dates, date=first if first == last else f'{first} to {last}')
+
 def store(path, kind, entry):
-    "Put `entry` under `kind`, with today's date, in the JSON file `path` and leave the other entries as they are."
+    "Put `entry` under `kind`, with its date, in the JSON file `path` and leave the other entries as they are."
     path = Path(path)
     old = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
     part = path.with_suffix('.part')
     path.parent.mkdir(parents=True, exist_ok=True)
-    part.write_text(json.dumps(old | {kind: entry | dict(date=time.strftime('%Y-%m-%d'))}, indent=1, sort_keys=True) + '\n', encoding='utf-8')
+    part.write_text(json.dumps(old | {kind: _dated(entry, old.get(kind, {}))}, indent=1, sort_keys=True) + '\n', encoding='utf-8')
     part.replace(path)
 
 def stored(path)->dict:

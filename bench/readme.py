@@ -158,7 +158,7 @@ def claims_block(lang: str) -> str:
     sourced = sum(bool(c['source']) for c in claims)
     where = ', '.join(sorted({f"{c['scale']}, {c['device']}" for c in fresh}))
     n_benches = len({c['stored']['bench'] for c in stored})
-    dates = sorted({c['stored']['date'] for c in stored})
+    dates = sorted({day for c in stored for day in c['stored']['date'].split(' to ')})
     days = f'{dates[0]} to {dates[-1]}' if dates else ''
     tage = f'{dates[0]} 至 {dates[-1]}' if dates else ''
     return {'en': f'{len(claims)} claims in {len(ledger())} chapters. {len(fresh)} are measured each time a chapter runs ({where}); {len(stored)} compare figures that {n_benches} longer '

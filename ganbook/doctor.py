@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['severities', 'forms_D', 'forms_G', 'wrong_D', 'wrong_G', 'few_columns', 'most_numbers', 'few_steps', 'few_moves',
-           'young_steps', 'young_moves', 'harmless', 'lagging', 'costly', 'huge_logit', 'narrow', 'columns_apart',
-           'rate_ratio', 'mild_ratio', 'mode_gap', 'mode_harm', 'auc_shift', 'old_average', 'flat_logits', 'few_real',
-           'sure', 'wide', 'won', 'levels', 'off', 'nowhere', 'little_recall', 'little_coverage', 'slow_swing',
-           'far_off', 'copied', 'diseases', 'drills', 'Setup', 'sound', 'practise', 'Finding', 'Vitals', 'reading',
-           'log_vitals', 'state_vitals', 'settled', 'young', 'graded', 'too_early', 'diverges', 'G_does_not_learn',
-           'D_does_not_learn', 'ranges_differ', 'swapped', 'unequal_rates', 'stale_BatchNorm', 'mixing_BatchNorm',
-           'average_behind', 'ends_in_sigmoid', 'heavy_penalty', 'D_wins', 'collapsed', 'partly_collapsed',
-           'far_from_data', 'little_variety', 'few_samples', 'oscillates', 'memorises', 'vitals', 'diagnose', 'report',
-           'one_page', 'draw_case', 'rehearse']
+           'young_steps', 'young_moves', 'ahead', 'starving', 'harmless', 'lagging', 'costly', 'huge_logit', 'narrow',
+           'columns_apart', 'rate_ratio', 'mild_ratio', 'mode_gap', 'mode_harm', 'auc_shift', 'old_average',
+           'flat_logits', 'few_real', 'few_images', 'sure', 'wide', 'won', 'leads', 'levels', 'off', 'nowhere',
+           'little_recall', 'little_coverage', 'slow_swing', 'far_off', 'copied', 'diseases', 'drills', 'Setup',
+           'sound', 'practise', 'Finding', 'Vitals', 'reading', 'log_vitals', 'state_vitals', 'settled', 'young',
+           'graded', 'too_early', 'diverges', 'G_does_not_learn', 'D_does_not_learn', 'ranges_differ', 'swapped',
+           'unequal_rates', 'stale_BatchNorm', 'mixing_BatchNorm', 'average_behind', 'ends_in_sigmoid', 'heavy_penalty',
+           'D_wins', 'collapsed', 'partly_collapsed', 'far_from_data', 'little_variety', 'few_samples', 'oscillates',
+           'memorises', 'vitals', 'diagnose', 'report', 'one_page', 'draw_case', 'rehearse']
 
 # %% ../nbs/08_doctor.ipynb #ec37d01e
 import copy
@@ -380,6 +380,8 @@ few_steps = 100   # no curve has a shape before that
 few_moves = .03   # steps times learning rate; weights begin at about .1
 young_steps = 400 # below this, kinds may still come and averages are still young
 young_moves = .2  # steps times learning rate
+ahead = .88       # probability that D ranks a new pair rightly; on the ring, sound runs of 400 steps end near it
+starving = .1     # gradients of G over those of D; sound runs have .16 to 3
 harmless = .02    # share of the energy distance; sound runs end below
 lagging = .03     # the same: what is farther off has something to learn
 costly = .15      # the same: so far off, a run is as good as lost
@@ -402,8 +404,9 @@ def graded(v:Vitals, severity:str)->str:
 
 # %% ../nbs/08_doctor.ipynb #baf416f8
 def too_early(v:Vitals):
-    "Too few steps to tell, or samples that are still on their way."
-    if v['usable'] < v['steps'] or settled(v) and not (young(v) and v['unlike'] > lagging): return None
+    "Too few steps to tell, or samples that are still on their way: far from the data, or behind in the eyes of D."
+    on_its_way = young(v) and v['unlike'] > lagging or v['usable'] < 2*few_steps and v['auc'] > ahead
+    if v['usable'] < v['steps'] or settled(v) and not on_its_way: return None
     rate, far = max(v['lr_G'], v['lr_D']), ''
     if 'lr_G' in v: far = f" at a learning rate of {rate:g}: no weight has moved by more than about {v['steps']*rate:.2g}"
     return Finding('too few steps', 'note', f"{v['steps']:,.0f} steps{far}.",
@@ -432,8 +435,13 @@ def _does_not_learn(v:Vitals, P:str, hint:str):
     if v[f'felt_{P}'] == 0: return f(evidence=f"Every gradient that opt_{P} has seen was exactly 0.", try_=hint)
 
 def G_does_not_learn(v:Vitals):
-    "No gradient reaches the weights of G."
-    return _does_not_learn(v, 'G', 'call opt_G.step(); in the step of G the fakes must be neither detached nor made under no_grad.')
+    "No gradient reaches the weights of G, or next to none."
+    hint = 'call opt_G.step(); in the step of G the fakes must be neither detached nor made under no_grad.'
+    if fact := _does_not_learn(v, 'G', hint): return fact
+    starved = v['felt_G'] < starving*v['felt_D'] and v['auc'] > ahead and v['form_D'] in levels
+    if not (settled(v) and starved): return None
+    return Finding('G does not learn', 'note', f"The gradients of G are {v['felt_G']/v['felt_D']:.1%} of those of D, and D ranks {v['auc']:.0%} of new pairs rightly.",
+        f'look whether all fakes carry a gradient: {hint}', '05_training', .5)
 
 def D_does_not_learn(v:Vitals):
     "No gradient reaches the weights of D, or its logits stand still."
@@ -466,7 +474,7 @@ def ranges_differ(v:Vitals):
     if v['real_rms'] > 5 or v['real_rms'] < .05:
         return f('alarm', f"A coordinate of the data, as drawn, has a root mean square of {v['real_rms']:.3g}; networks expect about 1.",
             'set `Data.scale` to the root mean square of a coordinate.', certainty=.95)
-    if wide > 0 and v['real_low'] > v['reach_low'] + .25*whole < math.inf:
+    if wide > 0 and v['real_low'] > v['reach_low'] + .2*whole < math.inf:
         return f('warning', f"The data span {data}, only {wide/whole:.0%} of the {reach} that G gives.",
             'draw images in the range of the last layer of G: `Data.low` is -1 for tanh, 0 for sigmoid.', certainty=.9)
     if 0 < v['real_bulk'] < 2*narrow*whole < math.inf:
@@ -487,6 +495,9 @@ def swapped(v:Vitals):
     if wrong('G'): return f(f"{fits('G')}: it falls when D rejects the fakes.", cure_G, certainty=.94)
     if wrong('D'): return f(f"{fits('D')}; the mean real logit lies {-v['gap']:.3g} below the fake one.",
         'D wants label 1 on real samples and 0 on fakes (`loss.discriminator`).', certainty=.93)
+    if v['auc'] < .05 and v['reversed'] > .9 and v['gap'] < 0:
+        return f(f"D ranks real above fake with probability {v['auc']:.2f}, and has had it the wrong way round for {v['reversed']:.0%} of the size of its gap.",
+            'D wants label 1 on real samples and 0 on fakes (`loss.discriminator`).', certainty=.83)
     poor = {P: .3*max(1., abs(v[f'loss_{P}'])) for P in 'GD'}
     near = [P for P in 'GD' if poor[P] < v[f'fit_{P}'] > v[f'misfit_{P}']/2 or v[f'misfit_{P}'] < v[f'fit_{P}'] > .05]
     if near and v['unlike'] > costly:
@@ -496,15 +507,16 @@ def swapped(v:Vitals):
 
 # %% ../nbs/08_doctor.ipynb #064c27dd
 rate_ratio = 16.  # suspect in any run
-mild_ratio = 3.   # suspect in a run whose samples are far from the data
+mild_ratio = 3.   # suspect in a run whose samples are far from the data, or where the faster D is ahead
 
 def unequal_rates(v:Vitals):
     "One learning rate is many times the other."
     ratio = v['lr_G']/v['lr_D'] if v['lr_D'] > 0 else math.nan
     lost = not young(v) and v['unlike'] > costly
     fast, slow, times = ('G', 'D', ratio) if ratio > 1 else ('D', 'G', 1/ratio if ratio > 0 else math.nan)
-    if not times > (mild_ratio if lost else rate_ratio): return None
-    grade = 'alarm' if times > 3*rate_ratio or lost else 'warning'
+    behind = fast == 'D' and v['auc'] > ahead
+    if not times > (mild_ratio if lost or behind else rate_ratio): return None
+    grade = 'alarm' if times > 3*rate_ratio or lost else 'warning' if times > rate_ratio else 'note'
     if settled(v) and v['unlike'] < harmless: grade = 'note'
     return Finding('learning rates out of balance', grade,
         f"{fast} learns at {v['lr_' + fast]:g} and {slow} at {v['lr_' + slow]:g}, a ratio of {times:.0f}.",
@@ -519,11 +531,12 @@ old_average = 1000  # steps after which an average has forgotten the initial wei
 
 def stale_BatchNorm(v:Vitals):
     "The generator that is shown makes other, worse samples in evaluation mode than in training mode."
-    if not (settled(v) and v['mode_gap'] > mode_gap) or v['mode_harm'] < mode_harm: return None
+    relative = v['mode_harm'] > max(mode_harm/2, 2*v['here_unlike'])  # little, but most of what is wrong
+    if not (settled(v) and v['mode_gap'] > mode_gap) or v['mode_harm'] < mode_harm and not relative: return None
     both = 'raw_unlike' not in v or v['raw_mode_gap'] > mode_gap and v['raw_mode_harm'] > mode_harm
     severity = graded(v, 'alarm' if v['mode_harm'] > 4*mode_harm else 'warning')
     if v['untouched'] == 1 and not v['unlike'] < harmless: severity = 'alarm'
-    elif 'mode_harm' not in v or not both and v['usable'] < old_average: severity = 'note'
+    elif 'mode_harm' not in v or v['mode_harm'] < mode_harm or not both and v['usable'] < old_average: severity = 'note'
     worse = f", and are {v['mode_harm']:.2f} less like the data" if 'mode_harm' in v else ''
     raw = '' if both else ' G itself is not affected: its average is young, or leaves its running statistics behind.'
     return Finding('BatchNorm statistics at evaluation', severity, f"From the same latents, samples of evaluation mode lie "
@@ -567,8 +580,9 @@ def ends_in_sigmoid(v:Vitals):
         f"[{v['mean_low']:.2f}, {v['mean_high']:.2f}]; logits have both signs.", certainty=.6)
 
 # %% ../nbs/08_doctor.ipynb #ca401d96
-flat_logits = .008  # standard deviation of the logits; healthy runs stay above .01
+flat_logits = .008  # standard deviation of the logits; in the bench nearly all sound runs stay above it
 few_real = 50       # with fewer real samples, other things are wrong
+few_images = 500    # with fewer images, augmentation is worth a try (chapter 19)
 
 def heavy_penalty(v:Vitals):
     "D is kept so flat that it is of no use."
@@ -585,6 +599,7 @@ def heavy_penalty(v:Vitals):
 sure = 12.  # a gap of 12 is odds of 160,000 to 1
 wide = 5.   # where losses have a scale, a gap that a gentle D does not show
 won = .1    # of the loss of a D that cannot tell
+leads = .6  # the same: enough for a note
 levels = {'cross-entropy': 2*math.log(2), 'least squares': .25, 'hinge': 2., 'relativistic': math.log(2)}  # that loss
 
 def _no_slope(v:Vitals, f:Callable):
@@ -604,8 +619,10 @@ def D_wins(v:Vitals):
     if not settled(v): return None
     if found := _no_slope(v, f): return found
     part = v['loss_D']/levels.get(v['form_D'], math.nan)
-    ahead = part < won or v['gap'] > sure or v['gap'] > wide and 'relativistic' != v['form_D'] in levels
-    if not (ahead and v['auc'] > (.9 if v['gap'] > wide else .99) and v['unlike'] > lagging): return None
+    beyond = part < won or v['gap'] > sure or v['gap'] > wide and 'relativistic' != v['form_D'] in levels
+    if v['unlike'] > lagging and part < leads and v['auc'] > ahead and not beyond:
+        return f('note', f"loss_D is {v['loss_D']:.2g}, {part:.0%} of that of a D that cannot tell; D orders {v['auc']:.1%} of new pairs rightly.", certainty=.4)
+    if not (beyond and v['auc'] > (.75 if v['gap'] > wide else .99) and v['unlike'] > lagging): return None
     lead = f"loss_D is {v['loss_D']:.2g}, {part:.0%} of that of a D that cannot tell" if part < won else f"Real and fake logits are {v['gap']:.1f} apart"
     return f(graded(v, 'alarm' if v['unlike'] > costly else 'warning'), f"{lead}; D orders {v['auc']:.1%} of new pairs rightly.", certainty=.83)
 
@@ -656,7 +673,7 @@ def little_variety(v:Vitals):
 
 def few_samples(v:Vitals):
     "There is too little to learn from."
-    if not v['n_real'] < 2*few_real: return None
+    if not v['n_real'] < (few_images if v['image'] == 1 else 2*few_real): return None
     return Finding('few real samples', 'note' if v['n_real'] >= few_real else 'warning', f"There {'is 1 real sample' if v['n_real'] == 1 else 'are %d real samples' % v['n_real']}: "
         'D soon knows each of them, and no measure of variety means much.', 'more data, or `augment` of `fit` (chapter 19).', '19_augmentation', .6)
 

@@ -61,42 +61,82 @@ def in_step():
     if changed: sys.exit(f"\nFAILED: these were not clean, or not exported; they are now, so look at the difference and commit it: {', '.join(changed)}")
 
 
+def repeats(notebook: Path) -> bool:
+    "Has it an output that must come out again?"
+    cells = json.loads(notebook.read_text(encoding='utf-8'))['cells']
+    return any('nbval-check-output' in c['metadata'].get('tags', []) for c in cells)
+
+
 def chapters():
-    "Every notebook runs from top to bottom, and as many run as there are on disk."
-    done = run('nbdev_test', '--n_workers', '2', '--do_print', '--timing', stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    ran = set(re.findall(r'Completed (\S+\.ipynb)', done.stdout))
-    for line in done.stdout.splitlines():
-        if 'Completed' in line or 'took' in line: print('  ', line.replace(str(root) + '/', ''))
-    if len(ran) != len(notebooks): sys.exit(f'\nFAILED: {len(ran)} notebooks ran, but {len(notebooks)} are on disk.\n{done.stdout[-3000:]}')
-    print(f'{len(ran)} of {len(notebooks)} notebooks ran')
+    """Every notebook runs from top to bottom, once: here those without outputs that must repeat, the others in nbval, which also compares.
+
+    As many run as there are on disk. `make shake` and `nbdev_test` by itself take all of them.
+    """
+    tagged = [p for p in notebooks if repeats(p)]
+    if not tagged: sys.exit('\nFAILED: no notebook has an output that must repeat (tag nbval-check-output).')
+    names = '|'.join(re.escape(p.stem) for p in tagged)
+    every = 'nbdev_test', '--n_workers', '2', '--do_print', '--timing'
+    parts = [(*every, '--skip_folder_re', '^(solutions|[_.].*)$', '--skip_file_re', rf'^([_.]|({names})\.ipynb$)'), (*every, '--path', 'nbs/solutions')]
+    ran = set()
+    for command in parts:
+        done = run(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        completed = set(re.findall(r'Completed (\S+\.ipynb)', done.stdout))
+        ran |= completed
+        for line in done.stdout.splitlines():
+            if 'Completed' in line or 'took' in line: print('  ', line.replace(str(root) + '/', ''))
+    if len(ran) + len(tagged) != len(notebooks):
+        sys.exit(f'\nFAILED: {len(ran)} notebooks ran and {len(tagged)} are for nbval, but {len(notebooks)} are on disk.\n{done.stdout[-3000:]}')
+    print(f'{len(ran)} of {len(notebooks)} notebooks ran; {len(tagged)} run next, where their outputs are compared')
+
+
+pytest = sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider'
+long_files = 'test_cli', 'test_doctor', 'test_parallel', 'test_train', 'test_playground'  # about half of the time of all
+
+
+def halves(marks: str, ignored=()) -> dict:
+    "The tests with these marks in two parts that take about as long as each other: name -> command."
+    files = sorted(p for p in (root/'tests').glob('test_*.py') if p.stem not in ignored)
+    parts = {'tests, long files': [p for p in files if p.stem in long_files], 'tests, other files': [p for p in files if p.stem not in long_files]}
+    return {name: [*pytest, '-m', marks, *map(str, part)] for name, part in parts.items()}
+
+
+def side_by_side(commands: dict):
+    "Run commands two at a time, in this order; each tells at its end, and all are stopped once one has failed."
+    waiting, running, failed = deque(commands.items()), {}, []
+    def work():
+        while waiting and not failed:
+            name, command = waiting.popleft()
+            start = time.perf_counter()
+            running[name] = p = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            said, _ = p.communicate()
+            del running[name]
+            if p.returncode and not failed:
+                failed.append((name, said, p.returncode))
+                for rest in [*running.values()]: rest.kill()
+            if failed and failed[0][0] != name: return
+            last = (said.strip().splitlines() or ['said nothing'])[-1].strip(' =')
+            print(f'   {name}: {last} ({time.perf_counter() - start:.0f} s)', flush=True)
+    other = threading.Thread(target=work)
+    try:
+        other.start()
+        work()
+        other.join()
+    finally:
+        waiting.clear()
+        for p in [*running.values()]: p.kill()
+    for name, said, code in failed: sys.exit(f'\nFAILED: {name} (exit {code})\n{said[-6000:]}')
 
 
 def repeat_and_test():
-    "Stored outputs tagged nbval-check-output come out again, to the letter; the tests pass. Two processes at a time: the long one tells as it goes, the others at their end."
-    tagged = [p for p in notebooks if any('nbval-check-output' in c['metadata'].get('tags', []) for c in json.loads(p.read_text(encoding='utf-8'))['cells'])]
-    if not tagged: sys.exit('\nFAILED: no notebook has an output that must repeat (tag nbval-check-output).')
-    pytest = sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider'
-    apart = {'tests of the playground': 'tests/test_browser_playground.py', 'tests of the page': 'tests/test_page.py'}
-    ignored = [f'--ignore={file}' for file in apart.values()]
-    waiting = deque([('stored outputs repeat', [*pytest, '--nbval-lax', '--nbval-current-env', '--nbval-cell-timeout=300', *map(str, tagged)]),
-                     ('tests in a browser', [*pytest, 'tests', '-m', 'browser', *ignored]), *((name, [*pytest, file]) for name, file in apart.items())])
-    running, ended = {}, []
-    def work():
-        while waiting:
-            name, command = waiting.popleft()
-            running[name] = p = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            ended.append((name, p.communicate()[0], p.returncode))
-            print(f'\n{name}:', ended[-1][1].strip().splitlines()[-1].strip(' ='), flush=True)
-    beside = threading.Thread(target=work)
-    beside.start()
-    try:
-        run(*pytest, 'tests', '-m', 'not browser', *ignored)
-        work(); beside.join()
-    finally:
-        waiting.clear()
-        for p in running.values(): p.kill()
-    for name, said, code in ended:
-        if code: sys.exit(f'\nFAILED: {name} (exit {code})\n{said[-6000:]}')
+    "Stored outputs tagged nbval-check-output come out again, to the letter, and the tests pass."
+    apart = {'tests of the playground': 'test_browser_playground', 'tests of the page': 'test_page'}
+    tagged = [str(p) for p in notebooks if repeats(p)]
+    nbval = [*pytest, '--nbval-lax', '--nbval-current-env', '--nbval-cell-timeout=300']
+    commands = {'stored outputs repeat, first half': nbval + tagged[::2], 'stored outputs repeat, second half': nbval + tagged[1::2]}
+    commands |= halves('not browser', apart.values())
+    commands |= {name: [*pytest, f'tests/{file}.py'] for name, file in apart.items()}
+    commands['tests in a browser'] = [*pytest, 'tests', '-m', 'browser', *(f'--ignore=tests/{file}.py' for file in apart.values())]
+    side_by_side(commands)
 
 
 def lint(): run(sys.executable, '-m', 'ruff', 'check', '.')
@@ -117,17 +157,11 @@ def changed() -> list:
 
 
 def changed_and_fast():
-    "The changed notebooks beside the fast tests, a process each; either tells at its end."
-    pytest = sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider', 'tests', '-m', 'not browser and not gpu and not slow'
+    "The changed notebooks and the fast tests, two processes at a time."
     todo = changed()
     print('changed:', ', '.join(str(p.relative_to(root/'nbs')) for p in todo) or 'no notebook', flush=True)
-    beside = subprocess.Popen(pytest, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        for p in todo: run('nbdev_test', '--path', str(p), '--do_print', '--timing', stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        said = beside.communicate()[0]
-    finally: beside.kill()
-    print(said.strip().splitlines()[-1], flush=True)
-    if beside.returncode: sys.exit(f'\nFAILED: the fast tests (exit {beside.returncode})\n{said[-6000:]}')
+    commands = {str(p.relative_to(root)): ['nbdev_test', '--path', str(p), '--do_print', '--timing'] for p in todo}
+    side_by_side(halves('not browser and not gpu and not slow') | commands)
 
 
 whole = [('nbdev_clean and nbdev_export change nothing', in_step), ('every chapter and every solution runs', chapters),

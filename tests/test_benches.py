@@ -8,6 +8,7 @@ import pytest
 
 root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root/'bench'))
+import common  # noqa: E402
 import modes  # noqa: E402
 import stable  # noqa: E402
 import stacked  # noqa: E402
@@ -32,6 +33,19 @@ def test_neighbouring_arms_of_the_thousand_modes_differ_in_what_they_say(a, b, f
     assert {k for k in vars(a) if k not in ('penalties', 'schedule') and getattr(a, k) != getattr(b, k)} == fields - {'penalties', 'schedule'}
     assert (bool(a.penalties) != bool(b.penalties)) == ('penalties' in fields)
     assert ((a.schedule is None) != (b.schedule is None)) == ('schedule' in fields)
+
+
+def test_an_old_row_keeps_its_date_beside_a_new_one(tmp_path, monkeypatch):
+    path = tmp_path/'bench.json'
+    def store_on(day, rows):
+        monkeypatch.setattr(common.time, 'strftime', lambda _: day)
+        common.store(path, 'cpu', dict(device='x', rows=rows))
+        return common.stored(path)['cpu']
+    assert store_on('2026-01-01', dict(a=1, b=2))['date'] == '2026-01-01'
+    entry = store_on('2026-02-02', dict(a=1, b=3))
+    assert entry['dates'] == dict(a='2026-01-01', b='2026-02-02') and entry['date'] == '2026-01-01 to 2026-02-02'
+    assert store_on('2026-03-03', dict(a=4, b=5))['date'] == '2026-03-03'
+    assert store_on('2026-04-04', [1, 2])['date'] == '2026-04-04'
 
 
 def good_modes(**changes):
@@ -63,7 +77,10 @@ def test_a_tiny_run(name, kind, words, tmp_path):
     assert done.returncode == 0, done.stderr
     entry = json.loads(out.read_text())[kind]
     assert set(entry['rows']) == set(words[words.index('--only') + 1:])
-    assert subprocess.run([*command, '--check'], capture_output=True).returncode == 1  # two seeds are too few
+    judged = [w for w in command if w not in words[words.index('--only') + 1:]]
+    judged.insert(judged.index('--only') + 1, 'none')
+    assert subprocess.run([*judged, '--check'], capture_output=True).returncode == 1  # two seeds are too few
+    assert set(json.loads(out.read_text())[kind]['rows']) == set(entry['rows'])
 
 def test_each_arm_of_the_way_back_takes_away_what_it_says():
     differ = {name: {k for k in vars(stable.stable) if getattr(r, k) != getattr(stable.stable, k)} for name, r in stable.away.items()}
