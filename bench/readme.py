@@ -63,9 +63,9 @@ def minute_row() -> dict:
 
 def doctor_row() -> dict:
     d = bench('doctor')['cpu']
-    return {'en': f"{d['found']} of {d['failures']} failures named first or second, {d['first']} first ({d['arms_done']} of {d['arms']} runs a seed done); "
+    return {'en': f"{d['found']} of {d['failures']} failures named first or second, {d['first']} first ({d['arms_done']} of {d['arms']} runs done); "
                   f"{d['false_alarms']} false alarms in {d['looks']} looks at {len(d['recipes'])} recipes",
-            'zh': f"{d['failures']} 次故障中 {d['found']} 次列在前两位，{d['first']} 次列第一（每个种子 {d['arms']} 次训练中已完成 {d['arms_done']} 次）；"
+            'zh': f"{d['failures']} 次故障中 {d['found']} 次列在前两位，{d['first']} 次列第一（{d['arms']} 次训练中已完成 {d['arms_done']} 次）；"
                   f"对 {len(d['recipes'])} 个配方查看 {d['looks']} 次，误报 {d['false_alarms']} 次"}
 
 def doctor_text() -> dict:
