@@ -132,10 +132,10 @@ def repeat_and_test():
     apart = {'tests of the playground': 'test_browser_playground', 'tests of the page': 'test_page'}
     tagged = [str(p) for p in notebooks if repeats(p)]
     nbval = [*pytest, '--nbval-lax', '--nbval-current-env', '--nbval-cell-timeout=300']
-    commands = {'stored outputs repeat, first half': nbval + tagged[::2], 'stored outputs repeat, second half': nbval + tagged[1::2]}
-    commands |= halves('not browser', apart.values())
-    commands |= {name: [*pytest, f'tests/{file}.py'] for name, file in apart.items()}
+    commands = halves('not browser', apart.values())  # the longest first
     commands['tests in a browser'] = [*pytest, 'tests', '-m', 'browser', *(f'--ignore=tests/{file}.py' for file in apart.values())]
+    commands |= {'stored outputs repeat, first half': nbval + tagged[::2], 'stored outputs repeat, second half': nbval + tagged[1::2]}
+    commands |= {name: [*pytest, f'tests/{file}.py'] for name, file in apart.items()}
     side_by_side(commands)
 
 
