@@ -22,7 +22,7 @@ slow = """test_benches test_page test_parallel test_shake::test_the_setting_reac
     test_ensemble::test_a_weight_for_each_member test_ensemble::test_a_dcgan_with_batchnorm_too test_ensemble::test_noise_from_each_members_own_random_numbers
     test_ensemble::test_a_member_goes_on_alone test_dynamics::test_limit_cycle_has_the_radius_root_2h
     test_ensemble::test_a_member_is_the_gan_trained_alone test_metrics::test_memory_is_bounded test_metrics::test_the_mnist_card_is_true
-     test_plots::test_forty_frames_fit_a_notebook
+    test_plots::test_forty_frames_fit_a_notebook
     test_recipes::test_points_find_the_ring_in_a_short_run test_speed::test_a_tiny_run test_train::test_resumed_in_a_new_process_bit_for_bit
     test_train::test_kill_9_in_the_middle_of_saving_leaves_a_whole_file""".split()
 

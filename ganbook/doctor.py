@@ -381,8 +381,8 @@ few_moves = .03   # steps times learning rate; weights begin at about .1
 young_steps = 400 # below this, kinds may still come and averages are still young
 young_moves = .2  # steps times learning rate
 ahead = .88       # probability that D ranks a new pair rightly; on the ring, sound runs of 400 steps end near it
-starving = .1     # gradients of G over those of D; sound runs have .16 to 3
-harmless = .02    # share of the energy distance; sound runs end below
+starving = .1     # size of the gradients of G over those of D
+harmless = .02    # share of the energy distance; samples that near do no harm
 lagging = .03     # the same: what is farther off has something to learn
 costly = .15      # the same: so far off, a run is as good as lost
 
@@ -675,7 +675,7 @@ def few_samples(v:Vitals):
     "There is too little to learn from."
     if not v['n_real'] < (few_images if v['image'] == 1 else 2*few_real): return None
     return Finding('few real samples', 'note' if v['n_real'] >= few_real else 'warning', f"There {'is 1 real sample' if v['n_real'] == 1 else 'are %d real samples' % v['n_real']}: "
-        'D soon knows each of them, and no measure of variety means much.', 'more data, or `augment` of `fit` (chapter 19).', '19_augmentation', .6)
+        f"D soon knows each of them{', and no measure of variety means much' if v['n_real'] < 2*few_real else ''}.", 'more data, or `augment` of `fit` (chapter 19).', '19_augmentation', .6)
 
 # %% ../nbs/08_doctor.ipynb #d72d7f8a
 slow_swing = 4.   # times the swing of smoothed noise, which is 1

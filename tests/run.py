@@ -90,7 +90,7 @@ def chapters():
 
 
 pytest = sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider'
-long_files = 'test_cli', 'test_doctor', 'test_parallel', 'test_train', 'test_playground'  # about half of the time of all
+long_files = 'test_cli', 'test_doctor', 'test_ensemble', 'test_parallel', 'test_train', 'test_playground'  # about half of the time of all
 
 
 def halves(marks: str, ignored=()) -> dict:
