@@ -1,24 +1,26 @@
 """Averages of the generator's weights: how far they lag, what they hide, and what becomes of BatchNorm.
 
-usage: python bench/averaging.py [--check] [--only plain|decay|r1r2] [--steps N] [--every N] [--seeds K] [--out FILE]
+usage: python bench/averaging.py [--check] [--only plain|decay|r1r2] [--steps N] [--every N] [--seeds K]
+[--out FILE]
 
-DCGANs of width 16 learn the 8x8 digits (BatchNorm in G, none in D, batches of 64, Adam at 2e-3 with decays 0 and .99), the seeds
-side by side as members. Three arms: plain, decay (the learning rates fall to 0 over the second half), and r1r2 (R1 and R2 with
-gamma 1). In each run a callback keeps averages of G side by side: one for each half-life, and the uniform mean of all generators
-of the second half. So all averages of an arm come from the same run, and are paired.
+DCGANs of width 16 learn the 8x8 digits (BatchNorm in G, none in D, batches of 64, Adam at 2e-3
+with decays 0 and .99), the seeds side by side as members. Three arms: plain, decay (the
+learning rates fall to 0 over the second half), and r1r2 (R1 and R2 with gamma 1). In each run a
+callback keeps averages of G side by side: one for each half-life, and the uniform mean of all
+generators of the second half. So all averages of an arm come from the same run, and are paired.
 
-Every so many steps the last iterate and each average are judged with the same latents: the squared Frechet distance between the
-1,797 digits and 600 samples in the features of the digits' yardstick, in units of half of the digits against the other half. (With
-600 samples a perfect generator scores 1: the bias goes with 1/1797 + 1/600, which is 2/898 within a thousandth.)
-At the end each average is judged with four versions of BatchNorm's running statistics: averaged as the weights are, copied from G,
-recalibrated with batches of latents, and stale (those of a network that has not been trained, which is what is left if only the
-parameters are averaged).
+Every so many steps the last iterate and each average are judged with the same latents: the
+squared Frechet distance between the 1,797 digits and 600 samples in the features of the digits'
+yardstick, in units of half of the digits against the other half. (With 600 samples a perfect
+generator scores 1: the bias goes with 1/1797 + 1/600, which is 2/898 within a thousandth.) At
+the end each average is judged with four versions of BatchNorm's running statistics: averaged as
+the weights are, copied from G, recalibrated with batches of latents, and stale (those of a
+network that has not been trained, which is what is left if only the parameters are averaged).
 
-Stored is one number a seed, in results/bench_averaging.json. --check exits with 1 if the file then lacks an arm, an average or a
-seed, or if a target is missed: the average with half-life 20 is nearer than the last iterate of the plain run, from the middle
-on, and wobbles less; with half-life 50, averaged statistics beat stale ones, and recalibrated ones beat averaged. All by the 95 %
-interval over the seeds.
-"""
+Stored is one number a seed, in results/bench_averaging.json. --check exits with 1 if the file then lacks
+an arm, an average or a seed, or if a target is missed: the average with half-life 20 is nearer than the
+last iterate of the plain run, from the middle on, and wobbles less; with half-life 50, averaged statistics
+beat stale ones, and recalibrated ones beat averaged. All by the 95 % interval over the seeds. """
 import argparse
 import copy
 import json
@@ -33,21 +35,24 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root))
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from torch import nn  # noqa: E402
-from common import machine, results, rounded, store  # noqa: E402
-from ganbook import data as sets  # noqa: E402
-from ganbook.data import latents  # noqa: E402
-from ganbook.ensemble import members  # noqa: E402
-from ganbook.losses import non_saturating  # noqa: E402
-from ganbook.metrics import frechet_floor, frechet_gaussians, moments, yardstick  # noqa: E402
-from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator  # noqa: E402
-from ganbook.penalties import r1, r2  # noqa: E402
-from ganbook.scale import interval  # noqa: E402
-from ganbook.train import average, fit, linear_decay, new_state, sample  # noqa: E402
+import numpy as np
+import torch
+from torch import nn
+from common import machine, results, rounded, store
+from ganbook import data as sets
+from ganbook.data import latents
+from ganbook.ensemble import members
+from ganbook.losses import non_saturating
+from ganbook.metrics import frechet_floor, frechet_gaussians, moments, yardstick
+from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator
+from ganbook.penalties import r1, r2
+from ganbook.scale import interval
+from ganbook.train import average, fit, linear_decay, new_state, sample
 
-arms = {'plain': {}, 'decay': dict(schedule=linear_decay(.5)), 'r1r2': dict(penalties=[partial(r1, gamma=1.), partial(r2, gamma=1.)])}
+arms = {
+    'plain': {}, 'decay': dict(schedule=linear_decay(.5)),
+    'r1r2': dict(penalties=[partial(r1, gamma=1.), partial(r2, gamma=1.)]),
+}
 halflives = [20, 50, 100, 200, 500, 1000, 2000]
 names = [str(h) for h in halflives] + ['uniform']
 norms = ['averaged', 'copied', 'recalibrated', 'stale']
@@ -57,11 +62,13 @@ key = 'cpu digits'
 # Averages, side by side
 
 def mean_halflife(k):
-    "The half-life with which the `k`-th of all generators must be mixed in, for the average to be their plain mean."
+    """The half-life with which the `k`-th of all generators
+    must be mixed in, for the average to be their plain mean."""
     return math.log(.5)/math.log1p(-1/k) if k > 1 else 1e-9  # the first replaces what was there
 
 class Averages:
-    "A callback that keeps an average of G for each half-life, and the mean of all generators after step `start`."
+    """A callback that keeps an average of G for each half-life,
+    and the mean of all generators after step `start`."""
     def __init__(self, G, start):
         self.nets, self.start = {name: copy.deepcopy(G).requires_grad_(False) for name in names}, start
     def __call__(self, s):
@@ -78,7 +85,8 @@ def with_buffers(net, other):
 
 @torch.no_grad()
 def recalibrated(net, z, batch=64):
-    "A copy of `net` whose running statistics are the plain mean over batches of `z` (...,N,Z); right for members too."
+    """A copy of `net` whose running statistics are the plain
+    mean over batches of `z` (...,N,Z); right for members too."""
     new = copy.deepcopy(net)
     for i, part in enumerate(z.split(batch, -2)):
         for m in batchnorms(new): m.train().momentum = 1/(i + 1)
@@ -92,24 +100,31 @@ def recalibrated(net, z, batch=64):
 class Judge:
     "Fréchet distance to the digits, in units of half against half, one number a member."
     def __init__(self, k, n=600):
-        self.data, self.eye, self.n = sets.digits(), yardstick('digits'), n
+        self.data = sets.digits()
+        self.eye = yardstick('digits')
+        self.n = n
         real = self.eye.features(self.data.x.float()/127.5 - 1)
         self.real, self.floor = moments(real), frechet_floor(real).item()
         self.z = latents(n, 64, torch.Generator().manual_seed(9)).expand(k, -1, -1)
-        self.fresh = latents(64*50, 64, torch.Generator().manual_seed(10)).expand(k, -1, -1)  # to recalibrate with
+        # to recalibrate with
+        self.fresh = latents(64*50, 64, torch.Generator().manual_seed(10)).expand(k, -1, -1)
     def __call__(self, net):
         x = sample(net, self.z).nan_to_num()
         return (frechet_gaussians(*self.real, *moments(self.eye.features(x)))/self.floor).tolist()
 
 def state(seed):
     torch.manual_seed(seed)
-    G, D = DCGANGenerator((1, 8, 8), 64, 16, smallest=2), DCGANDiscriminator((1, 8, 8), 16, norm=None, smallest=2)
+    G = DCGANGenerator((1, 8, 8), 64, 16, smallest=2)
+    D = DCGANDiscriminator((1, 8, 8), 16, norm=None, smallest=2)
     return new_state(G, D, 2e-3, (0., .99), seed=seed)
 
 def run(arm, n_steps, every, n_seeds, start):
-    "Distances of the last iterate and of all averages over the run (evaluations,seeds), and with four kinds of statistics at its end."
+    """Distances of the last iterate and of all averages over the run
+    (evaluations,seeds), and with four kinds of statistics at its end."""
     judge, s = Judge(n_seeds), members(state, n_seeds)
-    untrained, kept, rows = copy.deepcopy(s.G), Averages(s.G, n_steps//2), {name: [] for name in ('last', *names)}
+    untrained = copy.deepcopy(s.G)
+    kept = Averages(s.G, n_steps//2)
+    rows = {name: [] for name in ('last', *names)}
     def look(s):
         if s.step % every: return
         for name, net in (('last', s.G), *kept.nets.items()):
@@ -120,10 +135,15 @@ def run(arm, n_steps, every, n_seeds, start):
     return rows, {name: ends(net, s.G, untrained, judge) for name, net in kept.nets.items()}, judge.floor
 
 def ends(net, G, untrained, judge):
-    "Distance of an average with each kind of running statistics; of each BatchNorm, how many times too large the averaged variances are."
-    kinds = dict(averaged=net, copied=with_buffers(net, G), recalibrated=recalibrated(net, judge.fresh), stale=with_buffers(net, untrained))
+    """Distance of an average with each kind of running statistics; of each
+    BatchNorm, how many times too large the averaged variances are."""
+    kinds = dict(
+        averaged=net, copied=with_buffers(net, G), recalibrated=recalibrated(net, judge.fresh),
+        stale=with_buffers(net, untrained),
+    )
     pairs = zip(batchnorms(net), batchnorms(kinds['recalibrated']))
-    ratios = [(a.running_var/b.running_var).log().mean(-1).exp().tolist() for a, b in pairs]  # geometric means over channels
+    # geometric means over channels
+    ratios = [(a.running_var/b.running_var).log().mean(-1).exp().tolist() for a, b in pairs]
     return {name: judge(kinds[name]) for name in norms} | dict(inflation=ratios)
 
 def measure(out, which, n_steps, every, n_seeds):
@@ -136,8 +156,10 @@ def measure(out, which, n_steps, every, n_seeds):
         start = time.perf_counter()
         rows[arm], ended[arm], floor = run(arm, n_steps, every, n_seeds, start)
         seconds[arm] = time.perf_counter() - start
-        setting = dict(floor=floor, n_samples=600, width=16, lr=2e-3, betas=[0., .99], batch_size=64, gamma=1.,
-            steps=list(range(every, n_steps + 1, every)))
+        setting = dict(
+            floor=floor, n_samples=600, width=16, lr=2e-3, betas=[0., .99], batch_size=64, gamma=1.,
+            steps=list(range(every, n_steps + 1, every)),
+        )
         store(out, key, rounded(machine() | size | setting | dict(seconds=seconds, rows=rows, norms=ended)))
 
 
@@ -163,8 +185,10 @@ def lacking(path):
     for arm in arms:
         for name in ('last', *names):
             rows = np.array(e['rows'][arm].get(name, []), dtype=float)
-            if rows.shape != shape: faults.append(f'{arm}, {name}: distances of shape {rows.shape}, not {shape}')
-            elif not np.isfinite(rows[second_half]).all(): faults.append(f'{arm}, {name}: a distance is not finite')
+            if rows.shape != shape:
+                faults.append(f'{arm}, {name}: distances of shape {rows.shape}, not {shape}')
+            elif not np.isfinite(rows[second_half]).all():
+                faults.append(f'{arm}, {name}: a distance is not finite')
         faults += [f'{arm}, {name}: {norm} statistics lack seeds' for name in names for norm in norms
             if len(e['norms'][arm].get(name, {}).get(norm, [])) != e['n_seeds']]
     return faults or missed(e)
@@ -174,21 +198,29 @@ def missed(e):
     nearer = (late(e, 'plain', '20') - late(e, 'plain', 'last')).mean(0)
     calmer = wobble(e, 'plain', '20') - wobble(e, 'plain', 'last')
     ends = {norm: np.log(e['norms']['plain']['50'][norm]) for norm in norms}
-    targets = {'the average of half-life 20 is nearer than the last iterate': nearer, 'it wobbles less': calmer,
+    targets = {
+        'the average of half-life 20 is nearer than the last iterate': nearer, 'it wobbles less': calmer,
         'averaged statistics beat stale ones': ends['averaged'] - ends['stale'],
-        'recalibrated ones beat averaged': ends['recalibrated'] - ends['averaged']}
+        'recalibrated ones beat averaged': ends['recalibrated'] - ends['averaged'],
+    }
     return [f'{text}: not shown, {interval(v)}' for text, v in targets.items() if not interval(v)[1] < 0]
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--check', action='store_true', help='exit with 1 if the stored file is not whole in the end, or misses a target')
+    p.add_argument(
+        '--check', action='store_true',
+        help='exit with 1 if the stored file is not whole in the end, or misses a target',
+    )
     p.add_argument('--only', choices=[*arms, 'none'], help='one of the arms, or none')
     p.add_argument('--steps', type=int, default=1600, help='of a run (default 1600)')
-    p.add_argument('--every', type=int, default=100, help='steps from one evaluation to the next (default 100)')
+    p.add_argument(
+        '--every', type=int, default=100, help='steps from one evaluation to the next (default 100)'
+    )
     p.add_argument('--seeds', type=int, default=5, help='members of a run (default 5)')
     p.add_argument('--out', type=Path, default=results/'bench_averaging.json')
     a = p.parse_args()
-    if min(a.steps, a.every, a.seeds) < 1 or a.steps < 2*a.every: p.error('--seeds must be at least 1, and --steps at least twice --every.')
+    if min(a.steps, a.every, a.seeds) < 1 or a.steps < 2*a.every:
+        p.error('--seeds must be at least 1, and --steps at least twice --every.')
     torch.set_num_threads(1)
     measure(a.out, [] if a.only == 'none' else [a.only] if a.only else list(arms), a.steps, a.every, a.seeds)
     faults = lacking(a.out)

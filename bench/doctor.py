@@ -1,18 +1,23 @@
 """Does the doctor name what was broken, and does it leave sound runs alone?
 
-usage: python bench/doctor.py [--check] [--only NAME ...] [--seeds N] [--first-seed S] [--every K] [--cache FILE] [--out FILE]
+usage: python bench/doctor.py [--check] [--only NAME ...] [--seeds N] [--first-seed S] [--every K] [--cache
+FILE] [--out FILE]
 
-Each fault is given in four doses, from harmless to fatal, to the sound setup of chapter 8 on the ring and on the digits. A dose has
-failed if the distance of its samples from the data is at least twice that of the sound runs (Frechet in the features of the
-yardstick for digits, the energy distance for points); a failure counts as found if its disease is named first or second, whatever
-its grade. Against false alarms stand all recipes of the book on the digits or the ring, in narrow networks, at 100, 200, 400 and 800
-steps, and at the end of a run of 400 whose rates have fallen as the recipe has it; each is examined with labels and without. A
-finding above 'note' is a false alarm.
+Each fault is given in four doses, from harmless to fatal, to the sound setup of chapter 8 on the
+ring and on the digits. A dose has failed if the distance of its samples from the data is at least
+twice that of the sound runs (Frechet in the features of the yardstick for digits, the energy
+distance for points); a failure counts as found if its disease is named first or second, whatever its
+grade. Against false alarms stand all recipes of the book on the digits or the ring, in narrow
+networks, at 100, 200, 400 and 800 steps, and at the end of a run of 400 whose rates have fallen as
+the recipe has it; each is examined with labels and without. A finding above 'note' is a false alarm.
 
-What was measured in a run, its vitals, goes into the cache as soon as the run is over: a bench that was stopped goes on where it
-was (its arms are shuffled, so that a part is a fair part), and after a change of a threshold the verdicts are computed anew from the same runs. Remove the cache after a change of what is
+What was measured in a run, its vitals, goes into the cache as soon as the run is over: a bench that was
+stopped goes on where it
+was (its arms are shuffled, so that a part is a fair part), and after a change of a threshold the verdicts are
+computed anew from the same runs. Remove the cache after a change of what is
 measured. The thresholds were set with seed 0 in view; what is found at the others is stored as `unseen`.
---check exits with 1 if fewer than 95 % of the failures are found, or more than 2 % of the looks at sound runs raise an alarm.
+--check exits with 1 if fewer than 95 % of the failures are found, or more than 2 % of the looks at sound runs
+raise an alarm.
 """
 import argparse
 import json
@@ -30,21 +35,23 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root))
 
-import torch  # noqa: E402
-from common import machine, results, rounded, store  # noqa: E402
-from ganbook import data as sets  # noqa: E402
-from ganbook import doctor, losses  # noqa: E402
-from ganbook.data import Data, draw, latents, subset  # noqa: E402
-from ganbook.doctor import Setup, Vitals, diseases, drills, practise, severities, sound, vitals  # noqa: E402
-from ganbook.losses import GANLoss  # noqa: E402
-from ganbook.metrics import frechet, yardstick  # noqa: E402
-from ganbook.recipes import build, recipes  # noqa: E402
-from ganbook.train import fit, sample  # noqa: E402
+import torch
+from common import machine, results, rounded, store
+from ganbook import data as sets
+from ganbook import doctor, losses
+from ganbook.data import Data, draw, latents, subset
+from ganbook.doctor import Setup, Vitals, diseases, drills, practise, severities, sound, vitals
+from ganbook.losses import GANLoss
+from ganbook.metrics import frechet, yardstick
+from ganbook.recipes import build, recipes
+from ganbook.train import fit, sample
 
 n_steps = 400                    # of a run with a fault
 moments = (100, 200, 400, 800)   # steps at which a recipe is examined
-shown_vitals = ('unlike', 'gap', 'auc', 'logit_spread', 'spread', 'kinds_effective', 'copies', 'mode_harm', 'recall', 'coverage',
-    'lead', 'behind', 'far')
+shown_vitals = (
+    'unlike', 'gap', 'auc', 'logit_spread', 'spread', 'kinds_effective', 'copies', 'mode_harm', 'recall',
+    'coverage', 'lead', 'behind', 'far',
+)
 
 
 @dataclass(frozen=True)
@@ -112,12 +119,15 @@ def stale(s, share):
     import copy
     s.G_ema = copy.deepcopy(s.G).eval()
     for m in s.G_ema.modules():
-        if isinstance(m, torch.nn.BatchNorm1d): m.running_mean.mul_(1 - share), m.running_var.lerp_(torch.ones_like(m.running_var), share)
+        if isinstance(m, torch.nn.BatchNorm1d):
+            m.running_mean.mul_(1 - share), m.running_var.lerp_(torch.ones_like(m.running_var), share)
 
 def darker(data, share):
     "Images whose values fill a share of the range; points whose second column is so much smaller."
     if data.is_image: return replace(data, x=(data.x.float()*share).round().to(torch.uint8))
-    return replace(data, x=data.x*torch.tensor([1., share]), scale=data.scale/math.sqrt(2)*math.sqrt(1 + share**2))
+    return replace(
+        data, x=data.x*torch.tensor([1., share]), scale=data.scale/math.sqrt(2)*math.sqrt(1 + share**2)
+    )
 
 def brighter(data, share):
     "Undo `darker`, on samples as drawn."
@@ -127,7 +137,11 @@ def brighter(data, share):
 def other_range(b, size):
     "Images in [-size,1]; points `20/size` times too far out, from 1 on."
     d, k = b.data, {.75: 3., .5: 10., 0.: 30., -.5: 100.}[size]
-    if d.is_image: return Dose(f'images in [{-size:g},1]', replace(b, data=replace(d, low=-size)), lambda x: 2*(x + size)/(1 + size) - 1)
+    if d.is_image:
+        return Dose(
+            f'images in [{-size:g},1]', replace(b, data=replace(d, low=-size)),
+            lambda x: 2*(x + size)/(1 + size) - 1,
+        )
     return Dose(f'points {k:g} times too large', replace(b, data=replace(d, scale=d.scale/k)), lambda x: x/k)
 
 def clipped(b, c):
@@ -153,8 +167,13 @@ def normed_D(b, dose):
 
 def naive(b, lr_D, n_critic):
     "The losses as the formulas have them."
-    loss = GANLoss(lambda r, f: -r.sigmoid().log().mean(-1) - (1 - f.sigmoid()).log().mean(-1), lambda r, f: -f.sigmoid().log().mean(-1))
-    return replace(b, loss=loss, gamma=0., n_critic=n_critic, lr=2e-3, lr_D=lr_D, betas=(.9, .999), decay=False)
+    loss = GANLoss(
+        lambda r, f: -r.sigmoid().log().mean(-1) - (1 - f.sigmoid()).log().mean(-1),
+        lambda r, f: -f.sigmoid().log().mean(-1),
+    )
+    return replace(
+        b, loss=loss, gamma=0., n_critic=n_critic, lr=2e-3, lr_D=lr_D, betas=(.9, .999), decay=False
+    )
 
 def _changes(words, values, **fixed):
     "Four doses that change fields of the setup; a value is a dict of them."
@@ -174,57 +193,174 @@ def _share(make, field='loss'):
 critics = ((1, 1e-3), (2, 2e-3), (5, 5e-3), (8, 2e-2))
 collapse = ('mode collapse, total', 'mode collapse, partial', 'oscillation')
 faults = {  # name: (the names that are right, sound setup -> four doses)
-    'D far too strong': (('D wins',), _changes([f'{k} steps at {lr:g}' for k, lr in critics],
-        [dict(n_critic=k, lr_D=lr) for k, lr in critics], loss=losses.minimax, gamma=0., decay=False)),
-    'D too strong, no labels': (('D wins',), _made(lambda b, v: replace(b, gamma=0., n_critic=v[0], lr_D=v[1], decay=False,
-        data=replace(b.data, y=None)), [f'{k} steps at {lr:g}' for k, lr in critics], critics)),
-    'several steps of G for one of D': (collapse, _changes([f'{k} steps' for k in (2, 4, 10, 25)],
-        [dict(update=partial(doctor._several_of_G, k=k)) for k in (2, 4, 10, 25)], gamma=0., betas=(.5, .9), decay=False)),
-    'momentum .9, slow D': (collapse, _changes([f'rate/{k}' for k in (1, 2, 4, 10)], [dict(lr_D=2e-3/k) for k in (1, 2, 4, 10)],
-        gamma=0., betas=(.9, .999), lr=2e-3)),
-    'loader never shuffles': (('mode collapse, partial', 'mode collapse, total'),
-        _made(kinds_seen, [f'{p:.0%} of the kinds' for p in (.9, .7, .4, .2)], (.9, .7, .4, .2))),
-    'Wasserstein, no constraint': (('oscillation', 'divergence'), _changes([f'rate {lr:g}' for lr in (3e-4, 1e-3, 3e-3, 1e-2)],
-        [dict(lr=lr, lr_D=lr) for lr in (3e-4, 1e-3, 3e-3, 1e-2)], loss=losses.wasserstein, gamma=0., betas=(.5, .9), decay=False)),
-    'learning rate too large': (('divergence', 'oscillation', 'samples far from the data'), _changes([f'rate {lr:g}' for lr in (3e-3, .03, .3, 3.)],
-        [dict(lr=lr, lr_D=lr) for lr in (3e-3, .03, .3, 3.)], loss=losses.wasserstein, gamma=0., decay=False)),
-    'log of a sigmoid': (('divergence', 'D wins'),
-        _made(lambda b, v: naive(b, *v), ['.001, 1 step', '.005, 2 steps', '.02, 5 steps', '.05, 8 steps'],
-        ((1e-3, 1), (5e-3, 2), (.02, 5), (.05, 8)))),
+    'D far too strong': (
+        ('D wins',),
+        _changes(
+            [f'{k} steps at {lr:g}' for k, lr in critics], [dict(n_critic=k, lr_D=lr) for k, lr in critics],
+            loss=losses.minimax, gamma=0., decay=False,
+        ),
+    ),
+    'D too strong, no labels': (
+        ('D wins',),
+        _made(
+            lambda b, v: replace(
+                b, gamma=0., n_critic=v[0], lr_D=v[1], decay=False, data=replace(b.data, y=None)
+            ),
+            [f'{k} steps at {lr:g}' for k, lr in critics],
+            critics,
+        ),
+    ),
+    'several steps of G for one of D': (
+        collapse,
+        _changes(
+            [f'{k} steps' for k in (2, 4, 10, 25)],
+            [dict(update=partial(doctor._several_of_G, k=k)) for k in (2, 4, 10, 25)], gamma=0.,
+            betas=(.5, .9), decay=False,
+        ),
+    ),
+    'momentum .9, slow D': (
+        collapse,
+        _changes(
+            [f'rate/{k}' for k in (1, 2, 4, 10)], [dict(lr_D=2e-3/k) for k in (1, 2, 4, 10)], gamma=0.,
+            betas=(.9, .999), lr=2e-3,
+        ),
+    ),
+    'loader never shuffles': (
+        ('mode collapse, partial', 'mode collapse, total'),
+        _made(kinds_seen, [f'{p:.0%} of the kinds' for p in (.9, .7, .4, .2)], (.9, .7, .4, .2)),
+    ),
+    'Wasserstein, no constraint': (
+        ('oscillation', 'divergence'),
+        _changes(
+            [f'rate {lr:g}' for lr in (3e-4, 1e-3, 3e-3, 1e-2)],
+            [dict(lr=lr, lr_D=lr) for lr in (3e-4, 1e-3, 3e-3, 1e-2)], loss=losses.wasserstein, gamma=0.,
+            betas=(.5, .9), decay=False,
+        ),
+    ),
+    'learning rate too large': (
+        ('divergence', 'oscillation', 'samples far from the data'),
+        _changes(
+            [f'rate {lr:g}' for lr in (3e-3, .03, .3, 3.)],
+            [dict(lr=lr, lr_D=lr) for lr in (3e-3, .03, .3, 3.)], loss=losses.wasserstein, gamma=0.,
+            decay=False,
+        ),
+    ),
+    'log of a sigmoid': (
+        ('divergence', 'D wins'),
+        _made(
+            lambda b, v: naive(b, *v), ['.001, 1 step', '.005, 2 steps', '.02, 5 steps', '.05, 8 steps'],
+            ((1e-3, 1), (5e-3, 2), (.02, 5), (.05, 8)),
+        ),
+    ),
     'data in another range': (('ranges do not match',), _made(other_range, None, (.75, .5, 0., -.5))),
-    'dark data, unequal columns': (('ranges do not match',), _made(lambda b, p: Dose(f'{p:.0%}', replace(b, data=darker(b.data, p)), brighter(b.data, p)),
-        None, (.5, .2, .05, .02))),
-    'wrong end of G': (('ranges do not match',), _made(clipped, [f'{c:.0%} of the range' for c in (.97, .8, .5, .2)], (.97, .8, .5, .2))),
+    'dark data, unequal columns': (
+        ('ranges do not match',),
+        _made(
+            lambda b, p: Dose(f'{p:.0%}', replace(b, data=darker(b.data, p)), brighter(b.data, p)), None,
+            (.5, .2, .05, .02),
+        ),
+    ),
+    'wrong end of G': (
+        ('ranges do not match',),
+        _made(clipped, [f'{c:.0%} of the range' for c in (.97, .8, .5, .2)], (.97, .8, .5, .2)),
+    ),
     'labels swapped in D': (('labels or losses swapped',), _share(flipped)),
     'sign swapped in G': (('labels or losses swapped',), _share(turned)),
     'label 0 in G': (('labels or losses swapped',), _share(towards_fake)),
-    'optimiser of an old D': (('D does not learn',), _made(lambda b, k: replace(b, before=partial(forget, player='D', layers=k)),
-        [f'{k} of 6 tensors' for k in (1, 2, 4, 6)], (1, 2, 4, 6))),
-    'optimiser of an old G': (('G does not learn',), _made(lambda b, k: replace(b, before=partial(forget, player='G', layers=k)),
-        [f'{k} of 6 tensors' for k in (1, 2, 4, 6)], (1, 2, 4, 6))),
-    'learning rate 0 in D': (('D does not learn', 'learning rates out of balance'), _changes([f'rate {lr:g}' for lr in (1e-4, 1e-5, 1e-6, 0.)],
-        [dict(lr_D=lr) for lr in (1e-4, 1e-5, 1e-6, 0.)])),
-    'fakes without gradient': (('G does not learn',), _made(lambda b, p: replace(b, update=partial(half_detached, share=p)),
-        [f'{p:.0%} of the batch' for p in (.5, .9, .97, 1.)], (.5, .9, .97, 1.))),
-    'BatchNorm in D': (('BatchNorm in D mixes real and fake',), _made(normed_D, ['penalty 1', 'penalty .1', 'no penalty', 'no penalty, rate .004'], range(4))),
-    'average without buffers': (('BatchNorm statistics at evaluation',), _made(lambda b, p: replace(b, before=partial(doctor._with_norm, player='G'),
-        after=partial(stale, share=p)), [f'{p:.0%} back' for p in (.1, .3, .6, 1.)], (.1, .3, .6, 1.))),
-    'average too young': (('average behind G',), _made(lambda b, h: replace(b, before=keep_first, after=partial(young_average, halflife=h, steps=b.n_steps)),
-        [f'half-life {h}' for h in (50, 400, 1500, 10000)], (50, 400, 1500, 10000))),
-    'penalty too large': (('penalty too large',), _changes([f'gamma {g:g}' for g in (10, 100, 1e3, 1e4)], [dict(gamma=g) for g in (10., 100., 1e3, 1e4)])),
-    'few training samples': (('memorisation', 'few real samples'), _made(few_samples, None, (300, 100, 30, 10))),
-    'D slower': (('learning rates out of balance',), _changes([f'{k} times' for k in (4, 20, 100, 1000)], [dict(lr_D=1e-3/k) for k in (4, 20, 100, 1000)])),
-    'G slower': (('learning rates out of balance',), _changes([f'{k} times' for k in (4, 20, 100, 1000)], [dict(lr=1e-3/k) for k in (4, 20, 100, 1000)])),
-    'stopped early': (('too few steps',), _changes([f'{n} steps' for n in (200, 100, 50, 15)], [dict(n_steps=n) for n in (200, 100, 50, 15)])),
-    'sigmoid at the end of D': (('D ends in a sigmoid',), _changes(['Wasserstein', 'least squares', 'hinge', 'cross-entropy'],
-        [dict(loss=x) for x in (losses.wasserstein, losses.least_squares, losses.hinge, losses.non_saturating)], before=sigmoid_end)),
+    'optimiser of an old D': (
+        ('D does not learn',),
+        _made(
+            lambda b, k: replace(b, before=partial(forget, player='D', layers=k)),
+            [f'{k} of 6 tensors' for k in (1, 2, 4, 6)], (1, 2, 4, 6),
+        ),
+    ),
+    'optimiser of an old G': (
+        ('G does not learn',),
+        _made(
+            lambda b, k: replace(b, before=partial(forget, player='G', layers=k)),
+            [f'{k} of 6 tensors' for k in (1, 2, 4, 6)], (1, 2, 4, 6),
+        ),
+    ),
+    'learning rate 0 in D': (
+        ('D does not learn', 'learning rates out of balance'),
+        _changes(
+            [f'rate {lr:g}' for lr in (1e-4, 1e-5, 1e-6, 0.)],
+            [dict(lr_D=lr) for lr in (1e-4, 1e-5, 1e-6, 0.)],
+        ),
+    ),
+    'fakes without gradient': (
+        ('G does not learn',),
+        _made(
+            lambda b, p: replace(b, update=partial(half_detached, share=p)),
+            [f'{p:.0%} of the batch' for p in (.5, .9, .97, 1.)], (.5, .9, .97, 1.),
+        ),
+    ),
+    'BatchNorm in D': (
+        ('BatchNorm in D mixes real and fake',),
+        _made(normed_D, ['penalty 1', 'penalty .1', 'no penalty', 'no penalty, rate .004'], range(4)),
+    ),
+    'average without buffers': (
+        ('BatchNorm statistics at evaluation',),
+        _made(
+            lambda b, p: replace(
+                b, before=partial(doctor._with_norm, player='G'), after=partial(stale, share=p)
+            ),
+            [f'{p:.0%} back' for p in (.1, .3, .6, 1.)],
+            (.1, .3, .6, 1.),
+        ),
+    ),
+    'average too young': (
+        ('average behind G',),
+        _made(
+            lambda b, h: replace(
+                b, before=keep_first, after=partial(young_average, halflife=h, steps=b.n_steps)
+            ),
+            [f'half-life {h}' for h in (50, 400, 1500, 10000)],
+            (50, 400, 1500, 10000),
+        ),
+    ),
+    'penalty too large': (
+        ('penalty too large',),
+        _changes(
+            [f'gamma {g:g}' for g in (10, 100, 1e3, 1e4)], [dict(gamma=g) for g in (10., 100., 1e3, 1e4)]
+        ),
+    ),
+    'few training samples': (
+        ('memorisation', 'few real samples'), _made(few_samples, None, (300, 100, 30, 10)),
+    ),
+    'D slower': (
+        ('learning rates out of balance',),
+        _changes(
+            [f'{k} times' for k in (4, 20, 100, 1000)], [dict(lr_D=1e-3/k) for k in (4, 20, 100, 1000)]
+        ),
+    ),
+    'G slower': (
+        ('learning rates out of balance',),
+        _changes([f'{k} times' for k in (4, 20, 100, 1000)], [dict(lr=1e-3/k) for k in (4, 20, 100, 1000)]),
+    ),
+    'stopped early': (
+        ('too few steps',),
+        _changes([f'{n} steps' for n in (200, 100, 50, 15)], [dict(n_steps=n) for n in (200, 100, 50, 15)]),
+    ),
+    'sigmoid at the end of D': (
+        ('D ends in a sigmoid',),
+        _changes(
+            ['Wasserstein', 'least squares', 'hinge', 'cross-entropy'],
+            [
+                dict(loss=x)
+                for x in (losses.wasserstein, losses.least_squares, losses.hinge, losses.non_saturating)
+            ],
+            before=sigmoid_end,
+        ),
+    ),
 }
 
 
 # one run
 
 def quality(G, dose, base, seed=0):
-    "Distance of samples from the data: Frechet in the yardstick's features for digits, the energy distance for points."
+    """Distance of samples from the data: Frechet in the yardstick's
+    features for digits, the energy distance for points."""
     n, truth = 2000, dose.truth or base
     x = sample(G, latents(n, G.latent_dim, torch.Generator().manual_seed(seed)))
     x = dose.back(x) if dose.back else x
@@ -237,31 +373,56 @@ def quality(G, dose, base, seed=0):
 def bases(): return sets.ring(5000), sets.digits()
 
 def arms_of(seed):
-    "(key, function without arguments that trains and gives the rows) of every arm of a seed, the sound setups first and the rest shuffled."
-    from_recipes = [(f'recipe/{name}/{seed}', partial(recipe_rows, name, r, seed)) for name, r in recipes.items()]
-    doses = [(f'{name}/{base.name}/{k}/{seed}', partial(dose_rows, name, base, k, seed)) for name in faults for base in bases() for k in range(4)]
+    """(key, function without arguments that trains and gives the rows) of
+    every arm of a seed, the sound setups first and the rest shuffled."""
+    from_recipes = [
+        (f'recipe/{name}/{seed}', partial(recipe_rows, name, r, seed)) for name, r in recipes.items()
+    ]
+    doses = [
+        (f'{name}/{base.name}/{k}/{seed}', partial(dose_rows, name, base, k, seed))
+        for name in faults
+        for base in bases()
+        for k in range(4)
+    ]
     mixed = from_recipes + doses
     random.Random(seed).shuffle(mixed)
-    yield from [(f'sound/{base.name}/{seed}', partial(dose_rows, 'sound', base, None, seed)) for base in bases()] + mixed
+    yield from [
+        (f'sound/{base.name}/{seed}', partial(dose_rows, 'sound', base, None, seed)) for base in bases()
+    ] + mixed
 
 def dose_rows(name, base, k, seed):
     setup = sound(base, n_steps=n_steps)
     dose = Dose('sound', setup) if name == 'sound' else faults[name][1](setup)[k]
     s, shown = practise(dose.setup, seed)
-    return [dict(fault=name, data=base.name, dose=k, label=dose.label, seed=seed, distance=quality(s.best, dose, base), vitals=vitals(s, shown))]
+    return [
+        dict(
+            fault=name, data=base.name, dose=k, label=dose.label, seed=seed,
+            distance=quality(s.best, dose, base), vitals=vitals(s, shown),
+        )
+    ]
 
 def recipe_rows(name, r, seed):
     "A recipe with its own length, up to the last moment; and shortened, at its end."
     base = bases()[r.kind == 'images']
-    narrow = dict(width=16, smallest=2) if r.networks == 'dcgan' else dict(hidden=tuple(min(256, w) for w in r.hidden))
+    narrow = (
+        dict(width=16, smallest=2)
+        if r.networks == 'dcgan'
+        else dict(hidden=tuple(min(256, w) for w in r.hidden))
+    )
     rows, plain = [], Dose('', None)
     def look(s, data, loss, moment):
         back = replace(plain, back=(lambda x: 2*x - 1) if data.low == 0 and data.is_image else None)
-        rows.append(dict(recipe=name, data=base.name, moment=moment, seed=seed, distance=quality(s.best, back, base), vitals=vitals(s, data, loss)))
+        rows.append(
+            dict(
+                recipe=name, data=base.name, moment=moment, seed=seed, distance=quality(s.best, back, base),
+                vitals=vitals(s, data, loss),
+            )
+        )
     s, a = build(replace(r, **narrow), base, seed, 'cpu')
     schedule, whole = a['schedule'], a['n_steps']
     for moment in moments:
-        own = schedule and (lambda progress, m=moment: schedule(progress*m/whole))  # the schedule of the whole run
+        # the schedule of the whole run
+        own = schedule and (lambda progress, m=moment: schedule(progress*m/whole))
         fit(s, **(a | dict(n_steps=moment, schedule=own)))
         look(s, a['data'], a['loss'], str(moment))
     s, a = build(replace(r, **narrow, n_steps=n_steps), base, seed, 'cpu')
@@ -285,7 +446,8 @@ def run(keys, cache, seeds, only, every):
             if key in keys or only and not any(o in key for o in only) or i % every: continue
             start = time.process_time()
             keys[key] = f()
-            with cache.open('a', encoding='utf-8') as out: out.write(json.dumps(dict(key=key, rows=keys[key])) + '\n')
+            with cache.open('a', encoding='utf-8') as out:
+                out.write(json.dumps(dict(key=key, rows=keys[key])) + '\n')
             print(f'{key:50} {time.process_time() - start:5.1f} s', flush=True)
 
 
@@ -304,14 +466,18 @@ def judged_dose(row, normal):
     right = faults[row['fault']][0]
     place = next((i + 1 for i, n in enumerate(names) if n in right), None)
     times = row['distance']/normal[row['data']]
-    return {k: row[k] for k in ('fault', 'data', 'dose', 'label', 'seed')} | dict(times=times, failed=not times < 2, named=names[:3], place=place,
-        grade=found[place - 1].severity if place else None)
+    return {k: row[k] for k in ('fault', 'data', 'dose', 'label', 'seed')} | dict(
+        times=times, failed=not times < 2, named=names[:3], place=place,
+        grade=found[place - 1].severity if place else None,
+    )
 
 def judged_look(row, labels):
     "A look at a sound run with its verdict."
     found = findings(row['vitals'], labels)
-    return {k: row[k] for k in ('recipe', 'data', 'moment', 'seed', 'distance')} | dict(labels=labels,
-        above_note=[f.name for f in found if f.severity != 'note'], notes=[f.name for f in found if f.severity == 'note'])
+    return {k: row[k] for k in ('recipe', 'data', 'moment', 'seed', 'distance')} | dict(
+        labels=labels, above_note=[f.name for f in found if f.severity != 'note'],
+        notes=[f.name for f in found if f.severity == 'note'],
+    )
 
 def looks(rows):
     "Sound runs: recipes with labels and without, and the sound setups."
@@ -323,26 +489,65 @@ def share(x): return sum(x)/max(len(x), 1)
 
 def summary(rows):
     "Sensitivity by dose and by fault, false alarms by recipe and moment."
-    normal = {d: sum(x)/len(x) for d in ('ring', 'digits') if (x := [r['distance'] for r in rows if r.get('fault') == 'sound' and r['data'] == d])}
-    doses = [judged_dose(r, normal) for r in rows if r.get('fault') not in (None, 'sound') and r['data'] in normal]
+    normal = {
+        d: sum(x)/len(x)
+        for d in ('ring', 'digits')
+        if (x := [r['distance'] for r in rows if r.get('fault') == 'sound' and r['data'] == d])
+    }
+    doses = [
+        judged_dose(r, normal) for r in rows if r.get('fault') not in (None, 'sound') and r['data'] in normal
+    ]
     seen = list(looks(rows))
     failed = [r for r in doses if r['failed']]
-    found = lambda x: [r['place'] in (1, 2) for r in x]
+    def found(x): return [r['place'] in (1, 2) for r in x]
     by_fault = {}
     for name, (right, _) in faults.items():
         mine = [r for r in failed if r['fault'] == name]
-        by_fault[name] = dict(right=list(right), failures=len(mine), found=sum(found(mine)), above_note=sum(r['grade'] in ('alarm', 'warning') for r in mine),
-            by_dose=[dict(runs=len(d), failures=sum(r['failed'] for r in d), found=sum(r['failed'] and r['place'] in (1, 2) for r in d), named=sum(found(d)))
-                for k in range(4) for d in [[r for r in doses if r['fault'] == name and r['dose'] == k]]],
-            named_first=dict(Counter((r['named'] or ['nothing'])[0] for r in mine)))
+        by_fault[name] = dict(
+            right=list(right),
+            failures=len(mine),
+            found=sum(found(mine)),
+            above_note=sum(r['grade'] in ('alarm', 'warning') for r in mine),
+            by_dose=[
+                dict(
+                    runs=len(d), failures=sum(r['failed'] for r in d),
+                    found=sum(r['failed'] and r['place'] in (1, 2) for r in d), named=sum(found(d)),
+                )
+                for k in range(4)
+                for d in [[r for r in doses if r['fault'] == name and r['dose'] == k]]
+            ],
+            named_first=dict(Counter((r['named'] or ['nothing'])[0] for r in mine)),
+        )
     alarms = [r for r in seen if r['above_note']]
-    return dict(normal=normal, recipes=sorted({r['recipe'] for r in seen if r['recipe'] != 'sound'}), runs=len(doses), failures=len(failed), found=sum(found(failed)), share_found=share(found(failed)),
-        first=sum(r['place'] == 1 for r in failed), above_note=sum(r['grade'] in ('alarm', 'warning') for r in failed),
+    return dict(
+        normal=normal,
+        recipes=sorted({r['recipe'] for r in seen if r['recipe'] != 'sound'}),
+        runs=len(doses),
+        failures=len(failed),
+        found=sum(found(failed)),
+        share_found=share(found(failed)),
+        first=sum(r['place'] == 1 for r in failed),
+        above_note=sum(r['grade'] in ('alarm', 'warning') for r in failed),
         said_something=sum(bool(r['named']) for r in failed),
-        by_dose=[dict(failures=len(d), found=sum(found(d))) for k in range(4) for d in [[r for r in failed if r['dose'] == k]]],
-        by_fault=by_fault, looks=len(seen), healthy=len(seen), false_alarms=len(alarms), share_false=share([bool(r['above_note']) for r in seen]),
-        with_note=sum(bool(r['notes']) for r in seen), by_moment={m: [sum(bool(r['above_note']) for r in x), len(x)] for m in (*map(str, moments), 'end')
-            if (x := [r for r in seen if r['moment'] == m])}, alarms=alarms, missed=[r for r in failed if r['place'] not in (1, 2)])
+        by_dose=[
+            dict(failures=len(d), found=sum(found(d)))
+            for k in range(4)
+            for d in [[r for r in failed if r['dose'] == k]]
+        ],
+        by_fault=by_fault,
+        looks=len(seen),
+        healthy=len(seen),
+        false_alarms=len(alarms),
+        share_false=share([bool(r['above_note']) for r in seen]),
+        with_note=sum(bool(r['notes']) for r in seen),
+        by_moment={
+            m: [sum(bool(r['above_note']) for r in x), len(x)]
+            for m in (*map(str, moments), 'end')
+            if (x := [r for r in seen if r['moment'] == m])
+        },
+        alarms=alarms,
+        missed=[r for r in failed if r['place'] not in (1, 2)],
+    )
 
 def derived(row, name):
     "A vital, or a number that a disease computes from several."
@@ -358,8 +563,15 @@ def strips(rows):
     for name in shown_vitals:
         get = partial(derived, name=name)
         calm = [get(r) for r in rows if r.get('fault') == 'sound' or r.get('moment') in ('400', '800', 'end')]
-        sick = {f: [get(r) for r in rows if r.get('fault') == f and not r['distance'] < 2*normal.get(r['data'], math.inf)] for f in faults}
-        keep = lambda x: [v for v in x if isinstance(v, float) and math.isfinite(v)]
+        sick = {
+            f: [
+                get(r)
+                for r in rows
+                if r.get('fault') == f and not r['distance'] < 2*normal.get(r['data'], math.inf)
+            ]
+            for f in faults
+        }
+        def keep(x): return [v for v in x if isinstance(v, float) and math.isfinite(v)]
         out[name] = dict(sound=keep(calm)) | {f: k for f, x in sick.items() if (k := keep(x))}
     return out
 
@@ -371,17 +583,32 @@ def unseen(rows):
 def report(s):
     "Sensitivity by dose, and the totals."
     print(f"{'found of failures, by dose':34}" + ''.join(f'{k:>8}' for k in range(1, 5)))
-    for name, f in s['by_fault'].items(): print(f'{name:34}' + ''.join(f"{d['found']:>4}/{d['failures']:<3}" for d in f['by_dose']), f['named_first'])
+    for name, f in s['by_fault'].items():
+        print(
+            f'{name:34}' + ''.join(f"{d['found']:>4}/{d['failures']:<3}" for d in f['by_dose']),
+            f['named_first'],
+        )
     print(f"{'all':34}" + ''.join(f"{d['found']:>4}/{d['failures']:<3}" for d in s['by_dose']))
-    print(f"{s['found']} of {s['failures']} failures named first or second ({s['share_found']:.1%}), {s['first']} first, {s['above_note']} above a note")
-    print(f"{s['false_alarms']} of {s['looks']} looks at sound runs raised an alarm ({s['share_false']:.1%}); {s['with_note']} brought a note; by moment {s['by_moment']}")
+    print(
+        f"{s['found']} of {s['failures']} failures named first or second "
+        f"({s['share_found']:.1%}), {s['first']} first, {s['above_note']} above a note"
+    )
+    print(
+        f"{s['false_alarms']} of {s['looks']} looks at sound runs raised an alarm "
+        f"({s['share_false']:.1%}); {s['with_note']} brought a note; by moment {s['by_moment']}"
+    )
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--check', action='store_true', help='exit with 1 if a target is missed')
-    p.add_argument('--only', nargs='*', default=[], help='arms whose key contains one of these; nothing is stored then')
+    p.add_argument(
+        '--only', nargs='*', default=[], help='arms whose key contains one of these; nothing is stored then'
+    )
     p.add_argument('--seeds', type=int, default=3, help='seeds of every arm (default 3)')
-    p.add_argument('--first-seed', type=int, default=0, help='the first of them (default 0); nothing is stored if it is another')
+    p.add_argument(
+        '--first-seed', type=int, default=0,
+        help='the first of them (default 0); nothing is stored if it is another',
+    )
     p.add_argument('--every', type=int, default=1, help='only every so many arms; nothing is stored then')
     p.add_argument('--cache', type=Path, default=root/'runs'/'doctor.jsonl')
     p.add_argument('--train', type=int, default=1, help='0: judge what the cache has, and train nothing')
@@ -389,17 +616,41 @@ def main():
     a = p.parse_args()
     if a.seeds < 1 or a.every < 1: p.error('--seeds and --every must be at least 1.')
     torch.set_num_threads(1)
-    start, clock, seeds = time.perf_counter(), time.process_time(), range(a.first_seed, a.first_seed + a.seeds)
+    start = time.perf_counter()
+    clock = time.process_time()
+    seeds = range(a.first_seed, a.first_seed + a.seeds)
     done = read_cache(a.cache)
     if a.train: run(done, a.cache, seeds, a.only, a.every)
-    rows = [r for key, x in done.items() for r in x if r['seed'] in seeds and (not a.only or any(o in key for o in a.only))]
-    if not rows: p.error(f"no arm's key contains {' or '.join(a.only)}: keys are recipe/NAME/SEED, sound/DATA/SEED and FAULT/DATA/DOSE/SEED; the faults are {'; '.join(faults)}.")
+    rows = [
+        r
+        for key, x in done.items()
+        for r in x
+        if r['seed'] in seeds and (not a.only or any(o in key for o in a.only))
+    ]
+    if not rows:
+        p.error(
+            f"no arm's key contains {' or '.join(a.only)}: keys are recipe/NAME/SEED, "
+            f"sound/DATA/SEED and FAULT/DATA/DOSE/SEED; the faults are {'; '.join(faults)}."
+        )
     s = summary(rows)
     report(s)
-    took = dict(seconds=round(time.perf_counter() - start, 1), processor_seconds=round(time.process_time() - clock, 1))
+    took = dict(
+        seconds=round(time.perf_counter() - start, 1), processor_seconds=round(time.process_time() - clock, 1)
+    )
     if not a.only and a.first_seed == 0 and a.every == 1:
         keys = [key for seed in seeds for key, _ in arms_of(seed)]
-        store(a.out, 'cpu', machine() | dict(seeds=[*seeds], arms=len(keys), arms_done=sum(key in done for key in keys), n_steps=n_steps, drills=len(drills), moments=[*moments, 'end']) | took | rounded(s) | dict(unseen=rounded(unseen(rows)), strips=rounded(strips(rows))))
+        store(
+            a.out,
+            'cpu',
+            machine()
+            | dict(
+                seeds=[*seeds], arms=len(keys), arms_done=sum(key in done for key in keys), n_steps=n_steps,
+                drills=len(drills), moments=[*moments, 'end'],
+            )
+            | took
+            | rounded(s)
+            | dict(unseen=rounded(unseen(rows)), strips=rounded(strips(rows))),
+        )
     return 1 if a.check and (s['share_found'] < .95 or s['share_false'] > .02) else 0
 
 

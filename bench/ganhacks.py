@@ -1,19 +1,22 @@
-"""The seventeen tips of 'How to train a GAN?' (Chintala, Denton, Arjovsky and Mathieu 2016), each as a change to one bench.
+"""The seventeen tips of 'How to train a GAN?' (Chintala, Denton, Arjovsky and Mathieu 2016), each as a change
+to one bench.
 
     python bench/ganhacks.py [--check] [--only ARM ...] [--steps N] [--seeds K] [--out FILE]
 
-The bench: a DCGAN of width 8 on the 8x8 digits, two layers of stride 2 in each network, batches of 32, Adam at 1e-3 (.5, .999) for both
-players. It keeps the tips that every DCGAN keeps: inputs in [-1,1] and a tanh, the non-saturating loss, normal latents, BatchNorm on
-batches of one kind, a leaky ReLU in D. An arm takes one of them away, or adds another. The seeds train side by side as members.
+The bench: a DCGAN of width 8 on the 8x8 digits, two layers of stride 2 in each network, batches of
+32, Adam at 1e-3 (.5, .999) for both players. It keeps the tips that every DCGAN keeps: inputs in
+[-1,1] and a tanh, the non-saturating loss, normal latents, BatchNorm on batches of one kind, a leaky
+ReLU in D. An arm takes one of them away, or adds another. The seeds train side by side as members.
 
-The score is the squared Fréchet distance between the 1,797 digits and 1,000 samples in the features of the digits' yardstick, at half time
-and at the end. A run fails if fewer than 8 of the 10 digits make up 2 % of its samples each. After the first tenth of a run, what tip 10
-tells us to look at is noted as well, and what ganbook.doctor says. Where optimisers or architectures are compared, each gets the best of a
-few learning rates, chosen on seeds from 100 on, at half the length.
+The score is the squared Fréchet distance between the 1,797 digits and 1,000 samples in the features
+of the digits' yardstick, at half time and at the end. A run fails if fewer than 8 of the 10 digits
+make up 2 % of its samples each. After the first tenth of a run, what tip 10 tells us to look at is
+noted as well, and what ganbook.doctor says. Where optimisers or architectures are compared, each
+gets the best of a few learning rates, chosen on seeds from 100 on, at half the length.
 
-Stored is one number a seed, in results/bench_ganhacks.json, after every arm; a second call goes on where the first stopped, and arms
-that are named by --only are trained again. Appendix a3 draws intervals and verdicts from the file. --check exits with 1 if it is not whole.
-"""
+Stored is one number a seed, in results/bench_ganhacks.json, after every arm; a second call
+goes on where the first stopped, and arms that are named by --only are trained again. Appendix
+a3 draws intervals and verdicts from the file. --check exits with 1 if it is not whole. """
 import argparse
 import copy
 import json
@@ -31,21 +34,26 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root))
 
-import torch  # noqa: E402
-import torch.nn.functional as F  # noqa: E402
-from torch import nn  # noqa: E402
-from common import machine, results, rounded, store  # noqa: E402
-from ganbook import data as sets  # noqa: E402
-from ganbook.data import latents  # noqa: E402
-from ganbook.doctor import diagnose, diseases, too_early, unequal_rates  # noqa: E402
-from ganbook.ensemble import members  # noqa: E402
-from ganbook.losses import GANLoss, bce, minimax, non_saturating, smooth  # noqa: E402
-from ganbook.metrics import frechet, frechet_floor, yardstick  # noqa: E402
-from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator, normal_init  # noqa: E402
-from ganbook.models.mlp import MLPDiscriminator, MLPGenerator  # noqa: E402
-from ganbook.train import TrainState, adam, alternating, d_step, fit, frozen, g_step, new_state, sample  # noqa: E402
+import torch
+import torch.nn.functional as F
+from torch import nn
+from common import machine, results, rounded, store
+from ganbook import data as sets
+from ganbook.data import latents
+from ganbook.doctor import diagnose, diseases, too_early, unequal_rates
+from ganbook.ensemble import members
+from ganbook.losses import GANLoss, bce, minimax, non_saturating, smooth
+from ganbook.metrics import frechet, frechet_floor, yardstick
+from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator, normal_init
+from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
+from ganbook.train import TrainState, adam, alternating, d_step, fit, frozen, g_step, new_state, sample
 
-shape, latent_dim, width, batch_size, lr, betas = (1, 8, 8), 100, 8, 32, 1e-3, (.5, .999)
+shape = (1, 8, 8)
+latent_dim = 100
+width = 8
+batch_size = 32
+lr = 1e-3
+betas = (.5, .999)
 least_digits, least_share = 8, .02
 leaky = partial(nn.LeakyReLU, .2)
 
@@ -54,7 +62,8 @@ leaky = partial(nn.LeakyReLU, .2)
 
 @dataclass
 class Run:
-    "What an iteration may want to know beside the state: its length, and random numbers other than those of batches and latents."
+    """What an iteration may want to know beside the state: its length,
+    and random numbers other than those of batches and latents."""
     n_steps: int
     rngs: list = field(default_factory=list)
 
@@ -104,7 +113,8 @@ def always_off(G):
     for m in G.modules():
         if isinstance(m, Dropout): m.always = False
 
-def pooled(pool, n_in, n_out, large, small, bias): return nn.Sequential(nn.Conv2d(n_in, n_out, 3, padding=1, bias=bias), pool(2))
+def pooled(pool, n_in, n_out, large, small, bias):
+    return nn.Sequential(nn.Conv2d(n_in, n_out, 3, padding=1, bias=bias), pool(2))
 
 def instance(n): return nn.InstanceNorm2d(n, affine=True)
 
@@ -114,17 +124,22 @@ def with_uniform(G, D):
 
 def after_each(layer, G, D):
     "One more layer after every bend of G."
-    G.net = nn.Sequential(*(m for old in G.net for m in ((old, layer()) if isinstance(old, nn.ReLU) else (old,))))
+    G.net = nn.Sequential(
+        *(m for old in G.net for m in ((old, layer()) if isinstance(old, nn.ReLU) else (old,)))
+    )
     return G, D
 
 def fully_connected(): return MLPGenerator(shape, latent_dim, (64, 64)), MLPDiscriminator(shape, (64, 64))
 
 class Discriminating(nn.Module):
-    "D with minibatch discrimination (Salimans et al. 2016): how close each sample is to the others, in 16 ways, beside its features."
+    """D with minibatch discrimination (Salimans et al. 2016): how close
+    each sample is to the others, in 16 ways, beside its features."""
     def __init__(self, D, n=16, c=8):
         super().__init__()
         f = D.net[-1].in_features
-        self.body, self.ways, self.head = D.net[:-1], nn.Sequential(nn.Linear(f, n*c, bias=False), nn.Unflatten(1, (n, c))), nn.Linear(f + n, 1)
+        self.body = D.net[:-1]
+        self.ways = nn.Sequential(nn.Linear(f, n*c, bias=False), nn.Unflatten(1, (n, c)))
+        self.head = nn.Linear(f + n, 1)
         normal_init(self.ways), normal_init(self.head)
     def forward(self, x, *y):
         h = self.body(x)
@@ -138,34 +153,51 @@ class LabelledG(nn.Module):
     "A DCGAN whose latents have a code of the label beside them."
     def __init__(self, code):
         super().__init__()
-        self.code, self.latent_dim, self.shape = code, latent_dim, shape
+        self.code = code
+        self.latent_dim = latent_dim
+        self.shape = shape
         self.inner = DCGANGenerator(shape, latent_dim + code.embedding_dim, width, smallest=2)
     def forward(self, z, y): return self.inner(torch.cat([z, self.code(y)], -1))
 
 class LabelledD(nn.Module):
-    "A DCGAN that sees the label as further channels of the image: a channel a number of the code, or one made of them by `spread`."
+    """A DCGAN that sees the label as further channels of the image: a
+    channel a number of the code, or one made of them by `spread`."""
     def __init__(self, code, spread=None):
         super().__init__()
         self.code, self.spread = code, spread
-        self.inner = DCGANDiscriminator((1 + (1 if spread else code.embedding_dim), *shape[1:]), width, smallest=2)
+        self.inner = DCGANDiscriminator(
+            (1 + (1 if spread else code.embedding_dim), *shape[1:]), width, smallest=2
+        )
     def forward(self, x, y):
         c = self.code(y)
-        c = self.spread(c).unflatten(-1, shape) if self.spread else c[:, :, None, None].expand(-1, -1, *shape[1:])
+        c = (
+            self.spread(c).unflatten(-1, shape)
+            if self.spread
+            else c[:, :, None, None].expand(-1, -1, *shape[1:])
+        )
         return self.inner(torch.cat([x, c], -3))
 
 class ClassifyingD(nn.Module):
-    "D with a second head that names the digit (Odena et al. 2017). Given one-hot labels it returns the logit and log p(label), (B,2)."
+    """D with a second head that names the digit (Odena et al. 2017).
+    Given one-hot labels it returns the logit and log p(label), (B,2)."""
     def __init__(self, D):
         super().__init__()
-        self.body, self.head, self.classes = D.net[:-1], D.net[-1], nn.Linear(D.net[-1].in_features, 10)
+        self.body = D.net[:-1]
+        self.head = D.net[-1]
+        self.classes = nn.Linear(D.net[-1].in_features, 10)
         normal_init(self.classes)
     def forward(self, x, y):
         h = self.body(x)
         logits = self.head(h).squeeze(-1)
-        return torch.stack([logits, (self.classes(h).log_softmax(-1)*y).sum(-1)], -1) if y.is_floating_point() else logits
+        return (
+            torch.stack([logits, (self.classes(h).log_softmax(-1)*y).sum(-1)], -1)
+            if y.is_floating_point()
+            else logits
+        )
 
 def labelled(G, D): return LabelledG(one_hot()), LabelledD(one_hot())
-def embedded(G, D): return LabelledG(nn.Embedding(10, 4)), LabelledD(nn.Embedding(10, 4), nn.Linear(4, math.prod(shape)))
+def embedded(G, D):
+    return LabelledG(nn.Embedding(10, 4)), LabelledD(nn.Embedding(10, 4), nn.Linear(4, math.prod(shape)))
 def classified(G, D): return LabelledG(one_hot()), ClassifyingD(D)
 
 
@@ -174,42 +206,57 @@ def classified(G, D): return LabelledG(one_hot()), ClassifyingD(D)
 @cache
 def taps(turned, size, kernel, stride, padding):
     "Which input pixel each tap of a kernel carries to which output pixel, (taps,H',W',pixels in)."
-    pixels, each = torch.eye(math.prod(size)).view(-1, 1, *size), torch.eye(math.prod(kernel)).view(-1, 1, *kernel)
-    out = F.conv_transpose2d(pixels, each.transpose(0, 1), None, stride, padding) if turned else F.conv2d(pixels, each, None, stride, padding)
+    pixels = torch.eye(math.prod(size)).view(-1, 1, *size)
+    each = torch.eye(math.prod(kernel)).view(-1, 1, *kernel)
+    out = (
+        F.conv_transpose2d(pixels, each.transpose(0, 1), None, stride, padding)
+        if turned
+        else F.conv2d(pixels, each, None, stride, padding)
+    )
     return out.permute(1, 2, 3, 0).contiguous()
 
 class Side(nn.Module):
-    """The DCGANs of `stacked` with the members' channels side by side, (B,K*C,H,W). It computes what `stacked` does, from the same weights, in two
-    thirds of the time: images of 8x8 are so small that a strided convolution is quickest as one product with a matrix made of its kernel."""
+    """The DCGANs of `stacked` with the members' channels side by side, (B,K*C,H,W). It computes
+    what `stacked` does, from the same weights, in two thirds of the time: images of 8x8 are so
+    small that a strided convolution is quickest as one product with a matrix made of its kernel."""
     def __init__(self, stacked):
         super().__init__()
-        self.stacked, self.k, self.is_G = stacked, stacked.k, isinstance(stacked.net, DCGANGenerator)
+        self.stacked = stacked
+        self.k = stacked.k
+        self.is_G = isinstance(stacked.net, DCGANGenerator)
         if self.is_G: self.latent_dim = stacked.latent_dim
     def member(self, i): return self.stacked.member(i)
     def forward(self, x, *y):
         h = self.layer(self.stacked.net.net, x.transpose(0, 1).flatten(1, 2))
         return h.unflatten(1, (self.k, -1) if self.is_G else (self.k,)).transpose(0, 1)
     def layer(self, m, h):
-        flat = lambda t: None if t is None else t.flatten(0, 1)
+        def flat(t): return None if t is None else t.flatten(0, 1)
         if isinstance(m, nn.Sequential):
             for part in m: h = self.layer(part, h)
             return h
         if isinstance(m, nn.Linear): return self.product(h, m.weight.mT, m.bias)
         if isinstance(m, nn.Unflatten): return h.view(len(h), -1, *m.unflattened_size[1:])
-        if isinstance(m, nn.Conv2d) and m.stride == (1, 1): return F.conv2d(h, flat(m.weight), flat(m.bias), m.stride, m.padding, groups=self.k)
+        if isinstance(m, nn.Conv2d) and m.stride == (1, 1):
+            return F.conv2d(h, flat(m.weight), flat(m.bias), m.stride, m.padding, groups=self.k)
         if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)): return self.strided(m, h)
-        if isinstance(m, nn.InstanceNorm2d): return F.instance_norm(h, weight=flat(m.weight), bias=flat(m.bias), eps=m.eps)
+        if isinstance(m, nn.InstanceNorm2d):
+            return F.instance_norm(h, weight=flat(m.weight), bias=flat(m.bias), eps=m.eps)
         if not isinstance(m, nn.BatchNorm2d): return m(h)
         if m.training: m.num_batches_tracked += 1
-        return F.batch_norm(h, flat(m.running_mean), flat(m.running_var), flat(m.weight), flat(m.bias), m.training, m.momentum, m.eps)
+        return F.batch_norm(
+            h, flat(m.running_mean), flat(m.running_var), flat(m.weight), flat(m.bias), m.training,
+            m.momentum, m.eps,
+        )
     def product(self, h, weight, bias=None):
         y = h.view(len(h), self.k, -1).transpose(0, 1) @ weight
         return (y if bias is None else y + bias[:, None]).transpose(0, 1).flatten(1)
     def strided(self, m, h):
         turned = isinstance(m, nn.ConvTranspose2d)
         t = taps(turned, tuple(h.shape[2:]), m.kernel_size, m.stride, m.padding)
-        whole = (m.weight.flatten(3) @ t.flatten(1)).unflatten(-1, (-1, t.shape[-1]))  # (K,.,.,pixels out,pixels in)
-        whole = whole.permute(0, 1, 4, 2, 3) if turned else whole.permute(0, 2, 4, 1, 3)  # (K,channels in,pixels in,channels out,pixels out)
+        # (K,.,.,pixels out,pixels in)
+        whole = (m.weight.flatten(3) @ t.flatten(1)).unflatten(-1, (-1, t.shape[-1]))
+        # (K,channels in,pixels in,channels out,pixels out)
+        whole = whole.permute(0, 1, 4, 2, 3) if turned else whole.permute(0, 2, 4, 1, 3)
         y = self.product(h, whole.flatten(3).flatten(1, 2)).reshape(len(h), -1, *t.shape[1:3])
         return y if m.bias is None else y + m.bias.flatten()[:, None, None]
 
@@ -224,12 +271,16 @@ def descend(opt, loss):
     opt.step()
 
 def noted(loss_D, loss_G, real, fake):
-    return dict(loss_D=loss_D.detach(), real_logit=real.detach().mean(-1), fake_logit=fake.detach().mean(-1), loss_G=loss_G.detach())
+    return dict(
+        loss_D=loss_D.detach(), real_logit=real.detach().mean(-1), fake_logit=fake.detach().mean(-1),
+        loss_G=loss_G.detach(),
+    )
 
 def weights(opt): return (p for group in opt.param_groups for p in group['params'])
 
 def mixed(run):
-    "Real and fake samples share a batch, and so the statistics of the BatchNorm in D, in the step of either player."
+    """Real and fake samples share a batch, and so the statistics
+    of the BatchNorm in D, in the step of either player."""
     def judged(s, real, fake): return s.D(torch.cat([real, fake], 1)).chunk(2, 1)
     def update(s, batch, loss, penalties=(), **_):
         real, _ = batch()
@@ -246,21 +297,30 @@ def random_labels(run, real=(.7, 1.2), fake=(0., .3)):
     "Each label is drawn anew from a range."
     def drawn(logits, span): return bce(logits, span[0] + (span[1] - span[0])*uniform(run, logits)).mean(-1)
     def update(s, batch, loss, penalties=(), **options):
-        return alternating(s, batch, replace(loss, discriminator=lambda r, f: drawn(r, real) + drawn(f, fake)), penalties, **options)
+        return alternating(
+            s, batch, replace(loss, discriminator=lambda r, f: drawn(r, real) + drawn(f, fake)), penalties,
+            **options,
+        )
     return update
 
 def flipped_labels(run, share=.05):
     "In the step of D a few labels are the wrong way round."
-    def some(logits, label): return bce(logits, (label - (uniform(run, logits) < share).float()).abs()).mean(-1)
+    def some(logits, label):
+        return bce(logits, (label - (uniform(run, logits) < share).float()).abs()).mean(-1)
     def update(s, batch, loss, penalties=(), **options):
-        return alternating(s, batch, replace(loss, discriminator=lambda r, f: some(r, 1.) + some(f, 0.)), penalties, **options)
+        return alternating(
+            s, batch, replace(loss, discriminator=lambda r, f: some(r, 1.) + some(f, 0.)), penalties,
+            **options,
+        )
     return update
 
 def noisy_inputs(run, std=.3):
     "Whatever D sees has noise on it, less and less, none at the end."
     def update(s, batch, loss, penalties=(), **options):
         now = std*max(0., 1 - s.step/run.n_steps)
-        return alternating(s, batch, loss, penalties, **options | dict(augment=lambda x: x + now*normal(run, x)))
+        return alternating(
+            s, batch, loss, penalties, **options | dict(augment=lambda x: x + now*normal(run, x))
+        )
     return update
 
 def replay(run, every=10, most=50):
@@ -355,10 +415,14 @@ arms = {
     'noise, two steps of D': Arm(update=noisy_inputs, n_critic=2),
 }
 
-tips = {1: 'Normalise the inputs', 2: 'A modified loss', 3: 'A spherical z', 4: 'BatchNorm', 5: 'Avoid sparse gradients', 6: 'Soft and noisy labels',
-    7: 'DCGAN or hybrids', 8: 'Tricks from reinforcement learning', 9: 'Adam', 10: 'Track failures early', 11: 'No balancing by losses',
-    12: 'Use labels', 13: 'Noise on inputs, decaying', 14: 'Train D more (not sure)', 15: 'Batch discrimination (not sure)',
-    16: 'Discrete variables', 17: 'Dropout in G, always'}
+tips = {
+    1: 'Normalise the inputs', 2: 'A modified loss', 3: 'A spherical z', 4: 'BatchNorm',
+    5: 'Avoid sparse gradients', 6: 'Soft and noisy labels', 7: 'DCGAN or hybrids',
+    8: 'Tricks from reinforcement learning', 9: 'Adam', 10: 'Track failures early',
+    11: 'No balancing by losses', 12: 'Use labels', 13: 'Noise on inputs, decaying',
+    14: 'Train D more (not sure)', 15: 'Batch discrimination (not sure)', 16: 'Discrete variables',
+    17: 'Dropout in G, always',
+}
 
 @dataclass(frozen=True)
 class Question:
@@ -369,29 +433,45 @@ class Question:
     breaks: str     # and one that is the same but for it
 
 questions = [
-    Question(1, 'data in [-1,1], not [0,1]', base, 'data in [0,1]'), Question(1, 'tanh at the end, not linear', base, 'no tanh at the end'),
+    Question(1, 'data in [-1,1], not [0,1]', base, 'data in [0,1]'),
+    Question(1, 'tanh at the end, not linear', base, 'no tanh at the end'),
     Question(2, 'non-saturating, not minimax', base, 'minimax loss'),
     Question(3, 'normal z, not uniform', base, 'uniform z'),
-    Question(4, 'batches of one kind, not mixed', base, 'mixed batches'), Question(4, 'BatchNorm, not none', base, 'no normalisation'),
+    Question(4, 'batches of one kind, not mixed', base, 'mixed batches'),
+    Question(4, 'BatchNorm, not none', base, 'no normalisation'),
     Question(4, 'instance norm, not none', 'instance norm', 'no normalisation'),
-    Question(5, 'leaky ReLU in D, not ReLU', base, 'ReLU in D'), Question(5, 'leaky ReLU in G, not ReLU', 'leaky ReLU in G', base),
+    Question(5, 'leaky ReLU in D, not ReLU', base, 'ReLU in D'),
+    Question(5, 'leaky ReLU in G, not ReLU', 'leaky ReLU in G', base),
     Question(5, 'average pooling, not maximal', 'average pooling in D', 'max-pooling in D'),
-    Question(6, 'label .9 for real, not 1', 'label .9 for real', base), Question(6, 'labels from ranges', 'labels from ranges', base),
+    Question(6, 'label .9 for real, not 1', 'label .9 for real', base),
+    Question(6, 'labels from ranges', 'labels from ranges', base),
     Question(6, '5 % of labels flipped', '5 % of labels flipped', base),
     Question(7, 'DCGAN, not fully connected', tuned, 'fully connected'),
     Question(8, 'replay of old fakes', 'replay of old fakes', base),
-    Question(9, 'Adam, not SGD, for both', tuned, 'SGD for both'), Question(9, 'SGD, not Adam, for D', 'SGD for D', tuned),
-    Question(11, 'no rests for D', base, 'D rests while ahead'), Question(11, 'no rests for either', base, 'either rests while ahead'),
-    Question(12, 'D also names the digit', 'auxiliary classifier', base), Question(12, 'labels given to both', 'labels to both', base),
-    Question(13, 'noise on inputs, decaying', 'noise on inputs', base), Question(13, 'noise in the layers of G', 'noise in G', base),
-    Question(14, 'two steps of D', 'two steps of D', base), Question(14, 'two steps of D, with noise', 'noise, two steps of D', 'noise on inputs'),
+    Question(9, 'Adam, not SGD, for both', tuned, 'SGD for both'),
+    Question(9, 'SGD, not Adam, for D', 'SGD for D', tuned),
+    Question(11, 'no rests for D', base, 'D rests while ahead'),
+    Question(11, 'no rests for either', base, 'either rests while ahead'),
+    Question(12, 'D also names the digit', 'auxiliary classifier', base),
+    Question(12, 'labels given to both', 'labels to both', base),
+    Question(13, 'noise on inputs, decaying', 'noise on inputs', base),
+    Question(13, 'noise in the layers of G', 'noise in G', base),
+    Question(14, 'two steps of D', 'two steps of D', base),
+    Question(14, 'two steps of D, with noise', 'noise, two steps of D', 'noise on inputs'),
     Question(15, 'minibatch discrimination', 'minibatch discrimination', base),
     Question(16, 'embedded labels, not one-hot', 'embedded labels', 'labels to both'),
-    Question(17, 'dropout in G', 'dropout in G', base), Question(17, 'dropout on at test too', 'dropout in G', 'dropout off at test'),
+    Question(17, 'dropout in G', 'dropout in G', base),
+    Question(17, 'dropout on at test too', 'dropout in G', 'dropout off at test'),
 ]
-elsewhere = {10: 'no change of the bench: asked of all runs, whether what shows after a tenth of them foretells the end'}
-left_out = {3: 'interpolation along great circles, which trains nothing', 5: 'pixel shuffle', 7: 'hybrids with KL or VAE, meant for when no DCGAN is stable',
-    8: 'swapping in old checkpoints, and the tricks of DDPG'}
+elsewhere = {
+    10: 'no change of the bench: asked of all runs, whether what shows after a tenth of them foretells the '
+        'end'
+}
+left_out = {
+    3: 'interpolation along great circles, which trains nothing', 5: 'pixel shuffle',
+    7: 'hybrids with KL or VAE, meant for when no DCGAN is stable',
+    8: 'swapping in old checkpoints, and the tricks of DDPG',
+}
 
 
 # Training and scores
@@ -409,26 +489,34 @@ class Bench:
         x = sample(G, z, *y).nan_to_num(0., 1., -1.).clamp(arm.low, 1)
         x = (x - arm.low)*2/(1 - arm.low) - 1
         kinds = F.one_hot(self.yardstick.probs(x).argmax(-1), 10).float().mean(-2)
-        return frechet(self.real, self.yardstick.features(x)).tolist(), (kinds >= least_share).sum(-1).tolist()
+        return frechet(self.real, self.yardstick.features(x)).tolist(), (kinds >= least_share).sum(
+            -1
+        ).tolist()
 
 def build(arm, seed, rate=None):
     "One GAN of an arm at step 0, with Adam."
     torch.manual_seed(seed)
-    G, D = DCGANGenerator(shape, latent_dim, width, smallest=2, **arm.G), DCGANDiscriminator(shape, width, smallest=2, **arm.D)
+    G = DCGANGenerator(shape, latent_dim, width, smallest=2, **arm.G)
+    D = DCGANDiscriminator(shape, width, smallest=2, **arm.D)
     if arm.pair is fully_connected: G, D = arm.pair()
     elif arm.pair: G, D = arm.pair(G, D)
     return new_state(G, D, rate if rate and not arm.sgd else lr, betas, seed=seed)
 
 def begin(arm, seeds, n_steps, rate=None):
     "(state of as many members as seeds, function that trains it up to a step)."
-    s, run = members(lambda i: build(arm, seeds[i], rate), len(seeds)), Run(n_steps, [torch.Generator().manual_seed(1000 + i) for i in seeds])
+    s = members(lambda i: build(arm, seeds[i], rate), len(seeds))
+    run = Run(n_steps, [torch.Generator().manual_seed(1000 + i) for i in seeds])
     for name in 'GD':
-        if type(getattr(s, name).net) in (DCGANGenerator, DCGANDiscriminator): setattr(s, name, Side(getattr(s, name)))
+        if type(getattr(s, name).net) in (DCGANGenerator, DCGANDiscriminator):
+            setattr(s, name, Side(getattr(s, name)))
     for name in arm.sgd: setattr(s, f'opt_{name}', torch.optim.SGD(getattr(s, name).parameters(), rate))
     torch.manual_seed(seeds[0])
     update, data = arm.update(run), replace(sets.digits(), low=arm.low)
     def train(n, callbacks=()):
-        return fit(s, data, n, arm.loss, batch_size=batch_size, n_critic=arm.n_critic, labels=arm.labels, update=update, callbacks=callbacks)
+        return fit(
+            s, data, n, arm.loss, batch_size=batch_size, n_critic=arm.n_critic, labels=arm.labels,
+            update=update, callbacks=callbacks,
+        )
     return s, train
 
 def best_rate(arm, bench, n_steps, n_seeds=3):
@@ -446,22 +534,33 @@ def norms(net):
 
 def alone(s, i):
     "Member `i` for the doctor: networks, rates and curves, with optimisers that have not stepped."
-    G, D, log = s.G.member(i), s.D.member(i), type(s.log)(s.log.block)
+    G = s.G.member(i)
+    D = s.D.member(i)
+    log = type(s.log)(s.log.block)
     log.columns, log._host = s.log.columns, [s.log.rows()[..., i].clone()]
     opts = [adam(net.parameters(), lr, betas) for net in (G, D)]
-    for opt, old in zip(opts, (s.opt_G, s.opt_D)):  # a fresh Adam says that it never had a gradient: this one had
-        for p, q in zip(opt.param_groups[0]['params'], weights(old)): opt.state[p] = dict(step=torch.tensor(0.), exp_avg=q.grad[i] if q.grad is not None else q[i]*0)
+    # a fresh Adam says that it never had a gradient: this one had
+    for opt, old in zip(opts, (s.opt_G, s.opt_D)):
+        for p, q in zip(opt.param_groups[0]['params'], weights(old)):
+            opt.state[p] = dict(step=torch.tensor(0.), exp_avg=q.grad[i] if q.grad is not None else q[i]*0)
     return TrainState(G, D, *opts, step=s.step, n_steps=s.n_steps, log=log)
 
-asked = tuple(d for d in diseases if d not in (unequal_rates, too_early))  # SGD and Adam have rates that cannot be compared
+# SGD and Adam have rates that cannot be compared
+asked = tuple(d for d in diseases if d not in (unequal_rates, too_early))
 
 def early_signs(s, arm, largest):
     "What tip 10 looks at, and the alarms of the doctor, one each a member."
     t, data = s.log.table(), replace(sets.digits(), low=arm.low)
     late = slice(-max(1, len(s.log)//4), None)
-    alarms = [[f.name for f in diagnose(alone(s, i), data, arm.loss, arm.labels, asked) if f.severity == 'alarm'] for i in range(s.G.k)]
-    return dict(alarms=alarms, loss_D=t['loss_D'][late].mean(0).tolist(), swing_D=t['loss_D'][late].std(0).tolist(),
-        fall_G=(t['loss_G'][:len(s.log)//4 or 1].mean(0) - t['loss_G'][late].mean(0)).tolist(), norm=largest.tolist())
+    alarms = [
+        [f.name for f in diagnose(alone(s, i), data, arm.loss, arm.labels, asked) if f.severity == 'alarm']
+        for i in range(s.G.k)
+    ]
+    return dict(
+        alarms=alarms, loss_D=t['loss_D'][late].mean(0).tolist(), swing_D=t['loss_D'][late].std(0).tolist(),
+        fall_G=(t['loss_G'][:len(s.log)//4 or 1].mean(0) - t['loss_G'][late].mean(0)).tolist(),
+        norm=largest.tolist(),
+    )
 
 def try_arm(arm, bench, n_steps, n_seeds):
     "The rows that one run of an arm gives, by name ('' for its own)."
@@ -486,11 +585,16 @@ def try_arm(arm, bench, n_steps, n_seeds):
 def rows_of(name): return (name, *arms[name].also)
 
 def settings(n_steps, n_seeds):
-    return dict(n_steps=n_steps, n_seeds=n_seeds, width=width, lr=lr, betas=list(betas), batch_size=batch_size, least_digits=least_digits)
+    return dict(
+        n_steps=n_steps, n_seeds=n_seeds, width=width, lr=lr, betas=list(betas), batch_size=batch_size,
+        least_digits=least_digits,
+    )
 
 def work(path, n_steps, n_seeds, only=()):
     "Train every arm that the file lacks, and store after each."
-    bench, start, how = Bench(), time.perf_counter(), settings(n_steps, n_seeds)
+    bench = Bench()
+    start = time.perf_counter()
+    how = settings(n_steps, n_seeds)
     old = json.loads(path.read_text(encoding='utf-8')).get('arms', {}) if path.exists() else {}
     rows = old.get('rows', {}) if all(old.get(key) == v for key, v in how.items()) else {}
     for name in only or arms:
@@ -499,26 +603,58 @@ def work(path, n_steps, n_seeds, only=()):
         made = {r or name: row for r, row in try_arm(arms[name], bench, n_steps, n_seeds).items()}
         made[name]['cpu_s'] = round(time.process_time() - t, 1)
         rows |= rounded(made)
-        for r in made: print(f'{r:26}', *(f'{v:6.1f}' for v in rows[r]['end']), rows[r]['digits_end'], f'({time.perf_counter() - start:.0f} s)', flush=True)
-        store(path, 'arms', machine() | how | dict(base=base, floor=rounded(bench.floor), rows=rows, tips={str(n): text for n, text in tips.items()},
-            questions=[vars(q) for q in questions], elsewhere={str(n): text for n, text in elsewhere.items()}, left_out={str(n): text for n, text in left_out.items()}))
+        for r in made:
+            print(
+                f'{r:26}', *(f'{v:6.1f}' for v in rows[r]['end']), rows[r]['digits_end'],
+                f'({time.perf_counter() - start:.0f} s)', flush=True,
+            )
+        store(
+            path,
+            'arms',
+            machine()
+            | how
+            | dict(
+                base=base, floor=rounded(bench.floor), rows=rows,
+                tips={str(n): text for n, text in tips.items()}, questions=[vars(q) for q in questions],
+                elsewhere={str(n): text for n, text in elsewhere.items()},
+                left_out={str(n): text for n, text in left_out.items()},
+            ),
+        )
 
 def lacking(path):
     "What the stored file lacks, in words."
     path = Path(path)
     stored = json.loads(path.read_text(encoding='utf-8')).get('arms') if path.exists() else None
     if not stored: return [f'no arms in {path}']
-    rows, k, faults = stored['rows'], stored['n_seeds'], []
+    rows = stored['rows']
+    k = stored['n_seeds']
+    faults = []
     if k < 5: faults.append(f'{k} seeds, at least 5')
     faults += [f'no row called {r}' for name in arms for r in rows_of(name) if r not in rows]
-    faults += [f'{name} has not {k} distances' for name, row in rows.items() for when in ('half', 'end') if len(row[when]) != k]
-    faults += [f'{name} has a distance that is not finite' for name, row in rows.items() if not all(map(math.isfinite, (*row['half'], *row['end'])))]
-    return faults + ['its questions are not those of this script']*(stored['questions'] != [vars(q) for q in questions])
+    faults += [
+        f'{name} has not {k} distances'
+        for name, row in rows.items()
+        for when in ('half', 'end')
+        if len(row[when]) != k
+    ]
+    faults += [
+        f'{name} has a distance that is not finite'
+        for name, row in rows.items()
+        if not all(map(math.isfinite, (*row['half'], *row['end'])))
+    ]
+    return faults + ['its questions are not those of this script']*(
+        stored['questions'] != [vars(q) for q in questions]
+    )
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--check', action='store_true', help='exit with 1 if the stored file is not whole in the end')
-    p.add_argument('--only', nargs='+', choices=[*arms, 'none'], help='these arms, trained again; none: only look at the file')
+    p.add_argument(
+        '--check', action='store_true', help='exit with 1 if the stored file is not whole in the end'
+    )
+    p.add_argument(
+        '--only', nargs='+', choices=[*arms, 'none'],
+        help='these arms, trained again; none: only look at the file',
+    )
     p.add_argument('--steps', type=int, default=1000, help='steps of a run')
     p.add_argument('--seeds', type=int, default=6, help='seeds of each arm')
     p.add_argument('--out', type=Path, default=results/'bench_ganhacks.json')

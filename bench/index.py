@@ -1,11 +1,12 @@
-"""Write what the installed package knows of the book: ganbook/book/claims.json and ganbook/book/exercises.json.
+"""Write what the installed package knows of the book: ganbook/book/claims.json and
+ganbook/book/exercises.json.
 
-usage: python bench/index.py [--check]     --check changes nothing and exits 1 if the files are behind results/ and nbs/
+usage: python bench/index.py [--check]     --check changes nothing and exits 1 if the files are behind
+results/ and nbs/
 
-The claims are those of results/, chapter by chapter. An exercise's check values are the numbers in bold after the words "Check number";
-where none is bold, all numbers there that stand outside of code and formulas. A value counts as right to the digits that are printed, a
-whole number exactly; "to within 0.1" widens that.
-"""
+The claims are those of results/, chapter by chapter. An exercise's check values are the numbers in bold after
+the words "Check number"; where none is bold, all numbers there that stand outside of code and formulas. A
+value counts as right to the digits that are printed, a whole number exactly; "to within 0.1" widens that. """
 import json
 import re
 import sys
@@ -22,18 +23,33 @@ def rounded(x, digits: int = 6):
     return float(f'{x:.{digits}g}') if isinstance(x, float) else x
 
 
+def reading_order(path: Path) -> tuple:
+    "A key to sort by: chapters, then the workshop (w), then the appendices (a)."
+    return path.stem.startswith('a'), path.stem
+
+
 def claims() -> list:
     "All claims in reading order."
     keep = 'claim value interval op target tol source scale device mean_only stored'.split()
-    files = sorted(f for f in (root/'results').glob('*.json') if re.match(r'\d\d_|a\d_', f.name))
-    return [dict(chapter=f.stem) | {k: rounded(c.get(k)) for k in keep} for f in files for c in json.loads(f.read_text(encoding='utf-8'))]
+    found = [f for f in (root/'results').glob('*.json') if re.match(r'\d\d_|w\d\d_|a\d_', f.name)]
+    files = sorted(found, key=reading_order)
+    return [
+        dict(chapter=f.stem) | {k: rounded(c.get(k)) for k in keep}
+        for f in files
+        for c in json.loads(f.read_text(encoding='utf-8'))
+    ]
 
 
 def tolerance(text: str) -> float:
-    "How far a value may be from a printed number: half of its last digit; for a whole number what float arithmetic needs, and never one."
+    """How far a value may be from a printed number: half of its last digit;
+    for a whole number what float arithmetic needs, and never one."""
     mantissa, _, power = text.partition('e')
     digits, value = len(mantissa.partition('.')[2]), abs(float(text.replace(',', '')))
-    return min(.4, 1e-5*max(1., value)) if '.' not in text and not power else .501*10**(int(power or 0) - digits)
+    return (
+        min(.4, 1e-5*max(1., value))
+        if '.' not in text and not power
+        else .501*10**(int(power or 0) - digits)
+    )
 
 
 def values(check: str) -> list:
@@ -58,26 +74,36 @@ def entry(chapter: str, title: str, text: str) -> dict:
     task = ' '.join(text.partition('\n')[2].partition('```')[0].split())
     check = ' '.join(re.search(r'Check numbers?:?.*', text, re.S)[0].split())
     found = values(check)
-    return dict(exercise=name, chapter=chapter, title=title, task=beginning(task), check=check.replace('**', ''),
-        values=[v for v, _ in found], tolerances=[float(f'{t:.4g}') for _, t in found])
+    return dict(
+        exercise=name, chapter=chapter, title=title, task=beginning(task), check=check.replace('**', ''),
+        values=[v for v, _ in found], tolerances=[float(f'{t:.4g}') for _, t in found],
+    )
 
 
 def exercises() -> list:
     "All exercises in reading order."
     found = []
-    for f in sorted((root/'nbs').glob('*.ipynb')):
-        texts = [''.join(c['source']) for c in json.loads(f.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'markdown']
+    for f in sorted((root/'nbs').glob('*.ipynb'), key=reading_order):
+        texts = [
+            ''.join(c['source'])
+            for c in json.loads(f.read_text(encoding='utf-8'))['cells']
+            if c['cell_type'] == 'markdown'
+        ]
         title = texts[0].partition('\n')[0].removeprefix('# ')
         found += [entry(f.stem, title, t) for t in texts if t.startswith('### Exercise ')]
     return found
 
 
-def lines(rows: list) -> str: return '[\n' + ',\n'.join(json.dumps(r, ensure_ascii=False) for r in rows) + '\n]\n'
+def lines(rows: list) -> str:
+    return '[\n' + ',\n'.join(json.dumps(r, ensure_ascii=False) for r in rows) + '\n]\n'
 
 
 def main(check: bool) -> int:
     new = {book/'claims.json': lines(claims()), book/'exercises.json': lines(exercises())}
-    if check: return int(any(not path.exists() or path.read_text(encoding='utf-8') != text for path, text in new.items()))
+    if check:
+        return int(
+            any(not path.exists() or path.read_text(encoding='utf-8') != text for path, text in new.items())
+        )
     book.mkdir(exist_ok=True)
     for path, text in new.items(): path.write_text(text, encoding='utf-8')
     return 0

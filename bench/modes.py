@@ -1,16 +1,21 @@
 """Ring and grid: which loss and which penalties find all modes, and how well.
 
-usage: python bench/modes.py [--check] [--game ring|grid|none] [--only ARM ...] [--steps N] [--seeds K] [--device cpu|cuda] [--out FILE]
+usage: python bench/modes.py [--check] [--game ring|grid|none] [--only ARM ...] [--steps N] [--seeds K]
+[--device cpu|cuda] [--out FILE]
 
-The 2-D sets of PacGAN (Lin et al. 2018): 8 modes on a circle of radius 1 with standard deviation .01, and 25 on a 5x5 grid of gap 2
-with .05. Every arm has the same networks (three layers of 128, two latents, ReLUs in G and leaky ReLUs in D), the same optimiser (Adam
-without momentum, its rate falling to 0 over the second half), the same average of G and the same 6,500 steps of 256 samples: about a
-minute on one core. What differs is the loss, the penalties, and in two arms the bends of G. Points are drawn at unit overall spread. Gamma and Adam's numbers
-were tuned on other seeds, and serve both sets.
+The 2-D sets of PacGAN (Lin et al. 2018): 8 modes on a circle of radius 1 with standard deviation .01,
+and 25 on a 5x5 grid of gap 2 with .05. Every arm has the same networks (three layers of 128, two
+latents, ReLUs in G and leaky ReLUs in D), the same optimiser (Adam without momentum, its rate falling
+to 0 over the second half), the same average of G and the same 6,500 steps of 256 samples: about a
+minute on one core. What differs is the loss, the penalties, and in two arms the bends of G. Points are
+drawn at unit overall spread. Gamma and Adam's numbers were tuned on other seeds, and serve both sets.
 
-10,000 samples of the average, in the data's own units, are judged by `mode_coverage`: within 3 standard deviations of a mode (the
-ball rule, whose ceiling is .98889), at least 20 samples for a mode to count. Five seeds an arm. Those of r3 train one by one, so that
-the seconds are those of one run, those of the other arms side by side. A GPU trains 10 times as long with 16 seeds side by side.
+10,000 samples of the average, in the data's own units, are judged by `mode_coverage`: within 3 standard
+deviations of a mode (the
+ball rule, whose ceiling is .98889), at least 20 samples for a mode to count. Five seeds an arm. Those of r3
+train one by one, so that
+the seconds are those of one run, those of the other arms side by side. A GPU trains 10 times as long with 16
+seeds side by side.
 --check exits with 1 if a target of the stored figures is missed.
 """
 import os
@@ -23,17 +28,17 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root))
 
-import torch  # noqa: E402
-from torch import nn  # noqa: E402
-from common import clock, machine, options, parsed, rounded, store, stored, verdict  # noqa: E402
-from ganbook import data as sets  # noqa: E402
-from ganbook.data import latents, to_units  # noqa: E402
-from ganbook.ensemble import members  # noqa: E402
-from ganbook.losses import non_saturating, relativistic  # noqa: E402
-from ganbook.metrics import mode_coverage  # noqa: E402
-from ganbook.models.mlp import MLPDiscriminator, MLPGenerator  # noqa: E402
-from ganbook.penalties import r1, r2  # noqa: E402
-from ganbook.train import fit, linear_decay, new_state, sample  # noqa: E402
+import torch
+from torch import nn
+from common import clock, machine, options, parsed, rounded, store, stored, verdict
+from ganbook import data as sets
+from ganbook.data import latents, to_units
+from ganbook.ensemble import members
+from ganbook.losses import non_saturating, relativistic
+from ganbook.metrics import mode_coverage
+from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
+from ganbook.penalties import r1, r2
+from ganbook.train import fit, linear_decay, new_state, sample
 
 
 class Lazy:
@@ -44,7 +49,10 @@ class Lazy:
         if self.calls % self.n: return torch.zeros(real_logits.shape[:-1], device=real_logits.device)
         return self.n*self.penalty(D, real, fake, real_logits, fake_logits)
 
-gamma, lr, betas = .05, 2e-3, (0., .9)  # tuned on seeds from 100 up, the same for both sets
+# tuned on seeds from 100 up, the same for both sets
+gamma = .05
+lr = 2e-3
+betas = (0., .9)
 def both(): return [partial(r1, gamma=gamma), partial(r2, gamma=gamma)]
 
 @dataclass(frozen=True)
@@ -80,10 +88,17 @@ def judge(s, data, device):
 def try_arm(data, name, n_steps, seeds, device):
     "One number a seed for each measure."
     arm = arms[name]
-    more = dict(batch_size=256, schedule=linear_decay(.5), ema_halflife=100., capture=False if 'lazy' in name else None)
+    more = dict(
+        batch_size=256, schedule=linear_decay(.5), ema_halflife=100.,
+        capture=False if 'lazy' in name else None,
+    )
     found, start = dict(modes=[], hq=[], rkl=[], kl=[]), clock(device)
     for group in [[i] for i in seeds] if device.type == 'cpu' and name == 'r3' else [seeds]:
-        s = members(lambda i: state(group[i], device, arm.slope), len(group)) if len(group) > 1 else state(group[0], device, arm.slope)
+        s = (
+            members(lambda i: state(group[i], device, arm.slope), len(group))
+            if len(group) > 1
+            else state(group[0], device, arm.slope)
+        )
         fit(s, data, n_steps, arm.loss, arm.penalties(), **more)
         one = judge(s, data.to('cpu'), device)
         for k, v in found.items(): v += one[k] if len(group) > 1 else [one[k]]
@@ -99,10 +114,16 @@ def missed(entry, name, device):
     need('fewest modes of r3', min(r['modes']), min(r['modes']) == (8 if name == 'ring' else 25))
     if device == 'cpu':
         if len(r['hq']) < 5: faults.append(f"{name}: {len(r['hq'])} seeds, at least 5")
-        if name == 'ring': need('worst HQ', min(r['hq']), min(r['hq']) >= .85); need('worst rKL', max(r['rkl']), max(r['rkl']) <= .005)
-        else: need('mean HQ', mean(r['hq']), mean(r['hq']) >= .70); need('worst rKL', max(r['rkl']), max(r['rkl']) <= .03)
+        if name == 'ring':
+            need('worst HQ', min(r['hq']), min(r['hq']) >= .85)
+            need('worst rKL', max(r['rkl']), max(r['rkl']) <= .005)
+        else:
+            need('mean HQ', mean(r['hq']), mean(r['hq']) >= .70)
+            need('worst rKL', max(r['rkl']), max(r['rkl']) <= .03)
         return faults + [f'{name}: no arm called {a}' for a in tried(name) if a not in rows]
-    if name == 'grid': need('HQ', mean(r['hq']), mean(r['hq']) >= .96); need('worst rKL', max(r['rkl']), max(r['rkl']) <= .01)
+    if name == 'grid':
+        need('HQ', mean(r['hq']), mean(r['hq']) >= .96)
+        need('worst rKL', max(r['rkl']), max(r['rkl']) <= .01)
     return faults
 
 def tried(name): return list(on_ring if name == 'ring' else arms)
@@ -110,21 +131,49 @@ def tried(name): return list(on_ring if name == 'ring' else arms)
 def key(name, device): return name if device == 'cpu' else f'{name} {device}'
 
 def main():
-    p = options(__doc__, 'modes', arms, '6500; on a GPU 65,000', data=None, seeds='5; on a GPU 16', first=True)
-    p.add_argument('--game', choices=['ring', 'grid', 'none'], help=f"one of the two, or none (default: both; on the ring the arms {', '.join(on_ring)})")
+    p = options(
+        __doc__, 'modes', arms, '6500; on a GPU 65,000', data=None, seeds='5; on a GPU 16', first=True
+    )
+    p.add_argument(
+        '--game', choices=['ring', 'grid', 'none'],
+        help=f"one of the two, or none (default: both; on the ring the arms {', '.join(on_ring)})",
+    )
     a, chosen = parsed(p, arms)
     device, many = torch.device(a.device), a.device == 'cuda'
-    n_steps, seeds = a.steps or (65_000 if many else 6_500), [a.first + i for i in range(a.seeds or (16 if many else 5))]
+    n_steps = a.steps or (65_000 if many else 6_500)
+    seeds = [a.first + i for i in range(a.seeds or (16 if many else 5))]
     for name in dict(none=[]).get(a.game, [a.game] if a.game else ['ring', 'grid']):
         data = getattr(sets, name)().to(device)
         for arm in tried(name) if a.only is None else chosen:
             row = try_arm(data, arm, n_steps, seeds, device)
-            print(f"{name} {arm:26}", ' '.join(f"{m:.0f}:{q:.3f}:{k:.4f}" for m, q, k in zip(row['modes'], row['hq'], row['rkl'])), f"{row['seconds']:.0f} s a run", flush=True)
+            print(
+                f"{name} {arm:26}",
+                ' '.join(f"{m:.0f}:{q:.3f}:{k:.4f}" for m, q, k in zip(row['modes'], row['hq'], row['rkl'])),
+                f"{row['seconds']:.0f} s a run", flush=True,
+            )
             old = stored(a.out).get(key(name, a.device), {}).get('rows', {})
-            store(a.out, key(name, a.device), machine(a.device) | dict(n_steps=n_steps, gamma=gamma, lr=lr, betas=betas, batch_size=256, n_samples=10_000,
-                at_least=20, order=tried(name), rows=old | {arm: rounded(row)}))
+            store(
+                a.out,
+                key(name, a.device),
+                machine(a.device)
+                | dict(
+                    n_steps=n_steps, gamma=gamma, lr=lr, betas=betas, batch_size=256, n_samples=10_000,
+                    at_least=20, order=tried(name), rows=old | {arm: rounded(row)},
+                ),
+            )
     kept = stored(a.out)
-    return verdict([f for name in ('ring', 'grid') for f in (missed(kept[key(name, a.device)], name, a.device) if key(name, a.device) in kept else [f'no {name} in {a.out}'])], a.check)
+    return verdict(
+        [
+            f
+            for name in ('ring', 'grid')
+            for f in (
+                missed(kept[key(name, a.device)], name, a.device)
+                if key(name, a.device) in kept
+                else [f'no {name} in {a.out}']
+            )
+        ],
+        a.check,
+    )
 
 
 if __name__ == '__main__': sys.exit(main())

@@ -1,6 +1,7 @@
 """Execute chapters and keep their outputs: figures and text go into the notebook, claims into results/.
 
-usage: python bench/render.py [NAME ...]     names without folder and ending, e.g. 01_game; none means all, solutions last
+usage: python bench/render.py [NAME ...]     names without folder and ending, e.g. 01_game; none means all,
+solutions last
 
 The scale is what GANBOOK_SCALE says; where it is not set, full on a machine with a GPU and quick elsewhere.
 A notebook is replaced only when it ran to its end: one that fails is left as it was, and so are its claims.
@@ -61,15 +62,29 @@ def render(nb: Path) -> bool:
         t = time.perf_counter()
         done = subprocess.run([sys.executable, __file__, '--execute', str(nb), str(out)], env=env)
         if done.returncode or not out.exists():
-            print(f'FAILED  {nb.relative_to(root)}: the error is above; the notebook and its claims are left as they were', file=sys.stderr)
+            print(
+                f'FAILED  {nb.relative_to(root)}: the error is above; '
+                'the notebook and its claims are left as they were',
+                file=sys.stderr,
+            )
             return False
-        nb.write_text(json.dumps(tidy(json.loads(out.read_text(encoding='utf-8'))), indent=1, ensure_ascii=False, sort_keys=True) + '\n', encoding='utf-8')
+        nb.write_text(
+            json.dumps(
+                tidy(json.loads(out.read_text(encoding='utf-8'))), indent=1, ensure_ascii=False,
+                sort_keys=True,
+            )
+            + '\n',
+            encoding='utf-8',
+        )
         subprocess.run(['nbdev_clean', '--fname', str(nb)], check=True, cwd=root)
         kept = root/'results'/(nb.stem + '.json')
         if nb.parent.name != 'solutions':
             if ledger.exists(): kept.write_text(ledger.read_text(encoding='utf-8'), encoding='utf-8')
             else: kept.unlink(missing_ok=True)
-        print(f'{time.perf_counter() - t:6.1f} s  {nb.stat().st_size//1024:4d} kB  {nb.relative_to(root)}', flush=True)
+        print(
+            f'{time.perf_counter() - t:6.1f} s  {nb.stat().st_size//1024:4d} kB  {nb.relative_to(root)}',
+            flush=True,
+        )
     return True
 
 
@@ -80,7 +95,11 @@ def main(names: list) -> int:
         os.environ['GANBOOK_SCALE'] = 'full' if torch.cuda.is_available() else 'quick'
     chapters = sorted((root/'nbs').glob('*.ipynb')) + sorted((root/'nbs'/'solutions').glob('*.ipynb'))
     unknown = [n for n in names if not any(c.stem == n for c in chapters)]
-    if unknown: raise SystemExit(f"no chapter is called {', '.join(unknown)}: the names are those in nbs/ without .ipynb, such as {chapters[0].stem}.")
+    if unknown:
+        raise SystemExit(
+            f"no chapter is called {', '.join(unknown)}: the names are "
+            f"those in nbs/ without .ipynb, such as {chapters[0].stem}."
+        )
     todo = [c for c in chapters if not names or c.stem in names]
     return 0 if all([render(c) for c in todo]) else 1
 

@@ -1,9 +1,12 @@
-"""Quality for a budget: residual networks and their parts against the DCGAN, at equal multiply-adds for one sample.
+"""Quality for a budget: residual networks and their parts against the DCGAN, at equal multiply-adds for one
+sample.
 
-usage: python bench/resnet.py [--check] [--data digits|mnist] [--only ARM ...] [--tune] [--steps N] [--seeds K] [--device cpu|cuda] [--out FILE]
+usage: python bench/resnet.py [--check] [--data digits|mnist] [--only ARM ...] [--tune] [--steps N] [--seeds
+K] [--device cpu|cuda] [--out FILE]
 
-All arms are trained as the recipe `stable` says: relativistic pairing, R1 and R2 with gamma 1, Adam with decays 0 and .99, an average of
-G, rates that fall to 0 over the second half; but in batches of 32, which buys twice the steps. They differ in the two networks:
+All arms are trained as the recipe `stable` says: relativistic pairing, R1 and R2 with
+gamma 1, Adam with decays 0 and .99, an average of G, rates that fall to 0 over the second
+half; but in batches of 32, which buys twice the steps. They differ in the two networks:
 
   DCGAN        those of `stable`: width 32, BatchNorm in G, none in D
   ResNet       one residual block a grid, no normalisation, `resize_bilinear` between the grids
@@ -12,15 +15,19 @@ G, rates that fall to 0 over the second half; but in batches of 32, which buys t
   attention    the same with self-attention at 8x8 pixels in G (on a GPU in both)
   skips        the same with an image read off every grid
 
-The width of each network is chosen so that its multiply-adds for one sample come nearest to the DCGAN's, G and D each; the stored
-`budget` says how near. The learning rate of the residual arms was chosen from RATES on seeds 100 and 101 with --tune, by the distance of
-the ResNet arm: for the 400 steps in a third of them, for any other number of steps in as many as are reported. That of the DCGAN is the
-recipe's, tuned in chapter 15. Seeds 0 to 4 are reported, and train side by side. Runs of another length (--steps 2000, say) are stored
-under a name of their own, such as `cpu digits, 2000 steps`.
+The width of each network is chosen so that its multiply-adds for one sample come nearest to the
+DCGAN's, G and D each; the stored `budget` says how near. The learning rate of the residual arms was
+chosen from RATES on seeds 100 and 101 with --tune, by the distance of the ResNet arm: for the 400 steps
+in a third of them, for any other number of steps in as many as are reported. That of the DCGAN is the
+recipe's, tuned in chapter 15. Seeds 0 to 4 are reported, and train side by side. Runs of another length
+(--steps 2000, say) are stored under a name of their own, such as `cpu digits, 2000 steps`.
 
-Measures, as in bench/stable.py: 1,797 samples of the averaged G against the 1,797 digits, in the features of the digits' yardstick: the squared
-Frechet distance in units of half against half, coverage, the share of samples of confidence above .9, the checkerboard of chapter 9, and
-the seconds a step of one seed. --data mnist trains at 32x32 pixels, 20,000 steps, on a GPU, against the DCGAN of `stable` there.
+Measures, as in bench/stable.py: 1,797 samples of the averaged G against the 1,797 digits, in the features of
+the digits' yardstick: the squared
+Frechet distance in units of half against half, coverage, the share of samples of confidence above .9, the
+checkerboard of chapter 9, and
+the seconds a step of one seed. --data mnist trains at 32x32 pixels, 20,000 steps, on a GPU, against the DCGAN
+of `stable` there.
 --check exits with 1 if a target of the stored figures is missed.
 """
 import math
@@ -34,17 +41,20 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root))
 
-import torch  # noqa: E402
-from common import clock, machine, options, parsed, rounded, store, stored, verdict  # noqa: E402
-from dcgan import mnist32, real_images  # noqa: E402
-from stable import Judge  # noqa: E402
-from ganbook.callbacks import every, record  # noqa: E402
-from ganbook.ensemble import members  # noqa: E402
-from ganbook.models.dcgan import checkerboard  # noqa: E402
-from ganbook.models.mlp import n_params  # noqa: E402
-from ganbook.models.resnet import ResNetDiscriminator, ResNetGenerator, SkipImages, resize_binomial, matched_width, multiply_adds, resize_nearest  # noqa: E402
-from ganbook.recipes import build, find, networks  # noqa: E402
-from ganbook.train import fit, new_state  # noqa: E402
+import torch
+from common import clock, machine, options, parsed, rounded, store, stored, verdict
+from dcgan import mnist32, real_images
+from stable import Judge
+from ganbook.callbacks import every, record
+from ganbook.ensemble import members
+from ganbook.models.dcgan import checkerboard
+from ganbook.models.mlp import n_params
+from ganbook.models.resnet import (
+    ResNetDiscriminator, ResNetGenerator, SkipImages, resize_binomial, matched_width, multiply_adds,
+    resize_nearest,
+)
+from ganbook.recipes import build, find, networks
+from ganbook.train import fit, new_state
 
 stable = find('stable')
 arms = {  # name -> what G and D get beside the width; None: the DCGAN of `stable`
@@ -64,12 +74,18 @@ batch_size = 32  # half of the recipe's: twice the steps for the same time
 def widths(arm, shape):
     "Of G and D of a residual arm, so that they cost what the DCGAN of `stable` costs."
     costs = partial(multiply_adds, shape=(stable.latent_dim,)), partial(multiply_adds, shape=shape)
-    with torch.random.fork_rng([]): return [matched_width(make, cost(net), cost) for make, net, cost in zip(makers(arm, shape), networks(stable, shape), costs)]
+    with torch.random.fork_rng([]):
+        return [
+            matched_width(make, cost(net), cost)
+            for make, net, cost in zip(makers(arm, shape), networks(stable, shape), costs)
+        ]
 
 def makers(arm, shape):
     "width -> network, for G and D."
     for_G, for_D = arms[arm]
-    return (lambda w: ResNetGenerator(shape, stable.latent_dim, w, **for_G)), (lambda w: ResNetDiscriminator(shape, w, **for_D))
+    return (lambda w: ResNetGenerator(shape, stable.latent_dim, w, **for_G)), (
+        lambda w: ResNetDiscriminator(shape, w, **for_D)
+    )
 
 def pair(arm, shape, seed=0):
     "(G,D) of an arm, at the cost of the DCGAN of `stable`."
@@ -82,7 +98,10 @@ def budget(arm, shape):
     "Parameters and multiply-adds of an arm, and the latter over those of the DCGAN."
     def count(nets): return [multiply_adds(net, s) for net, s in zip(nets, ((stable.latent_dim,), shape))]
     nets, ours = pair(arm, shape), count(networks(stable, shape))
-    return dict(params=[n_params(net) for net in nets], multiply_adds=count(nets), over_dcgan=[a/b for a, b in zip(count(nets), ours)])
+    return dict(
+        params=[n_params(net) for net in nets], multiply_adds=count(nets),
+        over_dcgan=[a/b for a, b in zip(count(nets), ours)],
+    )
 
 def state(arm, data, seeds, rates, device):
     "One member a pair of seed and rate."
@@ -114,8 +133,14 @@ def try_arm(arm, data, judge, n_steps, n_seeds, device, rate):
     first = train(state(arm, data, seeds, [rate]*n_seeds, device), data, max(2, n_steps//50))  # without looks
     end = {k: v.tolist() for k, v in judge(s.best, s.members).items() if k != 'digits'}
     x = judge.samples(s.best, s.members)
-    return end | budget(arm, data.shape) | dict(steps=look.steps, distances=[d.tolist() for d, _ in look.values], checkerboard=checkerboard(x).tolist(),
-        lr=rate, step_s=first, seconds=whole)
+    return (
+        end
+        | budget(arm, data.shape)
+        | dict(
+            steps=look.steps, distances=[d.tolist() for d, _ in look.values],
+            checkerboard=checkerboard(x).tolist(), lr=rate, step_s=first, seconds=whole,
+        )
+    )
 
 def tune(data, judge, n_steps, device):
     "Distance of the ResNet at each rate, on seeds that are not reported."
@@ -141,27 +166,46 @@ def missed(kept, kind):
     for a, r in rows.items():
         if len(r['distance']) < 5: faults.append(f"{kind}, {a}: {len(r['distance'])} seeds, at least 5")
         for name, x in zip('GD', r.get('over_dcgan', ())):
-            if abs(x - 1) > .05: faults.append(f"{kind}, {a}: {name} costs {x:.3f} times the DCGAN's multiply-adds, at most 5 % apart")
-        if 'seconds' in r and kind == 'cpu digits' and r['seconds'] > 300: faults.append(f"{kind}, {a}: {r['seconds']:.0f} s, at most 300")
+            if abs(x - 1) > .05:
+                faults.append(
+                    f"{kind}, {a}: {name} costs {x:.3f} times the DCGAN's multiply-adds, at most 5 % apart"
+                )
+        if 'seconds' in r and kind == 'cpu digits' and r['seconds'] > 300:
+            faults.append(f"{kind}, {a}: {r['seconds']:.0f} s, at most 300")
     return faults
 
 def main():
     p = options(__doc__, 'resnet', arms, '400; on a GPU 20,000')
     p.add_argument('--tune', action='store_true', help='try the rates as well')
     a, chosen = parsed(p, arms)
-    if a.data == 'mnist': arms['attention'] = (dict(attend=8), dict(attend=8))  # digits are too small for it in D
+    # digits are too small for it in D
+    if a.data == 'mnist': arms['attention'] = (dict(attend=8), dict(attend=8))
     device, n_steps = torch.device(a.device), a.steps or (20_000 if a.device == 'cuda' else 400)
     kind = kind_of(a, n_steps)
     if chosen or a.tune:
         data, real = real_images('digits') if a.data == 'digits' else (mnist32(), mnist32(train=False))
         data, judge = data.to(device), Judge(a.data, real, device)
-    if a.tune: store(a.out, f'{kind} rates', rounded(machine(a.device) | tune(data, judge, n_steps if kind.endswith('steps') else n_steps//3, device)))
+    if a.tune:
+        store(
+            a.out,
+            f'{kind} rates',
+            rounded(
+                machine(a.device)
+                | tune(data, judge, n_steps if kind.endswith('steps') else n_steps//3, device)
+            ),
+        )
     for name in chosen:
         rate = stable.lr if arms[name] is None else best_rate(stored(a.out), kind)
         row = try_arm(name, data, judge, n_steps, a.seeds, device, rate)
-        print(f"{name:10}", ' '.join(f'{d:6.2f}' for d in row['distance']), f"  {row['step_s']*1e3:.0f} ms a step  {row['seconds']:.0f} s", flush=True)
-        about = machine(a.device) | dict(floor=judge.floor, n_samples=judge.n, real_confident=judge.confident, n_steps=n_steps, batch_size=batch_size, n_seeds=a.seeds, order=list(arms),
-            real_checkerboard=checkerboard(real.x.double()/127.5 - 1).item())
+        print(
+            f"{name:10}", ' '.join(f'{d:6.2f}' for d in row['distance']),
+            f"  {row['step_s']*1e3:.0f} ms a step  {row['seconds']:.0f} s", flush=True,
+        )
+        about = machine(a.device) | dict(
+            floor=judge.floor, n_samples=judge.n, real_confident=judge.confident, n_steps=n_steps,
+            batch_size=batch_size, n_seeds=a.seeds, order=list(arms),
+            real_checkerboard=checkerboard(real.x.double()/127.5 - 1).item(),
+        )
         old = stored(a.out).get(kind, {}).get('rows', {})
         store(a.out, kind, rounded(about | dict(rows=old | {name: row})))
     return verdict(missed(stored(a.out), kind), a.check)

@@ -1,19 +1,21 @@
 """Learning rates as a map, and each rule of DCGAN on trial.
 
-    python bench/rules.py [--check] [--only map|rules] [--rule NAME ...] [--seeds K] [--device cpu|cuda] [--out FILE]
+    python bench/rules.py [--check] [--only map|rules] [--rule NAME ...] [--seeds K] [--device cpu|cuda]
+    [--out FILE]
 
-The map: pairs of 2x64 layers on the ring, one for each pair of learning rates and each seed, trained side by side as members,
-without a penalty and with R1. A run is healthy if all 8 modes hold at least 20 of 2,500 samples within 3 standard deviations of
-their centre, and at least a quarter of all samples do.
+The map: pairs of 2x64 layers on the ring, one for each pair of learning rates and each seed, trained
+side by side as members, without a penalty and with R1. A run is healthy if all 8 modes hold at least 20
+of 2,500 samples within 3 standard deviations of their centre, and at least a quarter of all samples do.
 
-The rules: DCGANs of width 8 on the digits at 16x16, with one rule changed at a time, the seeds side by side as members. The full
-DCGAN trains with Adam at 1e-3, which suits the few steps; the paper's 2e-4 is a row of its own. The score is the squared Fréchet
-distance between 1,797 digits and 2,000 samples in the features of the digits' yardstick (images averaged down to 8x8 for it), at
-half time and at the end. A run fails if fewer than 3 of the 10 digits make up 2 % of its samples each.
+The rules: DCGANs of width 8 on the digits at 16x16, with one rule changed at a time, the seeds side
+by side as members. The full DCGAN trains with Adam at 1e-3, which suits the few steps; the paper's
+2e-4 is a row of its own. The score is the squared Fréchet distance between 1,797 digits and 2,000
+samples in the features of the digits' yardstick (images averaged down to 8x8 for it), at half time
+and at the end. A run fails if fewer than 3 of the 10 digits make up 2 % of its samples each.
 
-Stored is one number a seed, in results/bench_rules.json; chapter 10 draws intervals and verdicts from them. A GPU trains longer,
-with 16 seeds, and stores its figures beside those of the CPU. --check exits with 1 if the file then lacks a cell, a rule or a seed.
-"""
+Stored is one number a seed, in results/bench_rules.json; chapter 10 draws intervals and
+verdicts from them. A GPU trains longer, with 16 seeds, and stores its figures beside those
+of the CPU. --check exits with 1 if the file then lacks a cell, a rule or a seed. """
 import argparse
 import copy
 import json
@@ -29,18 +31,18 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root))
 
-import torch  # noqa: E402
-import torch.nn.functional as F  # noqa: E402
-from torch import nn  # noqa: E402
-from common import machine, results, rounded, store  # noqa: E402
-from ganbook import data as sets  # noqa: E402
-from ganbook.data import latents, to_units  # noqa: E402
-from ganbook.ensemble import members  # noqa: E402
-from ganbook.losses import non_saturating  # noqa: E402
-from ganbook.metrics import frechet, frechet_floor, mode_coverage, yardstick  # noqa: E402
-from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator, normal_init, upsampled  # noqa: E402
-from ganbook.models.mlp import MLPDiscriminator, MLPGenerator  # noqa: E402
-from ganbook.train import average, fit, linear_decay, new_state, sample  # noqa: E402
+import torch
+import torch.nn.functional as F
+from torch import nn
+from common import machine, results, rounded, store
+from ganbook import data as sets
+from ganbook.data import latents, to_units
+from ganbook.ensemble import members
+from ganbook.losses import non_saturating
+from ganbook.metrics import frechet, frechet_floor, mode_coverage, yardstick
+from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator, normal_init, upsampled
+from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
+from ganbook.train import average, fit, linear_decay, new_state, sample
 
 
 # The map
@@ -63,7 +65,9 @@ def row(lr_D, penalties, n_steps, n_seeds, device):
     ring, k = sets.ring(), len(rates)*n_seeds
     s = members(lambda i: point_state(rates[i//n_seeds], lr_D, i % n_seeds, device), k)
     fit(s, ring, n_steps, non_saturating, penalties, schedule=linear_decay(.5))
-    x = to_units(ring, sample(s.best, latents(2500, 2, torch.Generator().manual_seed(9)).to(device).expand(k, -1, -1))).cpu()
+    x = to_units(
+        ring, sample(s.best, latents(2500, 2, torch.Generator().manual_seed(9)).to(device).expand(k, -1, -1))
+    ).cpu()
     found = mode_coverage(x.nan_to_num(99., 99., -99.), ring.modes, ring.std)
     return {name: found[name].view(len(rates), n_seeds).tolist() for name in ('modes', 'hq')}
 
@@ -73,10 +77,23 @@ def draw_map(out, n_steps, n_seeds, device, start):
     for name, penalties in (('plain', []), ('r1', [r1])):
         for lr_D in rates:
             maps[name].append(row(lr_D, penalties, n_steps, n_seeds, device))
-            healthy = [[m >= least_modes and q >= least_hq for m, q in zip(*cell)] for cell in zip(maps[name][-1]['modes'], maps[name][-1]['hq'])]
-            print(f'{name:6} D {lr_D:7.0e}:', *(f'{sum(h)}/{n_seeds}' for h in healthy), f'({time.perf_counter() - start:.0f} s)', flush=True)
-    store(out, key('map', device), machine(device) | dict(rates=rates, n_seeds=n_seeds, n_steps=n_steps, gamma=.1, least_modes=least_modes, least_hq=least_hq,
-        seconds=round(time.perf_counter() - start, 1), maps=rounded(maps)))
+            healthy = [
+                [m >= least_modes and q >= least_hq for m, q in zip(*cell)]
+                for cell in zip(maps[name][-1]['modes'], maps[name][-1]['hq'])
+            ]
+            print(
+                f'{name:6} D {lr_D:7.0e}:', *(f'{sum(h)}/{n_seeds}' for h in healthy),
+                f'({time.perf_counter() - start:.0f} s)', flush=True,
+            )
+    store(
+        out,
+        key('map', device),
+        machine(device)
+        | dict(
+            rates=rates, n_seeds=n_seeds, n_steps=n_steps, gamma=.1, least_modes=least_modes,
+            least_hq=least_hq, seconds=round(time.perf_counter() - start, 1), maps=rounded(maps),
+        ),
+    )
 
 
 # The rules
@@ -94,7 +111,16 @@ class Sixteen:
     def down(self, x): return F.avg_pool2d(x.flatten(0, -4), 2).unflatten(0, x.shape[:-3])
     def score(self, G, k, low):
         "Fréchet distance and number of digits drawn, one each a member."
-        x = sample(G, latents(2000, G.latent_dim, torch.Generator().manual_seed(9)).to(next(G.parameters())).expand(k, -1, -1)).cpu().nan_to_num()
+        x = (
+            sample(
+                G,
+                latents(2000, G.latent_dim, torch.Generator().manual_seed(9))
+                .to(next(G.parameters()))
+                .expand(k, -1, -1),
+            )
+            .cpu()
+            .nan_to_num()
+        )
         x = self.down((x - low)*2/(1 - low) - 1)
         kinds = F.one_hot(self.yardstick.probs(x).argmax(-1), 10).float().mean(-2)
         return frechet(self.real, self.yardstick.features(x)).tolist(), (kinds >= .02).sum(-1).tolist()
@@ -134,7 +160,8 @@ rules = {
     'learning rate 2e-4, not 1e-3': dict(lr=2e-4),
     'learning rate 3e-3, not 1e-3': dict(lr=3e-3),
 }
-averages = {f'average of G, half-life {h}': float(h) for h in (20, 200)}  # a twentieth and a half of the run on a CPU; both of the full DCGAN
+# a twentieth and a half of the run on a CPU; both of the full DCGAN
+averages = {f'average of G, half-life {h}': float(h) for h in (20, 200)}
 
 def image_state(seed, device, G=None, D=None, lr=1e-3, betas=(.5, .999), change=None):
     torch.manual_seed(seed)
@@ -145,16 +172,22 @@ def image_state(seed, device, G=None, D=None, lr=1e-3, betas=(.5, .999), change=
     return new_state(*(net.to(device) for net in pair), lr, betas, seed=seed)
 
 def follow(s, name):
-    "The networks to judge by the name of their row, and a callback that keeps the averages of the full DCGAN."
+    """The networks to judge by the name of their row, and a
+    callback that keeps the averages of the full DCGAN."""
     kept = {row: copy.deepcopy(s.G) for row in averages} if name == 'all rules kept' else {}
     def keep(s):
         for row, net in kept.items(): average(net, s.G, averages[row])
     return {name: s.G, **kept}, [keep] if kept else []
 
 def try_rules(out, n_steps, n_seeds, device, start, only=()):
-    "One run a rule, its seeds side by side; with `only`, those rules are run again and the other rows stay as stored."
+    """One run a rule, its seeds side by side; with `only`, those
+    rules are run again and the other rows stay as stored."""
     digits = Sixteen()
-    old = json.loads(out.read_text(encoding='utf-8'))[key('rules', device)] if only else dict(rows={}, seconds=0.)
+    old = (
+        json.loads(out.read_text(encoding='utf-8'))[key('rules', device)]
+        if only
+        else dict(rows={}, seconds=0.)
+    )
     rows = old['rows']
     order = [name for rule in rules for name in (rule, *(averages if rule == 'all rules kept' else ()))]
     for name in only or rules:
@@ -165,11 +198,23 @@ def try_rules(out, n_steps, n_seeds, device, start, only=()):
         for row in nets: rows[row] = dict(half=[], end=[])
         for when, n in (('half', n_steps//2), ('end', n_steps)):
             fit(s, replace(digits.data, low=low), n, non_saturating, batch_size=32, callbacks=callbacks)
-            for row, net in nets.items(): rows[row][when], rows[row]['digits'] = digits.score(net, n_seeds, low)
-        for row in nets: print(f"{row:34}", *(f'{v:6.1f}' for v in rows[row]['end']), f'({time.perf_counter() - start:.0f} s)', flush=True)
-        store(out, key('rules', device), machine(device) | dict(n_seeds=n_seeds, n_steps=n_steps, width=8, lr=1e-3, batch_size=32,
-            floor=rounded(digits.floor), order=[name for name in order if name in rows], least_digits=3,
-            seconds=old['seconds'] or round(time.perf_counter() - start, 1), rows=rounded(rows)))
+            for row, net in nets.items():
+                rows[row][when], rows[row]['digits'] = digits.score(net, n_seeds, low)
+        for row in nets:
+            print(
+                f"{row:34}", *(f'{v:6.1f}' for v in rows[row]['end']),
+                f'({time.perf_counter() - start:.0f} s)', flush=True,
+            )
+        store(
+            out,
+            key('rules', device),
+            machine(device)
+            | dict(
+                n_seeds=n_seeds, n_steps=n_steps, width=8, lr=1e-3, batch_size=32,
+                floor=rounded(digits.floor), order=[name for name in order if name in rows], least_digits=3,
+                seconds=old['seconds'] or round(time.perf_counter() - start, 1), rows=rounded(rows),
+            ),
+        )
 
 
 def lacking(path, device):
@@ -188,18 +233,32 @@ def lacking(path, device):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--check', action='store_true', help='exit with 1 if the stored file is not whole in the end')
+    p.add_argument(
+        '--check', action='store_true', help='exit with 1 if the stored file is not whole in the end'
+    )
     p.add_argument('--only', choices=['map', 'rules', 'none'], help='one of the two, or none')
-    p.add_argument('--rule', nargs='*', default=(), choices=list(rules), help='run these again and keep the stored rows of the others')
-    p.add_argument('--steps', type=int, help='steps of a run (default 2500 for the map, 400 for the rules; on a GPU 10 times that)')
-    p.add_argument('--seeds', type=int, help='seeds in each cell and for each rule (default 5 and 6; on a GPU 16)')
-    p.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', choices=['cpu', 'cuda'])
+    p.add_argument(
+        '--rule', nargs='*', default=(), choices=list(rules),
+        help='run these again and keep the stored rows of the others',
+    )
+    p.add_argument(
+        '--steps', type=int,
+        help='steps of a run (default 2500 for the map, 400 for the rules; on a GPU 10 times that)',
+    )
+    p.add_argument(
+        '--seeds', type=int, help='seeds in each cell and for each rule (default 5 and 6; on a GPU 16)'
+    )
+    p.add_argument(
+        '--device', default='cuda' if torch.cuda.is_available() else 'cpu', choices=['cpu', 'cuda']
+    )
     p.add_argument('--out', type=Path, default=results/'bench_rules.json')
     a, more = p.parse_args(), 1
     if a.device == 'cuda': a.seeds, more = a.seeds or 16, 10
     torch.set_num_threads(1)
-    if a.only in (None, 'rules'): try_rules(a.out, a.steps or 400*more, a.seeds or 6, a.device, time.perf_counter(), a.rule)
-    if a.only in (None, 'map'): draw_map(a.out, a.steps or 2500*more, a.seeds or 5, a.device, time.perf_counter())
+    if a.only in (None, 'rules'):
+        try_rules(a.out, a.steps or 400*more, a.seeds or 6, a.device, time.perf_counter(), a.rule)
+    if a.only in (None, 'map'):
+        draw_map(a.out, a.steps or 2500*more, a.seeds or 5, a.device, time.perf_counter())
     faults = lacking(a.out, a.device)
     for f in faults: print('LACKING ', f)
     return 1 if faults and a.check else 0

@@ -1,19 +1,26 @@
-"""The whole ladder side by side: from the loop of the textbooks to ours, rung by rung, and how far the hardware is still away.
+"""The whole ladder side by side: from the loop of the textbooks to ours, rung by rung, and how far the
+hardware is still away.
 
-usage: python bench/speed.py [--check] [--repeats N] [--seconds S] [--threads N] [--device cpu|cuda] [--only NAME] [--out FILE]
+usage: python bench/speed.py [--check] [--repeats N] [--seconds S] [--threads N] [--device cpu|cuda] [--only
+NAME] [--out FILE]
 
-Each rung takes turns with the textbook's loop (bench/loop.py), so that whatever else the machine does falls on both; a gain is
-the median over pairs of turns. Images a second are those of the textbook loop over all turns, times the gain. The first rungs
-build on each other. From `recorded` (or, without a GPU, `our loop`) on, each rung adds to the
-full loop only what its name says. On the CPU the clock is this process's processor time.
+Each rung takes turns with the textbook's loop (bench/loop.py), so that whatever else the
+machine does falls on both; a gain is the median over pairs of turns. Images a second are
+those of the textbook loop over all turns, times the gain. The first rungs build on each
+other. From `recorded` (or, without a GPU, `our loop`) on, each rung adds to the full
+loop only what its name says. On the CPU the clock is this process's processor time.
 
-The limit of a step is what its operators would take, one after the other, at the measured ceilings of the device: each the
-larger of its arithmetic over the speed of a large matrix product and its traffic over the speed of a large copy. The share of
-the roofline is that limit over the time of a step. Operators that find their numbers in a cache can beat the ceiling of the copy.
+The limit of a step is what its operators would take, one after the other, at the measured
+ceilings of the device: each the larger of its arithmetic over the speed of a large matrix product
+and its traffic over the speed of a large copy. The share of the roofline is that limit over the
+time of a step. Operators that find their numbers in a cache can beat the ceiling of the copy.
 
---check exits with 1 if a target is missed. They hold for kind cuda, for the best rung over the textbook's loop: 20 times the images a
-second for the MLP of 1024 units at batch 64, 10 for the DCGAN on 32x32 at batch 64, 3 for the DCGAN on 64x64 at batches 128 and
-1024. The CPU has no targets, takes smaller batches and says what it leaves out. Results go to results/bench_speed.json, one entry a
+--check exits with 1 if a target is missed. They hold for kind cuda, for the best rung over the textbook's
+loop: 20 times the images a
+second for the MLP of 1024 units at batch 64, 10 for the DCGAN on 32x32 at batch 64, 3 for the DCGAN on 64x64
+at batches 128 and
+1024. The CPU has no targets, takes smaller batches and says what it leaves out. Results go to
+results/bench_speed.json, one entry a
 kind of device.
 """
 import argparse
@@ -54,9 +61,13 @@ class Case:
     gain: float   # target on a GPU: images a second over the textbook's loop
 
 @cache
-def noise(shape, n=10_000): return sets.Data('random bytes', torch.randint(256, (n, *shape), dtype=torch.uint8))
+def noise(shape, n=10_000):
+    return sets.Data('random bytes', torch.randint(256, (n, *shape), dtype=torch.uint8))
 
-def small_pair(): return MLPGenerator((1, 8, 8), latent_dim=64, hidden=(64, 64)), MLPDiscriminator((1, 8, 8), hidden=(64, 64))
+def small_pair():
+    return MLPGenerator((1, 8, 8), latent_dim=64, hidden=(64, 64)), MLPDiscriminator(
+        (1, 8, 8), hidden=(64, 64)
+    )
 
 def dcgan_pair(shape): return lambda: (DCGANGenerator(shape), DCGANDiscriminator(shape))
 
@@ -87,7 +98,9 @@ class NoWaiting(OnDevice):
     def __init__(self, case, device):
         super().__init__(case, device)
         self.labels = torch.ones(case.batch, device=device), torch.zeros(case.batch, device=device)
-        self.opts = [torch.optim.Adam(m.parameters(), lr=2e-4, betas=(.5, .999), fused=self.fused) for m in self.nets]
+        self.opts = [
+            torch.optim.Adam(m.parameters(), lr=2e-4, betas=(.5, .999), fused=self.fused) for m in self.nets
+        ]
     def run(self, n):
         (G, D), (opt_G, opt_D), (ones, zeros), losses = self.nets, self.opts, self.labels, []
         bce, B = nn.BCEWithLogitsLoss(), self.case.batch
@@ -109,21 +122,26 @@ class Fused(NoWaiting):
     fused = True
 
 class Ours(Fit):
-    "The library's loop: D frozen in the step of G, its own latents for either player, a log; with options of `fit`."
+    """The library's loop: D frozen in the step of G, its own
+    latents for either player, a log; with options of `fit`."""
     def __init__(self, case, device, compiled=False, **options):
         super().__init__(case, device)
         self.options = options
         if compiled:
             for m in self.nets: m.compile()
     def run(self, n, callbacks=()):
-        fit(self.s, self.data, self.s.step + n, non_saturating, batch_size=self.case.batch, callbacks=callbacks, **self.options)
+        fit(
+            self.s, self.data, self.s.step + n, non_saturating, batch_size=self.case.batch,
+            callbacks=callbacks, **self.options,
+        )
 
 def slow_half(peak):
     "Does this device compute bfloat16 without instructions for it?"
     return peak['bfloat16'] < peak['float32']/2
 
 def rungs(kind, case, slow):
-    "Name -> what makes the loop; on a GPU all that follows `recorded` is recorded too. Where bfloat16 is slow, one case shows it."
+    """Name -> what makes the loop; on a GPU all that follows `recorded`
+    is recorded too. Where bfloat16 is slow, one case shows it."""
     yield 'data on the device', OnDevice
     yield 'no waiting', NoWaiting
     yield 'fused optimiser', Fused
@@ -140,8 +158,16 @@ def rungs(kind, case, slow):
 def absent(kind, slow):
     "What the ladder leaves out on a kind of device, and why."
     half = ['bfloat16 for the DCGANs: this device has no instructions for it, see the MLP']*slow
-    return half if kind == 'cuda' else half + ['recorded: a CUDA graph wants a GPU', 'DCGAN 64, batch 1024: too large for a processor', 'compiled, for the DCGAN 64: it takes a minute to compile',
-        'the batches of the DCGANs are smaller than on a GPU']
+    return (
+        half
+        if kind == 'cuda'
+        else half
+        + [
+            'recorded: a CUDA graph wants a GPU', 'DCGAN 64, batch 1024: too large for a processor',
+            'compiled, for the DCGAN 64: it takes a minute to compile',
+            'the batches of the DCGANs are smaller than on a GPU',
+        ]
+    )
 
 
 # What the device could do
@@ -151,13 +177,18 @@ def best_s(f, device, repeats=7):
     return min(timed(f, device) for _ in range(repeats))
 
 def ceilings(device):
-    "Arithmetic and traffic that the device reaches when it does nothing else: operations a second by precision, bytes a second."
+    """Arithmetic and traffic that the device reaches when it does
+    nothing else: operations a second by precision, bytes a second."""
     n, size = (8192, 2**30) if device.type == 'cuda' else (1024, 2**28)
     def product(dtype, n=n):
         a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
         return 2*n**3/best_s(lambda: a @ b, device)
-    x, y = torch.zeros(size, dtype=torch.uint8, device=device), torch.empty(size, dtype=torch.uint8, device=device)
-    out = dict(float32=product(torch.float32), bfloat16=product(torch.bfloat16, n if device.type == 'cuda' else 256), bytes_per_s=2*size/best_s(lambda: y.copy_(x), device))
+    x = torch.zeros(size, dtype=torch.uint8, device=device)
+    y = torch.empty(size, dtype=torch.uint8, device=device)
+    out = dict(
+        float32=product(torch.float32), bfloat16=product(torch.bfloat16, n if device.type == 'cuda' else 256),
+        bytes_per_s=2*size/best_s(lambda: y.copy_(x), device),
+    )
     if device.type == 'cuda':
         before, torch.backends.cuda.matmul.allow_tf32 = torch.backends.cuda.matmul.allow_tf32, True
         out['tf32'] = product(torch.float32)  # what convolutions use unless told otherwise
@@ -174,10 +205,15 @@ class Counting(TorchDispatchMode):
         out, op = func(*args, **kwargs), func._overloadpacket
         if func.is_view or func.namespace != 'aten': return out
         schema = func._schema
-        written = [a for a, about in zip(args, schema.arguments) if about.alias_info and about.alias_info.is_write] if schema.is_mutable else out
+        written = (
+            [a for a, about in zip(args, schema.arguments) if about.alias_info and about.alias_info.is_write]
+            if schema.is_mutable
+            else out
+        )
         moved = sum(t.nbytes for t in tree_leaves((args, kwargs, written)) if isinstance(t, torch.Tensor))
         work = flop_registry[op](*args, **kwargs, out_val=out) if op in flop_registry else 0
-        if op not in (torch.ops.aten.empty, torch.ops.aten.empty_like, torch.ops.aten.empty_strided): self.rows.append((work, moved))
+        if op not in (torch.ops.aten.empty, torch.ops.aten.empty_like, torch.ops.aten.empty_strided):
+            self.rows.append((work, moved))
         return out
 
 def counted(case, device, amp=False):
@@ -190,7 +226,8 @@ def counted(case, device, amp=False):
         g_step(ours.s, real, non_saturating, amp=amp)
     return c.rows
 
-def limit_s(rows, arithmetic, traffic): return sum(max(work/arithmetic, moved/traffic) for work, moved in rows)
+def limit_s(rows, arithmetic, traffic):
+    return sum(max(work/arithmetic, moved/traffic) for work, moved in rows)
 
 def n_launches(loop, kind):
     "Kernels of one step on a GPU; on the CPU, operators that call no other."
@@ -200,7 +237,8 @@ def n_launches(loop, kind):
         if kind == 'cuda': return sum(e.device_type == torch.autograd.DeviceType.CUDA for e in p.events())
         return sum(e.name.startswith('aten::') and not e.cpu_children for e in p.events())
     loop.run(2)
-    return round((of(3) - of(1))/2)  # what a call does once, such as trying the networks on two samples, is not of a step
+    # what a call does once, such as trying the networks on two samples, is not of a step
+    return round((of(3) - of(1))/2)
 
 
 # Measuring
@@ -212,43 +250,84 @@ def steps_a_turn(textbook, seconds, device):
 def in_turns(rung, textbook, steps, repeats, device):
     "Seconds a step of both: (rung's, textbook's)."
     if isinstance(rung, Ours):
-        turns = Turns(dict(textbook=textbook), dict(textbook=steps, fit=steps*(8 if device.type == 'cuda' else 1)), repeats, device)
+        turns = Turns(
+            dict(textbook=textbook), dict(textbook=steps, fit=steps*(8 if device.type == 'cuda' else 1)),
+            repeats, device,
+        )
         if device.type == 'cpu': turns.n = 2
         rung.run(10**9, callbacks=[turns])
         return turns.times['fit'], turns.times['textbook']
     rung.run(2)
-    pairs = [[timed(lambda: one.run(steps), device)/steps for one in (rung, textbook)] for _ in range(repeats)]
+    pairs = [
+        [timed(lambda: one.run(steps), device)/steps for one in (rung, textbook)] for _ in range(repeats)
+    ]
     return tuple(zip(*pairs))
 
 def measure(case, device, peak, repeats, seconds, wanted=''):
     "The ladder of one case."
     kind, textbook = device.type, Textbook(case, device)
-    steps, rows, times, failed = steps_a_turn(textbook, seconds, device), {}, [], {}
-    counts = {p: counted(case, device, amp=p == 'bfloat16') for p in ('float32', 'bfloat16')[:1 if slow_half(peak) else 2]}
+    steps = steps_a_turn(textbook, seconds, device)
+    rows = {}
+    times = []
+    failed = {}
+    counts = {
+        p: counted(case, device, amp=p == 'bfloat16')
+        for p in ('float32', 'bfloat16')[:1 if slow_half(peak) else 2]
+    }
     full = 'tf32' if kind == 'cuda' and 'DCGAN' in case.name else 'float32'
-    limits = {p: limit_s(r, peak[full if p == 'float32' else p], peak['bytes_per_s']) for p, r in counts.items()}
+    limits = {
+        p: limit_s(r, peak[full if p == 'float32' else p], peak['bytes_per_s']) for p, r in counts.items()
+    }
     for name, make in rungs(kind, case, slow_half(peak)):
         if wanted and wanted not in name: continue
         try: t, other = in_turns(make(case, device), textbook, steps, repeats, device)
         except Exception as e:
-            if 'compiled' not in name and name != 'all of these': raise  # a compiler may be missing; nothing else may fail
+            # a compiler may be missing; nothing else may fail
+            if 'compiled' not in name and name != 'all of these': raise
             failed[name] = f'{type(e).__name__}: {str(e).splitlines()[0]:.200}'
             continue
         times += other
-        rows[name] = dict(ms=spread([1e3*v for v in t]), over_textbook=spread([b/a for a, b in zip(t, other)]))
-        print(f"{case.name}, {name}: {rows[name]['ms']['median']:.3f} ms a step, {rows[name]['over_textbook']['median']:.2f} times the textbook's", flush=True)
+        rows[name] = dict(
+            ms=spread([1e3*v for v in t]), over_textbook=spread([b/a for a, b in zip(t, other)])
+        )
+        print(
+            f"{case.name}, {name}: {rows[name]['ms']['median']:.3f} ms a step, "
+            f"{rows[name]['over_textbook']['median']:.2f} times the textbook's",
+            flush=True,
+        )
         torch._dynamo.reset()
         gc.collect()
         if kind == 'cuda': torch.cuda.empty_cache()
     rows = dict(textbook=dict(ms=spread([1e3*v for v in times]), over_textbook=spread([1., 1.]))) | rows
-    for name, r in rows.items():  # what all turns together say of the textbook's loop, times the gain in neighbouring turns
-        precision = 'bfloat16' if 'bfloat16' in limits and (name == 'all of these' or 'bfloat16' in name) else 'float32'
+    # what all turns together say of the textbook's loop, times the gain in neighbouring turns
+    for name, r in rows.items():
+        precision = (
+            'bfloat16'
+            if 'bfloat16' in limits and (name == 'all of these' or 'bfloat16' in name)
+            else 'float32'
+        )
         per_s = r['over_textbook']['median']/statistics.median(times)
         r.update(images_per_s=case.batch*per_s, share=limits[precision]*per_s)
-    total = lambda k: {p: sum(row[k] for row in r) for p, r in counts.items()}
-    return dict(order=list(rows), batch=case.batch, shape=list(case.data.shape), steps_a_turn=steps, repeats=repeats, failed=failed, rungs=rows,
-        limit_ms={p: 1e3*v for p, v in limits.items()}, operations=total(0), bytes=total(1), launches={name: n_launches(make(case, device), kind)
-        for name, make in (('textbook', Textbook), ('fused optimiser', Fused), ('our loop', partial(Ours, capture=False)))})
+    def total(k): return {p: sum(row[k] for row in r) for p, r in counts.items()}
+    return dict(
+        order=list(rows),
+        batch=case.batch,
+        shape=list(case.data.shape),
+        steps_a_turn=steps,
+        repeats=repeats,
+        failed=failed,
+        rungs=rows,
+        limit_ms={p: 1e3*v for p, v in limits.items()},
+        operations=total(0),
+        bytes=total(1),
+        launches={
+            name: n_launches(make(case, device), kind)
+            for name, make in (
+                ('textbook', Textbook), ('fused optimiser', Fused),
+                ('our loop', partial(Ours, capture=False)),
+            )
+        },
+    )
 
 def best(row):
     "(name, gain) of the fastest rung over the textbook's loop."
@@ -259,18 +338,38 @@ def best(row):
 def missed(rows, chosen, kind):
     "The targets that are not met, in words."
     if kind != 'cuda': return []
-    return [f"{c.name}: the best rung, {name}, makes {gain:.1f} times the textbook loop's images a second, at least {c.gain:g}"
-        for c in chosen for name, gain in [best(rows[c.name])] if gain < c.gain]
+    return [
+        f"{c.name}: the best rung, {name}, makes {gain:.1f} times "
+        f"the textbook loop's images a second, at least {c.gain:g}"
+        for c in chosen
+        for name, gain in [best(rows[c.name])]
+        if gain < c.gain
+    ]
 
 def table(rows, peak):
-    print('\nceilings: ' + ', '.join(f'{k} {v/1e9:,.0f} GB/s' if k == 'bytes_per_s' else f'{k} {v/1e9:,.0f} GFLOP/s' for k, v in peak.items()))
+    print(
+        '\nceilings: '
+        + ', '.join(
+            f'{k} {v/1e9:,.0f} GB/s' if k == 'bytes_per_s' else f'{k} {v/1e9:,.0f} GFLOP/s'
+            for k, v in peak.items()
+        )
+    )
     for name, row in rows.items():
-        print(f"\n{name}, batch {row['batch']}: {row['operations']['float32']/1e9:.2f} GFLOP and {row['bytes']['float32']/1e6:.0f} MB a step; launches a step: "
-            + ', '.join(f'{k} {v:,}' for k, v in row['launches'].items()))
-        print(f"{'':26}{'ms a step':>10}{'images/s':>11}{'x textbook':>12}  {'quartiles':^13}{'of the roofline':>16}")
+        print(
+            f"\n{name}, batch {row['batch']}: {row['operations']['float32']/1e9:.2f} GFLOP and "
+            f"{row['bytes']['float32']/1e6:.0f} MB a step; launches a step: "
+            + ', '.join(f'{k} {v:,}' for k, v in row['launches'].items())
+        )
+        print(
+            f"{'':26}{'ms a step':>10}{'images/s':>11}{'x textbook':>12} "
+            f" {'quartiles':^13}{'of the roofline':>16}"
+        )
         for rung, r in row['rungs'].items():
             g = r['over_textbook']
-            print(f"{rung:26}{r['ms']['median']:10.3f}{r['images_per_s']:11,.0f}{g['median']:12.2f}  {g['low']:5.2f} - {g['high']:<5.2f}{r['share']:16.0%}")
+            print(
+                f"{rung:26}{r['ms']['median']:10.3f}{r['images_per_s']:11,.0f}{g['median']:12.2f} "
+                f" {g['low']:5.2f} - {g['high']:<5.2f}{r['share']:16.0%}"
+            )
         for rung, why in row['failed'].items(): print(f'{rung:26} left out: {why}')
 
 def main():
@@ -279,7 +378,9 @@ def main():
     p.add_argument('--repeats', type=int, help='turns of every rung (default 15, on a CPU 9)')
     p.add_argument('--seconds', type=float, help='of one turn of the textbook loop, about (default 0.1)')
     p.add_argument('--threads', type=int, default=1, help='of the processor (default 1)')
-    p.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', choices=['cpu', 'cuda'])
+    p.add_argument(
+        '--device', default='cuda' if torch.cuda.is_available() else 'cpu', choices=['cpu', 'cuda']
+    )
     p.add_argument('--only', default='', help='the one case of this name')
     p.add_argument('--rung', default='', help='rungs whose name contains this')
     p.add_argument('--out', type=Path, default=results/'bench_speed.json')
@@ -289,15 +390,30 @@ def main():
     repeats, seconds = a.repeats or dict(cuda=15, cpu=9)[a.device], a.seconds or .1
     if repeats < 2: p.error('--repeats must be at least 2: quartiles want more than one value.')
     chosen = [c for c in cases(a.device) if c.batch and a.only in ('', c.name)]
-    if not chosen: p.error(f"no case is called {a.only!r}: the names are {', '.join(c.name for c in cases(a.device) if c.batch)}.")
+    if not chosen:
+        p.error(
+            f"no case is called {a.only!r}: the names are "
+            f"{', '.join(c.name for c in cases(a.device) if c.batch)}."
+        )
     peak, begun = ceilings(device), time.process_time()
     rows = {c.name: measure(c, device, peak, repeats, seconds, a.rung) for c in chosen}
     table(rows, peak)
     for line in absent(a.device, slow_half(peak)): print('left out:', line)
     faults = missed(rows, chosen, a.device)
     if not (a.only or a.rung) or a.out != results/'bench_speed.json':
-        store(a.out, a.device, rounded(machine(a.device) | dict(clock='wall' if a.device == 'cuda' else 'process', ceilings=peak, order=list(rows), rows=rows, left_out=absent(a.device, slow_half(peak)),
-            targets_missed=faults, seconds=round(time.perf_counter() - start, 1), cpu_seconds=round(time.process_time() - begun, 1))))
+        store(
+            a.out,
+            a.device,
+            rounded(
+                machine(a.device)
+                | dict(
+                    clock='wall' if a.device == 'cuda' else 'process', ceilings=peak, order=list(rows),
+                    rows=rows, left_out=absent(a.device, slow_half(peak)), targets_missed=faults,
+                    seconds=round(time.perf_counter() - start, 1),
+                    cpu_seconds=round(time.process_time() - begun, 1),
+                )
+            ),
+        )
     for f in faults: print('MISSED ', f)
     return 1 if faults and a.check else 0
 

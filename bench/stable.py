@@ -1,25 +1,34 @@
-"""The scoreboard of chapter 15: the plain DCGAN, each cure added alone, all of them together, and what one minute of `stable` comes to.
+"""The scoreboard of chapter 15: the plain DCGAN, each cure added alone, all of them together, and what one
+minute of `stable` comes to.
 
-usage: python bench/stable.py [--check] [--data digits|mnist] [--away] [--only ARM ...] [--minute] [--steps N] [--seeds K] [--device cpu|cuda] [--out FILE]
+usage: python bench/stable.py [--check] [--data digits|mnist] [--away] [--only ARM ...] [--minute] [--steps N]
+[--seeds K] [--device cpu|cuda] [--out FILE]
 
-The plain arm is a DCGAN of width 32 on the digits: BatchNorm in both networks, non-saturating loss, Adam 1e-3 with decays .5 and .999,
-batches of 64. Every other arm changes what its name says and nothing else. Penalties and spectral norm do not go with BatchNorm in D, so
-they take its place: `no BatchNorm in D` (and PyTorch's initial weights, since the paper's small ones starve such a D) shows what that alone
-does, and the arms below it add one thing each. The last arm is the recipe `stable`. Seeds train side by side.
+The plain arm is a DCGAN of width 32 on the digits: BatchNorm in both networks, non-saturating loss, Adam
+1e-3 with decays .5 and .999, batches of 64. Every other arm changes what its name says and nothing else.
+Penalties and spectral norm do not go with BatchNorm in D, so they take its place: `no BatchNorm in D`
+(and PyTorch's initial weights, since the paper's small ones starve such a D) shows what that alone does,
+and the arms below it add one thing each. The last arm is the recipe `stable`. Seeds train side by side.
 
-At 12 moments of a run, 1,797 samples are held against the 1,797 digits in the features of the digits' yardstick: the squared Frechet
-distance in units of half against half, coverage, the share of samples whose class the yardstick names with confidence above .9, the
-number of digits that make up at least 2 % each. A run fails if a digit is missing at its end. `end_over_best` is the distance at
-the end over the smallest of all moments: 1 for a run that never gets worse. Samples come from the average of G where one is kept;
-the last iterate is judged beside it.
+At 12 moments of a run, 1,797 samples are held against the 1,797 digits in the features of the
+digits' yardstick: the squared Frechet distance in units of half against half, coverage, the
+share of samples whose class the yardstick names with confidence above .9, the number of digits
+that make up at least 2 % each. A run fails if a digit is missing at its end. `end_over_best`
+is the distance at the end over the smallest of all moments: 1 for a run that never gets worse.
+Samples come from the average of G where one is kept; the last iterate is judged beside it.
 
---away goes the other way: from the recipe `stable`, one thing is taken away at a time, 1000 steps a run, five seeds. The average of G does not
-touch training, so that the last iterate of `whole` is the arm without it. `plain with stable's settings` has everything of stable that is
+--away goes the other way: from the recipe `stable`, one thing is taken away at a time, 1000 steps a run, five
+seeds. The average of G does not
+touch training, so that the last iterate of `whole` is the arm without it. `plain with stable's settings` has
+everything of stable that is
 not its objective: rate, Adam's decays, falling rate and average.
 
---minute trains `stable` for 60 seconds of the clock on two cores, as `ganbook train` would, with 3 seeds; it wants a machine that does nothing
-else, drops a run that took a fifth more or less, and adds the others to those that are stored (the first six had one thread). On a GPU the data are MNIST with a border,
-32x32, the arms plain and stable, 50,000 steps, 5 seeds. --check exits with 1 if a target of the stored figures is missed.
+--minute trains `stable` for 60 seconds of the clock on two cores, as `ganbook train` would, with 3 seeds; it
+wants a machine that does nothing
+else, drops a run that took a fifth more or less, and adds the others to those that are stored (the first six
+had one thread). On a GPU the data are MNIST with a border,
+32x32, the arms plain and stable, 50,000 steps, 5 seeds. --check exits with 1 if a target of the stored
+figures is missed.
 """
 import os
 import sys
@@ -31,18 +40,21 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root))
 
-import torch  # noqa: E402
-import torch.nn.functional as F  # noqa: E402
-from common import clock, machine, options, parsed, rounded, store, stored, verdict  # noqa: E402
-from dcgan import mnist32, real_images, step_s  # noqa: E402
-from ganbook.callbacks import every, record  # noqa: E402
-from ganbook.data import latents  # noqa: E402
-from ganbook.metrics import frechet, frechet_floor, prdc, yardstick  # noqa: E402
-from ganbook.recipes import build, find  # noqa: E402
-from ganbook.train import fit, sample  # noqa: E402
+import torch
+import torch.nn.functional as F
+from common import clock, machine, options, parsed, rounded, store, stored, verdict
+from dcgan import mnist32, real_images, step_s
+from ganbook.callbacks import every, record
+from ganbook.data import latents
+from ganbook.metrics import frechet, frechet_floor, prdc, yardstick
+from ganbook.recipes import build, find
+from ganbook.train import fit, sample
 
 stable = find('stable')
-plain = replace(find('dcgan_textbook'), name='plain', latent_dim=stable.latent_dim, width=stable.width, smallest=stable.smallest, lr=1e-3, batch_size=64)
+plain = replace(
+    find('dcgan_textbook'), name='plain', latent_dim=stable.latent_dim, width=stable.width,
+    smallest=stable.smallest, lr=1e-3, batch_size=64,
+)
 free = replace(plain, norm_D='none', init='pytorch')  # the paper's small weights starve a D without BatchNorm
 arms = {  # name -> recipe
     'plain': plain,
@@ -88,15 +100,24 @@ class Judge:
         "Of samples, one a member."
         return frechet(self.real, self.eye.features(self.samples(G, lead)))/self.floor
     def samples(self, G, lead):
-        z = latents(self.n, G.latent_dim, torch.Generator().manual_seed(9)).to(self.device).expand(*lead, -1, -1)
+        z = (
+            latents(self.n, G.latent_dim, torch.Generator().manual_seed(9))
+            .to(self.device)
+            .expand(*lead, -1, -1)
+        )
         return sample(G, z).nan_to_num()
     def __call__(self, G, lead):
         "All measures, one a member."
         x = self.samples(G, lead)
         p, f = self.eye.probs(x), self.eye.features(x)
         kinds = F.one_hot(p.argmax(-1), 10).double().mean(-2)
-        coverage = torch.stack([prdc(self.real[:5000], one[:5000])['coverage'] for one in f.view(-1, *f.shape[-2:])]).view(lead)
-        return dict(distance=frechet(self.real, f)/self.floor, coverage=coverage, confident=(p.amax(-1) > .9).double().mean(-1), digits=(kinds >= .02).sum(-1))
+        coverage = torch.stack(
+            [prdc(self.real[:5000], one[:5000])['coverage'] for one in f.view(-1, *f.shape[-2:])]
+        ).view(lead)
+        return dict(
+            distance=frechet(self.real, f)/self.floor, coverage=coverage,
+            confident=(p.amax(-1) > .9).double().mean(-1), digits=(kinds >= .02).sum(-1),
+        )
 
 def try_arm(recipe, data, judge, n_steps, n_seeds, device):
     "Distances at every look and the measures of the end, one a seed."
@@ -107,8 +128,12 @@ def try_arm(recipe, data, judge, n_steps, n_seeds, device):
     best, last = ([v[i] for v in look.values] for i in (0, 1))
     shown, raw = torch.stack(best, -1), torch.stack(last, -1)  # (K,looks)
     end = {k: v.tolist() for k, v in judge(s.best, s.members).items()}
-    return end | dict(steps=look.steps, distances=shown.tolist(), last_iterate=raw.tolist(), end_over_best=(shown[:, -1]/shown.amin(-1)).tolist(),
-        last_end_over_best=(raw[:, -1]/raw.amin(-1)).tolist(), failed=[d < 10 for d in end['digits']], seconds=clock(device) - start)
+    return end | dict(
+        steps=look.steps, distances=shown.tolist(), last_iterate=raw.tolist(),
+        end_over_best=(shown[:, -1]/shown.amin(-1)).tolist(),
+        last_end_over_best=(raw[:, -1]/raw.amin(-1)).tolist(), failed=[d < 10 for d in end['digits']],
+        seconds=clock(device) - start,
+    )
 
 def one_minute(data, judge, seconds, n_seeds, device):
     "`stable` for a given time on the clock, with two threads where there are two cores."
@@ -120,9 +145,16 @@ def one_minute(data, judge, seconds, n_seeds, device):
         s, a = build(replace(stable, n_steps=n_steps), data, seed, device)
         start = now()
         fit(s, **a)
-        rows.append(dict(seed=seed, n_steps=n_steps, threads=n_threads, seconds=now() - start) | {k: v.item() for k, v in judge(s.best, ()).items()})
+        rows.append(
+            dict(seed=seed, n_steps=n_steps, threads=n_threads, seconds=now() - start)
+            | {k: v.item() for k, v in judge(s.best, ()).items()}
+        )
         print(f"stable, seed {seed}:", ', '.join(f'{k} {v:.3g}' for k, v in rows[-1].items()), flush=True)
-        if abs(rows[-1]['seconds']/seconds - 1) > .2: print(f'   not kept: it took {rows.pop()["seconds"]:.0f} s, because the machine did something else as well')
+        if abs(rows[-1]['seconds']/seconds - 1) > .2:
+            print(
+                f'   not kept: it took {rows.pop()["seconds"]:.0f} '
+                's, because the machine did something else as well'
+            )
     return rows
 
 
@@ -131,43 +163,79 @@ def missed(kept, kind):
     entry, faults = kept.get(kind), []
     if entry is None: return [f'there is no {kind}']
     rows = entry['rows']
-    wanted = away if kind.endswith('away') else arms if kind == 'cpu digits' else ['plain', 'all together: stable']
+    wanted = (
+        away if kind.endswith('away') else arms if kind == 'cpu digits' else ['plain', 'all together: stable']
+    )
     faults += [f'{kind}: no arm called {a}' for a in wanted if a not in rows]
-    faults += [f"{kind}, {a}: {len(r['distance'])} seeds, at least 5" for a, r in rows.items() if len(r['distance']) < 5]
+    faults += [
+        f"{kind}, {a}: {len(r['distance'])} seeds, at least 5"
+        for a, r in rows.items()
+        if len(r['distance']) < 5
+    ]
     if kind == 'cuda mnist' and 'all together: stable' in rows:
-        faults += [f'seed {i}: the last iterate ends at {v:.2f} times its best, at most 1.3' for i, v in enumerate(rows['all together: stable']['last_end_over_best']) if v > 1.3]
+        faults += [
+            f'seed {i}: the last iterate ends at {v:.2f} times its best, at most 1.3'
+            for i, v in enumerate(rows['all together: stable']['last_end_over_best'])
+            if v > 1.3
+        ]
     if kind != 'cpu digits': return faults
     minute = kept.get('cpu minute', dict(rows=[]))['rows']
     if len(minute) < 3: faults.append('one minute of stable: at least 3 seeds')
     for r in minute:
-        if r['distance'] > 1.3: faults.append(f"one minute of stable, seed {r['seed']}: distance {r['distance']:.2f}, at most 1.3")
-        if r['confident'] < .75: faults.append(f"one minute of stable, seed {r['seed']}: confident {r['confident']:.2f}, at least .75")
+        if r['distance'] > 1.3:
+            faults.append(
+                f"one minute of stable, seed {r['seed']}: distance {r['distance']:.2f}, at most 1.3"
+            )
+        if r['confident'] < .75:
+            faults.append(
+                f"one minute of stable, seed {r['seed']}: confident {r['confident']:.2f}, at least .75"
+            )
     return faults
 
 def main():
     p = options(__doc__, 'stable', arms | away, '1500; with --away 1000; on a GPU 50,000')
-    p.add_argument('--away', action='store_true', help='take one thing at a time away from stable, rather than add it to plain')
+    p.add_argument(
+        '--away', action='store_true',
+        help='take one thing at a time away from stable, rather than add it to plain',
+    )
     p.add_argument('--minute', action='store_true', help='train stable for --seconds as well')
     p.add_argument('--seconds', type=float, default=60., help='of --minute (default 60)')
     a, chosen = parsed(p, arms | away)
     table = away if a.away else arms
     device, kind = torch.device(a.device), f'{a.device} {a.data}' + ' away'*a.away
     n_steps = a.steps or (50_000 if a.device == 'cuda' else 1_000 if a.away else 1_500)
-    if a.only is None: chosen = ['plain', 'all together: stable'] if a.data == 'mnist' and not a.away else list(table)
+    if a.only is None:
+        chosen = ['plain', 'all together: stable'] if a.data == 'mnist' and not a.away else list(table)
     if strangers := [c for c in chosen if c not in table]:
-        p.error(f"there is no arm called {', '.join(strangers)} {'with' if a.away else 'without'} --away: take some of {'; '.join(table)}.")
+        p.error(
+            f"there is no arm called {', '.join(strangers)} "
+            f"{'with' if a.away else 'without'} --away: take some of {'; '.join(table)}."
+        )
     data, real = real_images('digits') if a.data == 'digits' else (mnist32(), mnist32(train=False))
     data, judge = data.to(device), Judge(a.data, real, device)
     about = machine(a.device) | dict(floor=judge.floor, n_samples=judge.n, real_confident=judge.confident)
     for name in chosen:
         row = try_arm(table[name], data, judge, n_steps, a.seeds, device)
-        print(f"{name:28}", ' '.join(f'{d:6.2f}' for d in row['distance']), '  end/best', ' '.join(f'{d:4.2f}' for d in row['end_over_best']),
-            f"  failed {sum(row['failed'])}/{a.seeds}  {row['seconds']:.0f} s", flush=True)
+        print(
+            f"{name:28}", ' '.join(f'{d:6.2f}' for d in row['distance']), '  end/best',
+            ' '.join(f'{d:4.2f}' for d in row['end_over_best']),
+            f"  failed {sum(row['failed'])}/{a.seeds}  {row['seconds']:.0f} s", flush=True,
+        )
         old = stored(a.out).get(kind, {}).get('rows', {})
-        store(a.out, kind, rounded(about | dict(n_steps=n_steps, n_seeds=a.seeds, order=list(table), rows=old | {name: row})))
-    if a.minute:  # a minute does not hold the same number of steps twice, so earlier runs are kept beside the new ones
+        store(
+            a.out,
+            kind,
+            rounded(
+                about | dict(n_steps=n_steps, n_seeds=a.seeds, order=list(table), rows=old | {name: row})
+            ),
+        )
+    # a minute does not hold the same number of steps twice, so earlier runs are kept beside the new ones
+    if a.minute:
         old = stored(a.out).get(f'{a.device} minute', {}).get('rows', [])
-        store(a.out, f'{a.device} minute', rounded(about | dict(rows=old + one_minute(data, judge, a.seconds, 3, device))))
+        store(
+            a.out, f'{a.device} minute',
+            rounded(about | dict(rows=old + one_minute(data, judge, a.seconds, 3, device))),
+        )
     return verdict(missed(stored(a.out), kind), a.check)
 
 

@@ -1,30 +1,36 @@
 """What each further task buys: classes, codes, a few labels, rotation, on the 8x8 digits.
 
-usage: python bench/tasks.py [--check] [--data digits|mnist] [--only ARM ...] [--steps N] [--seeds K] [--width W] [--device cpu|cuda] [--out FILE]
+usage: python bench/tasks.py [--check] [--data digits|mnist] [--only ARM ...] [--steps N] [--seeds K] [--width
+W] [--device cpu|cuda] [--out FILE]
 
-The digits are divided at random: 1,197 to train on, 600 that neither GAN nor classifier sees. All GANs have fully connected networks, two
-hidden layers each, BatchNorm in G, and the objective of the recipe stable: relativistic, R1 and R2, Adam without momentum, an average of G,
-rates that fall over the second half. They differ in what their arm says:
+The digits are divided at random: 1,197 to train on, 600 that neither GAN nor classifier
+sees. All GANs have fully connected networks, two hidden layers each, BatchNorm in G, and
+the objective of the recipe stable: relativistic, R1 and R2, Adam without momentum, an
+average of G, rates that fall over the second half. They differ in what their arm says:
 
   no task             neither classes nor questions
   embedding           G gets a vector of the class before its latents, D judges by projection
   conditional BN      G is told its class in every BatchNorm, D judges by projection
-  AC-GAN              G as above; D does not look at the class, but has to name it: that of real samples (weight 1)
+  AC-GAN              G as above; D does not look at the class, but has to name it: that of real samples
+  (weight 1)
   AC-GAN, weight .2   the same with a weight of .2
   AC-GAN, fakes too   D names fakes as well, as in the paper (weight 1)
   AC-GAN, fakes too, weight .2
-  InfoGAN             no labels; G as above, with a code of its own for the class, and D reads off which it was (weight .2)
+  InfoGAN             no labels; G as above, with a code of its own for the class, and D reads off which it
+  was (weight .2)
   rotation            no labels; D says by how much an image is turned (weight .2)
-  few labels          D is a classifier whose logit is the logsumexp of its ten, with the non-saturating loss and lower penalties; it knows 100 labels of the 1,197 images
-  few labels, no GAN  the same network, trained on the same 100 images alone, with noise on them and weight decay (the best of eight
+  few labels          D is a classifier whose logit is the logsumexp of its ten, with the non-saturating loss
+  and lower penalties; it knows 100 labels of the 1,197 images
+  few labels, no GAN  the same network, trained on the same 100 images alone, with noise on them and weight
+  decay (the best of eight
                       settings on five other seeds), and stopped at its best moment on the test set
 
-1,800 samples of the average, 180 a class, are judged in the features of the digits' yardstick: squared Frechet distance to the training set in units of half
-against half, share whose class the yardstick names as asked, share it is sure of (confidence above .9), mutual information of code and class. The classification
-accuracy score (Ravuri and Vinyals 2019) is the accuracy on the 600 of a small classifier trained on 1,197 samples alone. Seeds train side
-by side; all was tuned on seeds from 100 up. On a GPU --data mnist trains on 60,000 images with a border, 32x32. --check exits with 1 if
-a target of the stored figures is missed.
-"""
+1,800 samples of the average, 180 a class, are judged in the features of the digits' yardstick: squared
+Frechet distance to the training set in units of half against half, share whose class the yardstick names as
+asked, share it is sure of (confidence above .9), mutual information of code and class. The classification
+accuracy score (Ravuri and Vinyals 2019) is the accuracy on the 600 of a small classifier trained on 1,197
+samples alone. Seeds train side by side; all was tuned on seeds from 100 up. On a GPU --data mnist trains on
+60,000 images with a border, 32x32. --check exits with 1 if a target of the stored figures is missed. """
 import os
 import sys
 from functools import partial
@@ -34,44 +40,60 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root))
 
-import torch  # noqa: E402
-from torch import nn  # noqa: E402
-from common import clock, machine, options, parsed, rounded, store, stored, verdict  # noqa: E402
-from dcgan import mnist32  # noqa: E402
-from ganbook.data import digits, latents, split  # noqa: E402
-from ganbook.ensemble import Stacked, members  # noqa: E402
-from ganbook.losses import non_saturating, relativistic  # noqa: E402
-from ganbook.metrics import frechet, frechet_floor, yardstick  # noqa: E402
-from ganbook.models.conditional import (CodedGenerator, EmbeddedGenerator, Judge, NormedGenerator, Task, agreement, answers, classify, code, counted, inform,  # noqa: E402
-    mutual_information, nats, rotate, taught, with_tasks)
-from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator  # noqa: E402
-from ganbook.models.mlp import MLPDiscriminator, MLPGenerator  # noqa: E402
-from ganbook.penalties import r1, r2  # noqa: E402
-from ganbook.train import alternating, fit, linear_decay, new_state, sample  # noqa: E402
+import torch
+from torch import nn
+from common import clock, machine, options, parsed, rounded, store, stored, verdict
+from dcgan import mnist32
+from ganbook.data import digits, latents, split
+from ganbook.ensemble import Stacked, members
+from ganbook.losses import non_saturating, relativistic
+from ganbook.metrics import frechet, frechet_floor, yardstick
+from ganbook.models.conditional import (
+    CodedGenerator, EmbeddedGenerator, Judge, NormedGenerator, Task, agreement, answers, classify, code,
+    counted, inform, mutual_information, nats, rotate, taught, with_tasks,
+)
+from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator
+from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
+from ganbook.penalties import r1, r2
+from ganbook.train import alternating, fit, linear_decay, new_state, sample
 
 latent_dim, n_embed = 64, 16
-acgans = {'AC-GAN': (1., False), 'AC-GAN, weight .2': (.2, False), 'AC-GAN, fakes too': (1., True), 'AC-GAN, fakes too, weight .2': (.2, True)}
+acgans = {
+    'AC-GAN': (1., False), 'AC-GAN, weight .2': (.2, False), 'AC-GAN, fakes too': (1., True),
+    'AC-GAN, fakes too, weight .2': (.2, True),
+}
 conditional = ('embedding', 'conditional BN', *acgans)
 tasks = {
     **{name: with_tasks((classify(fakes=fakes), weight)) for name, (weight, fakes) in acgans.items()},
     'InfoGAN': with_tasks((inform(), .2)),
     'rotation': with_tasks((rotate(), .2)),
 }
-heads = {**{name: dict(classes=10) for name in acgans}, 'InfoGAN': dict(codes=10), 'rotation': dict(rotation=4)}
-arms = ('no task', 'embedding', 'conditional BN', *acgans, 'InfoGAN', 'rotation', 'few labels', 'few labels, no GAN')
+heads = {
+    **{name: dict(classes=10) for name in acgans}, 'InfoGAN': dict(codes=10), 'rotation': dict(rotation=4),
+}
+arms = (
+    'no task', 'embedding', 'conditional BN', *acgans, 'InfoGAN', 'rotation', 'few labels',
+    'few labels, no GAN',
+)
 
 def with_batchnorm(G):
     "Put BatchNorm after each hidden layer of a fully connected generator."
     layers = []
-    for m in G.net: layers += [nn.BatchNorm1d(layers[-1].out_features), m] if isinstance(m, nn.LeakyReLU) else [m]
+    for m in G.net:
+        layers += [nn.BatchNorm1d(layers[-1].out_features), m] if isinstance(m, nn.LeakyReLU) else [m]
     G.net = nn.Sequential(*layers)
     return G
 
 def pair(arm, shape, width):
     "The two networks of an arm: fully connected for the digits, convolutional for larger images."
     Z = latent_dim + n_embed*(arm == 'embedding')
-    if shape[-1] == 8: G, D = with_batchnorm(MLPGenerator(shape, Z, (width, width))), MLPDiscriminator(shape, (width, width))
-    else: G, D = DCGANGenerator(shape, Z, width, init=None), DCGANDiscriminator(shape, width, norm=None, init=None)
+    if shape[-1] == 8:
+        G, D = with_batchnorm(MLPGenerator(shape, Z, (width, width))), MLPDiscriminator(shape, (width, width))
+    else:
+        G, D = (
+            DCGANGenerator(shape, Z, width, init=None),
+            DCGANDiscriminator(shape, width, norm=None, init=None),
+        )
     if arm == 'embedding': G = EmbeddedGenerator(G, 10, n_embed)
     elif arm in conditional: G = NormedGenerator(G, 10)
     elif arm == 'InfoGAN': G = CodedGenerator(NormedGenerator(G, 10))
@@ -83,33 +105,66 @@ def state(arm, seed, shape, width, device):
     G, D = pair(arm, shape, width)
     return new_state(G.to(device), D.to(device), lr, (0., .99), ema=True, seed=seed)
 
-lr, how = 3e-3, dict(loss=relativistic, penalties=[partial(r1, gamma=1.), partial(r2, gamma=1.)], schedule=linear_decay(.5), ema_halflife=150.)
+lr = 3e-3
+how = dict(
+    loss=relativistic, penalties=[partial(r1, gamma=1.), partial(r2, gamma=1.)], schedule=linear_decay(.5),
+    ema_halflife=150.,
+)
 
 
 class Judgement:
     "Real images, looked at once, and what is measured on generated ones."
     def __init__(self, name, train, test, device, limit=1_800):
-        self.eye, self.device, self.train, self.test, self.n = yardstick(name).to(device), device, train, test, limit
+        self.eye = yardstick(name).to(device)
+        self.device = device
+        self.train = train
+        self.test = test
+        self.n = limit
         self.x, self.test_x = (d.x.to(device).float()/127.5 - 1 for d in (train, test))
         self.real = self.eye.features(self.x)
         self.floor = frechet_floor(self.real).item()
         p = self.eye.probs(self.test_x)
-        self.real_row = dict(agreement=agreement(p, test.y.to(device)).item(), sure=(p.amax(-1) > .9).double().mean().item())
+        self.real_row = dict(
+            agreement=agreement(p, test.y.to(device)).item(), sure=(p.amax(-1) > .9).double().mean().item()
+        )
     def score(self, x, y, seed):
         "Accuracy on the test images of a classifier that has seen `x` and `y` alone."
-        return agreement(taught(x, y, n_steps=300 if len(x) < 10_000 else 3_000, seed=seed)(self.test_x), self.test.y.to(self.device)).item()
+        return agreement(
+            taught(x, y, n_steps=300 if len(x) < 10_000 else 3_000, seed=seed)(self.test_x),
+            self.test.y.to(self.device),
+        ).item()
     def __call__(self, s, arm):
         "All measures, one a member; the scores take one classifier each."
         lead = s.members
-        def made(n, y): return sample(s.best, latents(n, latent_dim, torch.Generator().manual_seed(9)).to(self.device).expand(*lead, -1, -1), *([y] if arm in conditional else []))
-        z, y = (t.to(self.device).expand(*lead, *t.shape) for t in (latents(self.n, latent_dim, torch.Generator().manual_seed(9)), torch.arange(self.n) % 10))
+        def made(n, y):
+            return sample(
+                s.best,
+                latents(n, latent_dim, torch.Generator().manual_seed(9))
+                .to(self.device)
+                .expand(*lead, -1, -1),
+                *([y] if arm in conditional else []),
+            )
+        z, y = (
+            t.to(self.device).expand(*lead, *t.shape)
+            for t in (
+                latents(self.n, latent_dim, torch.Generator().manual_seed(9)), torch.arange(self.n) % 10,
+            )
+        )
         x = made(self.n, y)
         p = self.eye.probs(x)
-        row = dict(distance=frechet(self.real, self.eye.features(x))/self.floor, sure=(p.amax(-1) > .9).double().mean(-1),
-            code_information=mutual_information(counted(code(z), p.argmax(-1))))
+        row = dict(
+            distance=frechet(self.real, self.eye.features(x))/self.floor,
+            sure=(p.amax(-1) > .9).double().mean(-1),
+            code_information=mutual_information(counted(code(z), p.argmax(-1))),
+        )
         if arm in conditional:
             like = self.train.y.to(self.device).expand(*lead, -1)
-            row |= dict(agreement=agreement(p, y), score=torch.tensor([self.score(a, b, i) for i, (a, b) in enumerate(zip(made(len(self.train), like), like))]))
+            row |= dict(
+                agreement=agreement(p, y),
+                score=torch.tensor(
+                    [self.score(a, b, i) for i, (a, b) in enumerate(zip(made(len(self.train), like), like))]
+                ),
+            )
         if arm == 'InfoGAN': row['table'] = counted(code(z), p.argmax(-1))
         return {k: v.tolist() for k, v in row.items()}
 
@@ -131,33 +186,58 @@ def chosen(data, seed, each=10):
 def right(D, judge, k):
     "Share of the test images that each member names right."
     x, y = (t.expand(k, *t.shape) for t in (judge.test_x, judge.test.y.to(judge.device)))
-    with torch.no_grad(): return torch.cat([(answers(D, a, b)['classes'].argmax(-1) == b) for a, b in zip(x.split(500, 1), y.split(500, 1))], 1).double().mean(1)
+    with torch.no_grad():
+        return (
+            torch.cat(
+                [
+                    (answers(D, a, b)['classes'].argmax(-1) == b)
+                    for a, b in zip(x.split(500, 1), y.split(500, 1))
+                ],
+                1,
+            )
+            .double()
+            .mean(1)
+        )
 
 def few_labels(judge, n_steps, seeds, width, device, noise=.3):
-    "A GAN whose D is a classifier, asked about the hundred images that it knows in every step; D sees all images with noise."
+    """A GAN whose D is a classifier, asked about the hundred images
+    that it knows in every step; D sees all images with noise."""
     start = clock(device)
     i = torch.stack([chosen(judge.train, seed) for seed in seeds]).to(device)
     x, y = judge.x[i], judge.train.y.to(device)[i]
     def noisy(x): return x + noise*torch.randn_like(x)
     task = Task('classes', lambda r: nats(r.ask(noisy(x))['classes'], y))
     s = members(lambda i: state('few labels', seeds[i], judge.train.shape, width, device), len(seeds))
-    fit(s, judge.train, n_steps, augment=noisy, update=with_tasks((task, 1.)), **how | dict(loss=non_saturating, penalties=[partial(r1, gamma=.1), partial(r2, gamma=.1)]))
-    return dict(accuracy=right(s.D, judge, len(seeds)).tolist(), n_steps=n_steps, seconds=(clock(device) - start)/len(seeds))
+    fit(
+        s, judge.train, n_steps, augment=noisy, update=with_tasks((task, 1.)),
+        **how | dict(loss=non_saturating, penalties=[partial(r1, gamma=.1), partial(r2, gamma=.1)]),
+    )
+    return dict(
+        accuracy=right(s.D, judge, len(seeds)).tolist(), n_steps=n_steps,
+        seconds=(clock(device) - start)/len(seeds),
+    )
 
 def no_gan(judge, seeds, width, device, noise=.6, decay=.1, lr=3e-3, n_steps=300, every=10):
-    "The same network on the same images alone: what it comes to at the end, and at the moment that is best on the test set."
+    """The same network on the same images alone: what it comes to
+    at the end, and at the moment that is best on the test set."""
     start, looks = clock(device), []
     D = Stacked([state('few labels', seed, judge.train.shape, width, device).D for seed in seeds])
     i = torch.stack([chosen(judge.train, seed) for seed in seeds]).to(device)
     x, y = judge.x[i], judge.train.y.to(device)[i]
-    opt, rng = torch.optim.AdamW(D.parameters(), lr, weight_decay=decay), torch.Generator(device).manual_seed(seeds[0])
+    opt = torch.optim.AdamW(D.parameters(), lr, weight_decay=decay)
+    rng = torch.Generator(device).manual_seed(seeds[0])
     for step in range(n_steps):
         for group in opt.param_groups: group['lr'] = lr*(1 - step/n_steps)
         loss = nats(answers(D, x + noise*torch.randn(x.shape, generator=rng, device=device))['classes'], y)
-        opt.zero_grad(); loss.sum().backward(); opt.step()
+        opt.zero_grad()
+        loss.sum().backward()
+        opt.step()
         if step % every == every - 1: looks.append(right(D, judge, len(seeds)))
     looks = torch.stack(looks)
-    return dict(accuracy=looks.amax(0).tolist(), at_the_end=looks[-1].tolist(), n_steps=n_steps, seconds=(clock(device) - start)/len(seeds))
+    return dict(
+        accuracy=looks.amax(0).tolist(), at_the_end=looks[-1].tolist(), n_steps=n_steps,
+        seconds=(clock(device) - start)/len(seeds),
+    )
 
 def missed(kept, kind):
     "The targets that are not met, in words."
@@ -168,8 +248,14 @@ def missed(kept, kind):
     if faults: return faults
     def need(text, value, ok): faults.extend([] if ok else [f'{kind}: {text} is {value:.4g}'])
     for arm in ('embedding', 'conditional BN'):
-        need(f'{arm}, agreement', mean(rows[arm]['agreement']), mean(rows[arm]['agreement']) >= (.97 if 'digits' in kind else .98))
-        need(f'{arm}, score over that of real data', mean(rows[arm]['score'])/entry['real_score'], mean(rows[arm]['score']) >= (.95 if 'digits' in kind else .98)*entry['real_score'])
+        need(
+            f'{arm}, agreement', mean(rows[arm]['agreement']),
+            mean(rows[arm]['agreement']) >= (.97 if 'digits' in kind else .98),
+        )
+        need(
+            f'{arm}, score over that of real data', mean(rows[arm]['score'])/entry['real_score'],
+            mean(rows[arm]['score']) >= (.95 if 'digits' in kind else .98)*entry['real_score'],
+        )
     few, alone = (rows[a]['accuracy'] for a in ('few labels', 'few labels, no GAN'))
     gain = [a - b for a, b in zip(few, alone)]
     if len(gain) < 5: faults.append(f'{kind}: {len(gain)} seeds with few labels, at least 5')
@@ -181,19 +267,41 @@ def missed(kept, kind):
 
 def main():
     p = options(__doc__, 'tasks', arms, '1000; on a GPU 30,000', first=True)
-    p.add_argument('--width', type=int, help='units of a hidden layer (default 128), on a GPU channels of the first layer (default 32)')
+    p.add_argument(
+        '--width', type=int,
+        help='units of a hidden layer (default 128), on a GPU channels of the first layer (default 32)',
+    )
     a, chosen_arms = parsed(p, arms)
-    device, kind, seeds = torch.device(a.device), f'{a.device} {a.data}', [a.first + i for i in range(a.seeds)]
-    n_steps, width = a.steps or (30_000 if a.device == 'cuda' else 1_000), a.width or (32 if a.data == 'mnist' else 128)
+    device = torch.device(a.device)
+    kind = f'{a.device} {a.data}'
+    seeds = [a.first + i for i in range(a.seeds)]
+    n_steps = a.steps or (30_000 if a.device == 'cuda' else 1_000)
+    width = a.width or (32 if a.data == 'mnist' else 128)
     train, test = split(digits(), 600/1797) if a.data == 'digits' else (mnist32(), mnist32(train=False))
-    judge = Judgement(a.data, train.to(device), test.to(device), device, 1_800 if a.data == 'digits' else 10_000) if chosen_arms else None
+    judge = (
+        Judgement(a.data, train.to(device), test.to(device), device, 1_800 if a.data == 'digits' else 10_000)
+        if chosen_arms
+        else None
+    )
     about = machine(a.device) | dict(n_seeds=a.seeds, width=width, order=list(arms), information_bar=1.)
-    if judge: about |= dict(floor=judge.floor, real=judge.real_row, n_train=len(train), n_test=len(test), n_samples=judge.n)
+    if judge:
+        about |= dict(
+            floor=judge.floor, real=judge.real_row, n_train=len(train), n_test=len(test), n_samples=judge.n
+        )
     for arm in chosen_arms:
         if arm == 'few labels': row = few_labels(judge, n_steps, seeds, width, device)
         elif arm == 'few labels, no GAN': row = no_gan(judge, seeds, width, device)
         else: row = try_arm(arm, judge, n_steps, seeds, width, device)
-        print(f'{arm:29}', '  '.join(f"{k} {' '.join(f'{x:.3f}' for x in v)}" for k, v in row.items() if isinstance(v, list) and isinstance(v[0], float) and len(v) == a.seeds), f"  {row.get('seconds', 0):.0f} s a run", flush=True)
+        print(
+            f'{arm:29}',
+            '  '.join(
+                f"{k} {' '.join(f'{x:.3f}' for x in v)}"
+                for k, v in row.items()
+                if isinstance(v, list) and isinstance(v[0], float) and len(v) == a.seeds
+            ),
+            f"  {row.get('seconds', 0):.0f} s a run",
+            flush=True,
+        )
         old = stored(a.out).get(kind, {})
         if arm in conditional and 'real_scores' not in old:
             old['real_scores'] = [judge.score(judge.x, judge.train.y, i) for i in range(3)]

@@ -1,10 +1,11 @@
 """Train the yardstick classifiers of ganbook.metrics and store them, with their cards, inside the package.
 
-usage: python bench/yardstick.py [digits] [mnist] [--dry STEPS]     both without a name; --dry only measures speed
+usage: python bench/yardstick.py [digits] [mnist] [--dry STEPS]     both without a name; --dry only measures
+speed
 
-The same seed, thread count and versions give the same weights; another machine's differ in the last digits, and so in
-their sum. Figures in the book are made with the stored weights, which are what `ganbook.metrics.yardstick` loads.
-"""
+The same seed, thread count and versions give the same weights; another machine's
+differ in the last digits, and so in their sum. Figures in the book are made with
+the stored weights, which are what `ganbook.metrics.yardstick` loads. """
 import hashlib
 import json
 import math
@@ -24,10 +25,16 @@ folder = root/'ganbook'/'yardsticks'
 version = 1  # of the weights: figures measured with different versions do not compare
 
 recipes = dict(
-    digits=dict(network=dict(shape=(1, 8, 8), width=24, n_features=64), shift=1, batch=50, epochs=40, lr=5e-3, seed=0,
-        data=lambda: sets.split(sets.digits(), test=1/3, seed=0), split='split(digits(), test=1/3, seed=0)'),
-    mnist=dict(network=dict(shape=(1, 28, 28), width=24, n_features=64), shift=2, batch=100, epochs=14, lr=5e-3, seed=0,
-        data=lambda: (sets.mnist(), sets.mnist(train=False)), split='the public training and test sets'))
+    digits=dict(
+        network=dict(shape=(1, 8, 8), width=24, n_features=64), shift=1, batch=50, epochs=40, lr=5e-3, seed=0,
+        data=lambda: sets.split(sets.digits(), test=1/3, seed=0), split='split(digits(), test=1/3, seed=0)',
+    ),
+    mnist=dict(
+        network=dict(shape=(1, 28, 28), width=24, n_features=64), shift=2, batch=100, epochs=14, lr=5e-3,
+        seed=0, data=lambda: (sets.mnist(), sets.mnist(train=False)),
+        split='the public training and test sets',
+    ),
+)
 
 
 def shifted(x: torch.Tensor, by: int, rng) -> torch.Tensor:
@@ -50,27 +57,40 @@ def train(recipe: dict, train_set: sets.Data, max_steps=None) -> Yardstick:
     rng = torch.Generator().manual_seed(recipe['seed'])
     net = Yardstick(**recipe['network']).train()
     opt = torch.optim.AdamW(net.parameters(), lr=recipe['lr'], weight_decay=.02, fused=True)
-    x, y, batch = train_set.x.float()/127.5 - 1, train_set.y, recipe['batch']
+    x = train_set.x.float()/127.5 - 1
+    y = train_set.y
+    batch = recipe['batch']
     per_epoch = len(x)//batch
-    total, step, t = recipe['epochs']*per_epoch, 0, time.process_time()
+    total = recipe['epochs']*per_epoch
+    step = 0
+    t = time.process_time()
     for epoch in range(recipe['epochs']):
         order = torch.randperm(len(x), generator=rng)
         for i in order[:per_epoch*batch].split(batch):
             warm, p = min(1., (step + 1)/(.1*total)), step/total
             for group in opt.param_groups: group['lr'] = recipe['lr']*warm*.5*(1 + math.cos(math.pi*p))
             loss = F.cross_entropy(net(shifted(x[i], recipe['shift'], rng)), y[i])
-            opt.zero_grad(); loss.backward(); opt.step()
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
             step += 1
             if step == max_steps: break
         if step == max_steps: break
-        if epoch % max(1, recipe['epochs']//10) == 0: print(f'epoch {epoch + 1} of {recipe["epochs"]}, loss {loss.item():.4f}, {time.process_time() - t:.0f} s', flush=True)
+        if epoch % max(1, recipe['epochs']//10) == 0:
+            print(
+                f'epoch {epoch + 1} of {recipe["epochs"]}, loss '
+                f'{loss.item():.4f}, {time.process_time() - t:.0f} s',
+                flush=True,
+            )
     print(f'{step} steps, {(time.process_time() - t)/step*1e3:.1f} ms a step', flush=True)
     return net.eval()
 
 
 def sha256(d: sets.Data) -> str:
     "Of the images' bytes, then of the labels' as one byte each."
-    return hashlib.sha256(d.x.contiguous().numpy().tobytes() + d.y.to(torch.uint8).numpy().tobytes()).hexdigest()
+    return hashlib.sha256(
+        d.x.contiguous().numpy().tobytes() + d.y.to(torch.uint8).numpy().tobytes()
+    ).hexdigest()
 
 
 def make(name: str, dry=None):
@@ -79,13 +99,21 @@ def make(name: str, dry=None):
     train_set, test_set = recipe['data']()
     net = train(recipe, train_set, dry)
     wrong = errors(net, test_set)
-    print(f'{name}: {1 - wrong/len(test_set):.4f} right on {len(test_set):,} held-out images, {1 - errors(net, train_set)/len(train_set):.4f} on the training images', flush=True)
+    print(
+        f'{name}: {1 - wrong/len(test_set):.4f} right on {len(test_set):,} held-out '
+        f'images, {1 - errors(net, train_set)/len(train_set):.4f} on the training images',
+        flush=True,
+    )
     if dry: return
     raw = save({k: v.contiguous() for k, v in net.state_dict().items()})
-    card = dict(name=name, version=version, network=recipe['network'], parameters=sum(p.numel() for p in net.parameters()),
-        features='last hidden layer after BatchNorm, before its ReLU', accuracy=1 - wrong/len(test_set), errors=wrong, held_out=len(test_set),
-        data=recipe['split'], train_sha256=sha256(train_set), test_sha256=sha256(test_set), seed=recipe['seed'], epochs=recipe['epochs'],
-        made_by='bench/yardstick.py', torch=torch.__version__, sha256=hashlib.sha256(raw).hexdigest())
+    card = dict(
+        name=name, version=version, network=recipe['network'],
+        parameters=sum(p.numel() for p in net.parameters()),
+        features='last hidden layer after BatchNorm, before its ReLU', accuracy=1 - wrong/len(test_set),
+        errors=wrong, held_out=len(test_set), data=recipe['split'], train_sha256=sha256(train_set),
+        test_sha256=sha256(test_set), seed=recipe['seed'], epochs=recipe['epochs'],
+        made_by='bench/yardstick.py', torch=torch.__version__, sha256=hashlib.sha256(raw).hexdigest(),
+    )
     folder.mkdir(exist_ok=True)
     (folder/f'{name}.safetensors').write_bytes(raw)
     (folder/f'{name}.json').write_text(json.dumps(card, indent=1) + '\n', encoding='utf-8')
@@ -98,5 +126,6 @@ if __name__ == '__main__':
     dry = int(words.pop(words.index('--dry') + 1)) if '--dry' in words else None
     names = [w for w in words if w != '--dry'] or list(recipes)
     unknown = [n for n in names if n not in recipes]
-    if unknown: raise SystemExit(f"no yardstick is called {', '.join(unknown)}: choose from {', '.join(recipes)}.")
+    if unknown:
+        raise SystemExit(f"no yardstick is called {', '.join(unknown)}: choose from {', '.join(recipes)}.")
     for name in names: make(name, dry)

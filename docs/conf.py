@@ -7,7 +7,10 @@ ini = ConfigParser(delimiters=['='], comment_prefixes=['#'])
 ini.read(root/'settings.ini', encoding='utf-8')
 cfg = ini['DEFAULT']
 
-project, author, copyright, release = cfg['title'], cfg['author'], cfg['copyright'], cfg['version']
+project = cfg['title']
+author = cfg['author']
+copyright = cfg['copyright']
+release = cfg['version']
 extensions = ['myst_nb', 'sphinx.ext.mathjax']
 exclude_patterns = ['**.ipynb_checkpoints']
 smartquotes = False  # the words stand as they do in the notebooks
@@ -15,7 +18,9 @@ suppress_warnings = ['config.cache']
 
 nb_execution_mode = 'off'  # the outputs are stored in the notebooks
 nb_merge_streams = True
-myst_enable_extensions = ['amsmath', 'attrs_block', 'attrs_inline', 'colon_fence', 'deflist', 'dollarmath', 'html_image']
+myst_enable_extensions = [
+    'amsmath', 'attrs_block', 'attrs_inline', 'colon_fence', 'deflist', 'dollarmath', 'html_image',
+]
 myst_links_external_new_tab = True
 mathjax_path = 'mathjax/tex-chtml-full.js'  # pages.py puts it there
 mathjax3_config = {'options': {'enableMenu': False}}
@@ -32,8 +37,10 @@ html_use_index = False
 pygments_style = 'default'
 html_context = dict(default_mode='auto')
 html_theme_options = dict(
-    repository_url=cfg['git_url'], repository_branch=cfg['branch'], use_repository_button=True, use_source_button=False,
-    use_edit_page_button=False, use_issues_button=False, use_download_button=False, use_fullscreen_button=False,
-    logo=dict(text=cfg['title'], alt_text=''), show_navbar_depth=1, show_toc_level=2, home_page_in_toc=True, toc_title='On this page',
-    pygments_light_style='a11y-high-contrast-light', pygments_dark_style='github-dark', navigation_with_keys=False,
-    extra_footer='')
+    repository_url=cfg['git_url'], repository_branch=cfg['branch'], use_repository_button=True,
+    use_source_button=False, use_edit_page_button=False, use_issues_button=False, use_download_button=False,
+    use_fullscreen_button=False, logo=dict(text=cfg['title'], alt_text=''), show_navbar_depth=1,
+    show_toc_level=2, home_page_in_toc=True, toc_title='On this page',
+    pygments_light_style='a11y-high-contrast-light', pygments_dark_style='github-dark',
+    navigation_with_keys=False, extra_footer='',
+)

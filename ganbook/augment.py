@@ -16,9 +16,15 @@ from .train import evaluating
 def _images(x:Tensor, rng=None):
     "Refuse what is no batch of images, and a list of generators that does not fit it."
     if x.ndim < 4 or not x.is_floating_point():
-        raise ValueError(f"the batch is {x.dtype} of shape {tuple(x.shape)}: give images as floating-point numbers (...,B,C,H,W), as `draw` makes them.")
+        raise ValueError(
+            f"the batch is {x.dtype} of shape {tuple(x.shape)}: give images "
+            "as floating-point numbers (...,B,C,H,W), as `draw` makes them."
+        )
     if isinstance(rng, (list, tuple)) and (x.ndim < 5 or len(x) != len(rng)):
-        raise ValueError(f"{len(rng)} generators do not suit a batch of shape {tuple(x.shape)}: a list has one for each member, images (K,B,C,H,W).")
+        raise ValueError(
+            f"{len(rng)} generators do not suit a batch of shape {tuple(x.shape)}: "
+            "a list has one for each member, images (K,B,C,H,W)."
+        )
 
 def _draw(x:Tensor, rng, make:Callable=torch.rand, *args)->Tensor:
     "One random number an image, (...,B,1,1,1); each member's from its own generator."
@@ -30,8 +36,10 @@ def _draw(x:Tensor, rng, make:Callable=torch.rand, *args)->Tensor:
 # %% ../nbs/19_augmentation.ipynb #3d5d4570
 def brightness(
     x:Tensor,           # images (...,B,C,H,W)
-    rng=None,           # torch.Generator on the device of `x`, a list of K of them (one a member), or None for the global one
-    strength:float=1.,  # full width of the shift, in the range of `x`; 0 changes nothing (1: Zhao et al. 2020)
+    # torch.Generator on the device of `x`, a list of K of them (one a member), or None for the global one
+    rng=None,
+    # full width of the shift, in the range of `x`; 0 changes nothing (1: Zhao et al. 2020)
+    strength:float=1.,
 )->Tensor:              # the same shape; values may leave [-1,1]
     "Add one number to an image, from -strength/2 to strength/2."
     return x + strength*(_draw(x, rng) - .5).to(x.dtype)
@@ -54,12 +62,14 @@ def contrast(
 
 # %% ../nbs/19_augmentation.ipynb #60f7b00d
 def _share(share:float):
-    if not 0 <= share <= 1: raise ValueError(f"share is {share}: give a share of the image's sides, from 0 to 1.")
+    if not 0 <= share <= 1:
+        raise ValueError(f"share is {share}: give a share of the image's sides, from 0 to 1.")
 
 def translation(
     x:Tensor,          # images (...,B,C,H,W)
     rng=None,          # as in `brightness`
-    share:float=1/8,   # the largest shift, as a share of either side, to the nearest whole pixel (code of Zhao et al. 2020)
+    # the largest shift, as a share of either side, to the nearest whole pixel (code of Zhao et al. 2020)
+    share:float=1/8,
     fill:float=-1.,    # what comes in at the border: black in [-1,1]; Zhao et al. put 0
 )->Tensor:             # the same shape
     "Shift an image by whole pixels, up to `share` of its sides, each way alike."
@@ -68,7 +78,8 @@ def translation(
     for n, along in ((H, (-1, 1)), (W, (1, -1))):
         m = int(n*share + .5)
         shift = _draw(x, rng, torch.randint, -m, m + 1)
-        index.append(torch.arange(n, device=x.device).view(along) - shift)      # (...,B,1,H,1) and (...,B,1,1,W): where a pixel comes from
+        # (...,B,1,H,1) and (...,B,1,1,W): where a pixel comes from
+        index.append(torch.arange(n, device=x.device).view(along) - shift)
     y, z = index
     inside = (y >= 0) & (y < H) & (z >= 0) & (z < W)                             # (...,B,1,H,W)
     source = (y.clamp(0, H - 1)*W + z.clamp(0, W - 1)).flatten(-2).expand(*x.shape[:-2], -1)  # (...,B,C,H*W)
@@ -78,7 +89,8 @@ def translation(
 def cutout(
     x:Tensor,          # images (...,B,C,H,W)
     rng=None,          # as in `brightness`
-    share:float=.5,    # of either side that the window covers, to the nearest whole pixel (code of Zhao et al. 2020)
+    # of either side that the window covers, to the nearest whole pixel (code of Zhao et al. 2020)
+    share:float=.5,
     fill:float=-1.,    # what is put there: black in [-1,1]; Zhao et al. put 0
 )->Tensor:             # the same shape
     "Blank a window of an image; its centre may be any pixel, so part of it may lie outside."
@@ -105,7 +117,11 @@ def quarter_turns(
 )->Tensor:     # the same shape
     "Turn each image by 0, 90, 180 or 270 degrees, all equally likely."
     k = _draw(x, rng, torch.randint, 0, 4)
-    if x.shape[-1] != x.shape[-2]: raise ValueError(f"images of {x.shape[-2]}x{x.shape[-1]} cannot be turned by 90 degrees: give square ones, or take flip.")
+    if x.shape[-1] != x.shape[-2]:
+        raise ValueError(
+            f"images of {x.shape[-2]}x{x.shape[-1]} cannot be "
+            "turned by 90 degrees: give square ones, or take flip."
+        )
     out = x
     for n in (1, 2, 3): out = torch.where(k == n, x.rot90(n, (-2, -1)), out)
     return out
@@ -118,14 +134,21 @@ class Augment(nn.Module):
     "Batch -> batch, for `fit(augment=...)`: every operation in turn, each on a share `p` of the images."
     def __init__(self,
         ops,        # functions (x, rng) -> x, in the order in which they are applied
-        p=1.,       # probability of each operation, in [0,1]: a number, or one a member (K,); kept in the buffer `p`, which may be changed in place
+        # probability of each operation, in [0,1]: a number, or one a member
+        # (K,); kept in the buffer `p`, which may be changed in place
+        p=1.,
         rng=None,   # as in `brightness`: the run's own, `s.rng`, so that a run can be repeated and resumed
     ):
         super().__init__()
-        if callable(ops): raise TypeError("ops is a single function: give a list of them, such as [ganbook.augment.flip].")
-        self.ops, self.rng, p = tuple(ops), rng, torch.as_tensor(p, dtype=torch.float32).clone()
-        if not all(map(callable, self.ops)): raise TypeError("ops must be functions (x, rng) -> x, such as ganbook.augment.translation.")
-        if not ((p >= 0) & (p <= 1)).all(): raise ValueError(f"p is {p.tolist()}: a probability lies in [0,1].")
+        if callable(ops):
+            raise TypeError("ops is a single function: give a list of them, such as [ganbook.augment.flip].")
+        self.ops = tuple(ops)
+        self.rng = rng
+        p = torch.as_tensor(p, dtype=torch.float32).clone()
+        if not all(map(callable, self.ops)):
+            raise TypeError("ops must be functions (x, rng) -> x, such as ganbook.augment.translation.")
+        if not ((p >= 0) & (p <= 1)).all():
+            raise ValueError(f"p is {p.tolist()}: a probability lies in [0,1].")
         if isinstance(rng, (list, tuple)): p = p.to(rng[0].device).expand(len(rng)).clone()
         elif rng is not None: p = p.to(rng.device)
         self.register_buffer('p', p)
@@ -138,15 +161,16 @@ class Augment(nn.Module):
 # %% ../nbs/19_augmentation.ipynb #74a7de9c
 def r_t(
     real_logits:Tensor,  # of D on real samples (...,N)
-)->Tensor:               # (...,), -1 to 1; 0 for a D that cannot tell, 1 for one that is sure of all it was trained on
-    "Overfitting by signs (Karras et al. 2020, equation 1); it means something only where a logit's sign does."
+)->Tensor:  # (...,), -1 to 1; 0 for a D that cannot tell, 1 for one that is sure of all it was trained on
+    """Overfitting by signs (Karras et al. 2020, equation 1);
+    it means something only where a logit's sign does."""
     return real_logits.sign().mean(-1)
 
 def r_v(
-    train_logits:Tensor,    # of D on real samples it was trained on (...,N)
-    held_out_logits:Tensor, # on real samples it has never seen (...,M)
-    fake_logits:Tensor,     # on generated samples (...,L)
-)->Tensor:                  # (...,): 0 for a D that treats unseen samples as it does its training set, 1 for one that takes them for fakes
+    train_logits:Tensor,  # of D on real samples it was trained on (...,N)
+    held_out_logits:Tensor,  # on real samples it has never seen (...,M)
+    fake_logits:Tensor,  # on generated samples (...,L)
+)->Tensor:  # (...,): 0 where unseen samples are treated as those of training, 1 where as generated ones
     "Overfitting by held-out samples (Karras et al. 2020, equation 1)."
     train, held_out, fake = (t.mean(-1) for t in (train_logits, held_out_logits, fake_logits))
     return (train - held_out)/(train - fake)
@@ -167,7 +191,7 @@ class Overfitting:
 class ADA:
     "A callback that moves the probability of augmentation by how much D overfits (Karras et al. 2020)."
     def __init__(self,
-        augment:Augment,      # whose `p` is moved, in place; keep it in `s.extra` too, and checkpoints hold it
+        augment:Augment,  # whose `p` is moved, in place; keep it in `s.extra` too, and checkpoints hold it
         signal:Callable,      # state -> (...,): how much D overfits, such as an `Overfitting`
         target:float=.6,      # value of the signal to hold (for `r_t`: Karras et al. 2020, section 3)
         every:int=4,          # steps between two adjustments (ditto)
@@ -175,8 +199,16 @@ class ADA:
         top:float=1.,         # largest p, in (0,1]; below 1, no operation can leak
     ):
         if not (every >= 1 and rise >= every and 0 < top <= 1):
-            raise ValueError(f"every={every}, rise={rise}, top={top}: need 1 <= every <= rise, and top above 0 and at most 1.")
-        self.augment, self.signal, self.target, self.every, self.step, self.top = augment, signal, target, every, every/rise, top
+            raise ValueError(
+                f"every={every}, rise={rise}, top={top}: need 1 "
+                "<= every <= rise, and top above 0 and at most 1."
+            )
+        self.augment = augment
+        self.signal = signal
+        self.target = target
+        self.every = every
+        self.step = every/rise
+        self.top = top
 
     changes_run = True  # several processes each call it, and all see the same mean (chapter 22)
     def mean(self, x:Tensor)->Tensor: return x  # in parallel: over the processes
@@ -185,5 +217,9 @@ class ADA:
         if s.step % self.every: return
         with torch.no_grad():
             p, sign = self.augment.p, (self.mean(self.signal(s)) - self.target).sign().nan_to_num()
-            if sign.shape != p.shape: raise ValueError(f"the signal has shape {tuple(sign.shape)} and p {tuple(p.shape)}: make the Augment with rng=s.rng, then both are one a member.")
+            if sign.shape != p.shape:
+                raise ValueError(
+                    f"the signal has shape {tuple(sign.shape)} and p {tuple(p.shape)}: "
+                    "make the Augment with rng=s.rng, then both are one a member."
+                )
             p.add_(self.step*sign.to(p)).clamp_(0, self.top)

@@ -27,7 +27,8 @@ from .train import Log, Stop, TrainState, read, sample, save, whole_file
 def unmoved(
     s:TrainState,  # the run that is looked at
 ):
-    "For the length of a `with` block; after it all random generators stand where they stood and layers have their modes."
+    """For the length of a `with` block; after it all random
+    generators stand where they stood and layers have their modes."""
     own = s.rng if s.members else [s.rng]
     stood = [g.get_state() for g in own]
     modes = {m: m.training for part in (s.G, s.D) for m in part.modules()}
@@ -51,11 +52,16 @@ class every:
     def __init__(self,
         n:int,            # steps between two calls, at least 1
         f:Callable,       # function of the state; if it has a `close`, that is called when the run ends
-        last:bool=False,  # call `f` once more when the run ends without an error, if the last step was not its turn?
+        # call `f` once more when the run ends without an error, if the last step was not its turn?
+        last:bool=False,
     ):
-        if not (isinstance(n, int) and n >= 1): raise ValueError(f"every {n!r} steps cannot be: give a whole number of at least 1.")
+        if not (isinstance(n, int) and n >= 1):
+            raise ValueError(f"every {n!r} steps cannot be: give a whole number of at least 1.")
         if not callable(f): raise TypeError(f"f is {f!r:.60}: give a function of the state.")
-        self.n, self.f, self.last, self.seen = n, f, last, None
+        self.n = n
+        self.f = f
+        self.last = last
+        self.seen = None
     def __call__(self, s:TrainState):
         if s.step % self.n == 0: self.look(s)
     def look(self, s:TrainState):
@@ -70,7 +76,9 @@ class every:
 class record:
     "Keep what `f(s)` returns, in `.values`, and the steps, in `.steps`."
     def __init__(self, f:Callable):  # function of the state
-        self.f, self.steps, self.values = f, [], []
+        self.f = f
+        self.steps = []
+        self.values = []
     def __call__(self, s:TrainState):
         self.steps.append(s.step)
         self.values.append(self.f(s))
@@ -103,7 +111,10 @@ class progress:
         if self.first is None: self.open(s)
         if time.monotonic() - self.shown >= self.pause or s.step >= s.n_steps: self.show(s)
     def open(self, s:TrainState):
-        self.out, self.first, self.start, self.shown = self.file or sys.stderr, s.step, time.monotonic(), float('-inf')
+        self.out = self.file or sys.stderr
+        self.first = s.step
+        self.start = time.monotonic()
+        self.shown = float('-inf')
         self.bar = _bar(s, self.out)
         self.pause = self.every_s if self.every_s is not None else 10. if self.bar is None else .2
     def show(self, s:TrainState):
@@ -114,7 +125,9 @@ class progress:
         self.bar.set_postfix_str(facts, refresh=False)
         self.bar.update(s.step - self.bar.n)
     def close(self, s:TrainState):
-        if self.first is not None and self.bar is not None: self.show(s); self.bar.close()
+        if self.first is not None and self.bar is not None:
+            self.show(s)
+            self.bar.close()
         self.first = None
 
 # %% ../nbs/a2_callbacks.ipynb #4126fec9
@@ -124,10 +137,15 @@ def write_csv(
 ):
     "Write a log as a table: a line of names, then one line a step."
     rows = log.rows()  # (steps,columns,...)
-    names = list(log.columns) if rows.ndim == 2 else [f'{c}.{k}' for c in log.columns for k in range(rows[0, 0].numel())]
+    names = (
+        list(log.columns)
+        if rows.ndim == 2
+        else [f'{c}.{k}' for c in log.columns for k in range(rows[0, 0].numel())]
+    )
     with whole_file(path) as part, open(part, 'w', encoding='utf-8') as f:
         f.write(','.join(['step', *names]) + '\n')
-        for step, row in enumerate(rows.flatten(1).tolist(), 1): f.write(','.join([str(step), *(f'{v:.6g}' for v in row)]) + '\n')
+        for step, row in enumerate(rows.flatten(1).tolist(), 1):
+            f.write(','.join([str(step), *(f'{v:.6g}' for v in row)]) + '\n')
 
 def _and_at_the_end(n:int, f:Callable)->Callable: return every(n, f, last=True)
 
@@ -142,14 +160,21 @@ def log_csv(
 def _scalars(log:Log, n:int)->dict:
     "Name -> mean of the last `n` rows; of K members each has its own name."
     means = log.rows()[-n:].mean(0)  # (columns,...)
-    return {f'{c}/{k}' if v.ndim else c: x.item() for c, v in zip(log.columns, means) for k, x in enumerate(v.reshape(-1))}
+    return {
+        f'{c}/{k}' if v.ndim else c: x.item()
+        for c, v in zip(log.columns, means)
+        for k, x in enumerate(v.reshape(-1))
+    }
 
 class tensorboard:
     "Write every column of the log for TensorBoard, as means over `log_interval` steps."
     def __init__(self,
         logdir:str|Path,       # folder for the event files
         log_interval:int=100,  # steps a point
-    ): self.logdir, self.log_interval, self.writer = logdir, _steps(log_interval, 'log_interval'), None
+    ):
+        self.logdir = logdir
+        self.log_interval = _steps(log_interval, 'log_interval')
+        self.writer = None
     def __call__(self, s:TrainState):
         if self.writer is None: self.open(s)
         if s.step % self.log_interval == 0: self.write(s)
@@ -158,7 +183,8 @@ class tensorboard:
         self.done = (s.step - 1)//self.log_interval*self.log_interval
         self.writer = SummaryWriter(str(self.logdir), purge_step=self.done + 1)
     def write(self, s:TrainState):
-        for name, value in _scalars(s.log, s.step - self.done).items(): self.writer.add_scalar(name, value, s.step)
+        for name, value in _scalars(s.log, s.step - self.done).items():
+            self.writer.add_scalar(name, value, s.step)
         self.writer.flush()
         self.done = s.step
     def close(self, s:TrainState):
@@ -184,17 +210,23 @@ def latest(
 # %% ../nbs/a2_callbacks.ipynb #82fd12ba
 def _finite(s:TrainState)->bool:
     "Are all weights of both players finite?"
-    return bool(torch.stack([p.detach().isfinite().all() for part in (s.G, s.D) for p in part.parameters()]).all())
+    return bool(
+        torch.stack([p.detach().isfinite().all() for part in (s.G, s.D) for p in part.parameters()]).all()
+    )
 
 def _prune(folder:Path, step:int, keep:int):
     "Remove all but the newest `keep` checkpoints up to `step`; later ones are none of our business."
     for _, old in [(n, p) for n, p in _checkpoints(folder) if n <= step][:-keep]: old.unlink()
 
 def _claim_folder(folder:Path, step:int):
-    "Refuse a folder whose newest checkpoint is not from before `step`; clear away what a killed run left half written."
+    """Refuse a folder whose newest checkpoint is not from before
+    `step`; clear away what a killed run left half written."""
     newest = latest(folder)
-    if newest and int(newest.stem[5:]) >= step: raise ValueError(
-        f"{newest} is ahead of this run, which is at step {step:,}: load it and go on from there, or use another folder.")
+    if newest and int(newest.stem[5:]) >= step:
+        raise ValueError(
+            f"{newest} is ahead of this run, which is at step {step:,}: "
+            "load it and go on from there, or use another folder."
+        )
     for left in folder.glob('step_*.part'): left.unlink(missing_ok=True)
 
 # %% ../nbs/a2_callbacks.ipynb #dfb4b965
@@ -207,12 +239,21 @@ class checkpoint:
         settings:dict=None,  # plain values to save with each
     ):
         if keep < 1 or every < 1: raise ValueError(f"every={every} and keep={keep}: both must be at least 1.")
-        self.folder, self.every, self.keep, self.settings, self.saved = Path(folder), every, keep, settings, None
+        self.folder = Path(folder)
+        self.every = every
+        self.keep = keep
+        self.settings = settings
+        self.saved = None
     def __call__(self, s:TrainState):
-        if self.saved is None: _claim_folder(self.folder, s.step); self.saved = s.step - 1
+        if self.saved is None:
+            _claim_folder(self.folder, s.step)
+            self.saved = s.step - 1
         if s.step % self.every == 0: self.save(s)
     def save(self, s:TrainState):
-        if not _finite(s): return warnings.warn(f"no checkpoint at step {s.step:,}, since the weights are no longer finite.", stacklevel=2)
+        if not _finite(s):
+            return warnings.warn(
+                f"no checkpoint at step {s.step:,}, since the weights are no longer finite.", stacklevel=2
+            )
         save(s, self.folder/f'step_{s.step:08d}.pt', self.settings)
         _prune(self.folder, s.step, self.keep)
         self.saved = s.step
@@ -243,8 +284,10 @@ def preview(
 )->Callable:
     "Save a picture of the same latents each `every` steps."
     path = Path(path)
-    name = lambda s: path if path.suffix == '.png' else path/f'step_{s.step:08d}.png'
-    return _and_at_the_end(every, lambda s: save_samples(data, sample(s.best, z.to(s.device)), name(s), n_cols))
+    def name(s): return path if path.suffix == '.png' else path/f'step_{s.step:08d}.png'
+    return _and_at_the_end(
+        every, lambda s: save_samples(data, sample(s.best, z.to(s.device)), name(s), n_cols)
+    )
 
 # %% ../nbs/a2_callbacks.ipynb #8023e613
 def stop_on_nan(
@@ -258,8 +301,11 @@ def stop_on_nan(
         bad = (~rows.isfinite()).nonzero()
         if not len(bad): return
         row, column = bad[0, :2].tolist()
-        raise FloatingPointError(f"{s.log.columns[column]} became {rows[tuple(bad[0])].item()} at step {s.step - len(rows) + row + 1:,}: "
-            "go back to a checkpoint before it, with a lower learning rate or a penalty on D.")
+        raise FloatingPointError(
+            f"{s.log.columns[column]} became {rows[tuple(bad[0])].item()} at "
+            f"step {s.step - len(rows) + row + 1:,}: go back to a checkpoint "
+            "before it, with a lower learning rate or a penalty on D."
+        )
     return look
 
 # %% ../nbs/a2_callbacks.ipynb #0ab202c5

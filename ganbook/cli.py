@@ -37,7 +37,7 @@ from fastcore.docments import docments
 # %% ../nbs/24_command_line.ipynb #8da2f61a
 def add_arguments(
     parser:argparse.ArgumentParser, # gets an argument for each parameter of `f`
-    f:Callable,                     # function with docments; its types are called on the words of the command line
+    f:Callable,  # function with docments; its types are called on the words of the command line
 ):
     "Make the arguments of a command from the signature of a function."
     said = docments(f)
@@ -49,7 +49,8 @@ def add_arguments(
         else: words |= dict(type=p.annotation, default=None if default is p.empty else default)
         if option and p.annotation is not bool: words |= dict(metavar=p.annotation.__name__.upper())
         if not option and default is not p.empty: words |= dict(nargs='?')
-        if p.annotation is not bool and default not in (None, p.empty): words['help'] += f' (default: {default})'
+        if p.annotation is not bool and default not in (None, p.empty):
+            words['help'] += f' (default: {default})'
         parser.add_argument('--' + name.replace('_', '-') if option else name, **words)
 
 # %% ../nbs/24_command_line.ipynb #351e09ab
@@ -67,8 +68,11 @@ class Parser(argparse.ArgumentParser):
     "A parser whose errors are one sentence, and whose help may end with what is expensive to find out."
     late = None  # () -> text at the end of the help
     def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-    def error(self, message:str): self.exit(2, f'{self.prog}: {message}; {self.prog} --help lists what there is.\n')
+        super().__init__(
+            *args, **kwargs, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+    def error(self, message:str):
+        self.exit(2, f'{self.prog}: {message}; {self.prog} --help lists what there is.\n')
     def parse_known_args(self, args=None, namespace=None):
         "An option that is not there is the mistake of the command that it was given to, so that one answers."
         found, unknown = super().parse_known_args(args, namespace)
@@ -112,17 +116,27 @@ def _outside(path:Path, data:str):
     if data in _sets: return
     images, own = Path(data).resolve(), Path(path).resolve()
     if images in (own, *own.parents): raise ValueError(
-        f"{path} lies inside {images}, the folder of the images, so its pictures would be read as data: "
-        "name a place outside with --out.")
+        f"{path} lies inside {images}, the folder of the images, so its "
+        "pictures would be read as data: name a place outside with --out.")
 
+# %% ../nbs/24_command_line.ipynb #8ee341e2
 def _newest_folder(name:str)->Path:
     "The last of runs/name, runs/name-2 and so on."
-    named = [(int(m[1] or 1), p) for p in Path('runs').glob(f'{name}*') if (m := re.fullmatch(re.escape(name) + r'(?:-(\d+))?', p.name))]
-    if not named: raise FileNotFoundError(f"there is no run runs/{name} to resume: leave --resume out, or name the folder with --out.")
+    named = [
+        (int(m[1] or 1), p)
+        for p in Path('runs').glob(f'{name}*')
+        if (m := re.fullmatch(re.escape(name) + r'(?:-(\d+))?', p.name))
+    ]
+    if not named:
+        raise FileNotFoundError(
+            f"there is no run runs/{name} to resume: leave --resume out, or name the folder with --out."
+        )
     return max(named)[1]
 
 # %% ../nbs/24_command_line.ipynb #97994236
-_run_file, _lock_file, _log_file = 'run.json', '.lock', 'log.csv'  # in the folder of a run
+_run_file = 'run.json'
+_lock_file = '.lock'
+_log_file = 'log.csv'  # in the folder of a run
 
 def _write_run(folder:Path, run:dict):
     from ganbook.train import whole_file
@@ -137,7 +151,11 @@ def _is_run(run)->bool:
         from_settings(settings['recipe'])
         whole = (settings['seed'], settings['data']['n'], run['n_steps'], run['step'])
         whole += tuple(v for v in run.get('options', {}).values() if v is not None)
-        return run['format'] == 'ganbook run' and all(isinstance(v, int) for v in whole) and {'name', 'size', 'grey'} <= settings['source'].keys()
+        return (
+            run['format'] == 'ganbook run'
+            and all(isinstance(v, int) for v in whole)
+            and {'name', 'size', 'grey'} <= settings['source'].keys()
+        )
     except (KeyError, TypeError, AttributeError): return False
 
 def _read_run(folder:Path)->dict:
@@ -156,12 +174,17 @@ def _read_run_file(path:Path)->dict:
 # %% ../nbs/24_command_line.ipynb #d9fa16a4
 @contextmanager
 def _locked(folder:Path):
-    "For the length of a `with` block, keep other processes from training in `folder`, where the system has locks."
+    """For the length of a `with` block, keep other processes
+    from training in `folder`, where the system has locks."""
     try: import fcntl
     except ImportError: fcntl = None
     with open(folder/_lock_file, 'w') as f:
-        try: fcntl and fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError: raise ValueError(f"another process is training in {folder}: wait for it, or stop it first.") from None
+        try:
+            fcntl and fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ValueError(
+                f"another process is training in {folder}: wait for it, or stop it first."
+            ) from None
         yield
 
 def _is_locked(folder:Path)->bool:
@@ -189,7 +212,8 @@ def _data(name:str, size:int=None, grey:bool=False):
     "A data set by its name, or by the path of a folder of images."
     from ganbook import data as sets
     if name not in _sets: return sets.folder(name, 64 if size is None else size, 1 if grey else 3)
-    if size is not None or grey: raise ValueError(f"--size and --grey are for a folder of images: leave them out for {name}.")
+    if size is not None or grey:
+        raise ValueError(f"--size and --grey are for a folder of images: leave them out for {name}.")
     return getattr(sets, name)()
 
 def _device(name:str=None):
@@ -305,16 +329,19 @@ def _refuse_changes(settings:dict, wish:dict):
     has = dict(recipe=r['name'], size=source['size'], grey=source['grey'], seed=settings['seed'],
         batch_size=r['batch_size'], lr=r['lr'])
     for name, value in has.items():
-        if wish[name] not in (None, False, value): raise ValueError(
-            f"the run has {name} {value}, not {wish[name]}: a resumed run keeps its settings, so leave that out, or begin another run.")
+        if wish[name] not in (None, False, value):
+            raise ValueError(
+                f"the run has {name} {value}, not {wish[name]}: a resumed run "
+                "keeps its settings, so leave that out, or begin another run."
+            )
 
 def _kept_options(folder:Path, run:dict, wish:dict)->dict:
     "The options of a run that goes on: its own, but for what the user says now; never fewer checkpoints."
     files = len(list((folder/'checkpoints').glob('step_*.pt')))
     own = _usual | run.get('options', dict(keep=max(_usual['keep'], files)))
     if wish.get('keep') and wish['keep'] < own['keep']: raise ValueError(
-        f"the run keeps {own['keep']} checkpoints: that can be raised, not lowered; delete by hand those "
-        "that you do not want.")
+        f"the run keeps {own['keep']} checkpoints: that can be raised, "
+        "not lowered; delete by hand those that you do not want.")
     own['threads'] = own['threads'] and min(own['threads'], os.cpu_count() or 1)
     options = own | {k: wish[k] for k in _usual if wish.get(k) is not None}
     _check_options(None, None, **options)
@@ -326,7 +353,8 @@ def _old_run(recipe:str, out:str, wish:dict)->tuple:
     folder = Path(out) if out else _newest_folder(_run_name(recipe, _data_name(find(recipe), wish)))
     run, n_steps = _read_run(folder), wish['n_steps']
     _refuse_changes(run['settings'], wish | dict(recipe=recipe))
-    if n_steps and n_steps < run['n_steps']: raise ValueError(f"the run is to have {run['n_steps']:,} steps: that can be raised, not lowered.")
+    if n_steps and n_steps < run['n_steps']:
+        raise ValueError(f"the run is to have {run['n_steps']:,} steps: that can be raised, not lowered.")
     run |= dict(n_steps=n_steps or run['n_steps'], options=_kept_options(folder, run, wish))
     d = _data_of(run, wish['data'])
     return folder, _with_data(run, d, wish['data']), d
@@ -379,7 +407,10 @@ def _with_data(run:dict, d, where:str=None)->dict:
 class _Minutes:
     "A callback that saves every few minutes too, where a thousand steps take long."
     def __init__(self, checkpoint, also:tuple=(), every_s:float=300.):
-        self.checkpoint, self.also, self.every_s, self.seen = checkpoint, also, every_s, None
+        self.checkpoint = checkpoint
+        self.also = also
+        self.every_s = every_s
+        self.seen = None
     def __call__(self, s):
         now = time.monotonic()
         if self.seen is None or self.checkpoint.saved == s.step: self.seen = now
@@ -390,7 +421,10 @@ class _Minutes:
 
 class _Forecast:
     "A callback that says once, after some steps, how long the whole run will take."
-    def __init__(self, after_s:float=5.): self.after_s, self.start, self.first = after_s, None, None
+    def __init__(self, after_s:float=5.):
+        self.after_s = after_s
+        self.start = None
+        self.first = None
     def __call__(self, s):
         if self.start is None: self.start, self.first = time.monotonic(), s.step  # the first step warms up
         elapsed, steps = time.monotonic() - self.start, s.step - self.first
@@ -414,7 +448,7 @@ def _callbacks(folder:Path, run:dict, data, z, options:dict)->list:
     from ganbook import callbacks as cb
     unit, every = 'img' if data.is_image else 'points', options['every']
     picture = cb.preview(folder/'samples.png', z, data, every)
-    early = lambda s: picture.look(s) if s.step in _early else None
+    def early(s): return picture.look(s) if s.step in _early else None
     table = cb.log_csv(folder/_log_file, every)
     save = cb.checkpoint(folder/'checkpoints', every, options['keep'], run['settings'])
     batch_size = run['settings']['recipe']['batch_size']*options['processes']
@@ -438,7 +472,10 @@ def _versions()->dict:
     import numpy
     import torch
     from ganbook import __version__
-    return dict(ganbook=__version__, python=platform.python_version(), torch=torch.__version__, numpy=numpy.__version__)
+    return dict(
+        ganbook=__version__, python=platform.python_version(), torch=torch.__version__,
+        numpy=numpy.__version__,
+    )
 
 @contextmanager
 def _recorded(folder:Path, run:dict, s):
@@ -447,17 +484,28 @@ def _recorded(folder:Path, run:dict, s):
     start, before = time.perf_counter(), run['seconds']
     def note(status:str, error:str=None):
         last = {c: float(v[-100:].mean()) for c, v in s.log.table().items()} if len(s.log) else {}
-        run.update(status=status, step=s.step, seconds=round(before + time.perf_counter() - start, 2), last_100=last, error=error)
+        run.update(
+            status=status, step=s.step, seconds=round(before + time.perf_counter() - start, 2), last_100=last,
+            error=error,
+        )
         _write_run(folder, run)
-    run.update(versions=_versions(), device=str(s.device), started=run.get('started') or time.strftime('%Y-%m-%dT%H:%M:%S%z'))
+    run.update(
+        versions=_versions(), device=str(s.device),
+        started=run.get('started') or time.strftime('%Y-%m-%dT%H:%M:%S%z'),
+    )
     note('running')
-    try: yield
-    except KeyboardInterrupt: note('interrupted'); raise
+    try:
+        yield
+    except KeyboardInterrupt:
+        note('interrupted')
+        raise
     except BaseException as e:
         note('failed', str(e))
-        if len(s.log): write_csv(s.log, folder/_log_file)
+        if len(s.log):
+            write_csv(s.log, folder/_log_file)
         raise
-    else: note('finished' if s.step >= run['n_steps'] else 'stopped')
+    else:
+        note('finished' if s.step >= run['n_steps'] else 'stopped')
 
 # %% ../nbs/24_command_line.ipynb #89929d71
 def _check_truth(folder:Path, settings:dict, stored:dict):
@@ -516,21 +564,29 @@ def _train(folder:Path, run:dict, data, team, quiet:bool):
     from ganbook.train import fit
     import torch
     s, arguments = _state(folder, run, data, team.device)
-    z = latents(64 if data.is_image else 2000, s.G.latent_dim, torch.Generator().manual_seed(run['settings']['seed']))
+    z = latents(
+        64 if data.is_image else 2000, s.G.latent_dim, torch.Generator().manual_seed(run['settings']['seed'])
+    )
     recipe, n = run['settings']['recipe'], run['n_steps']
     run['threads'] = n_threads(s, arguments['batch_size'], run['options']['threads'])
     options = run['options'] | dict(quiet=quiet, processes=team.size)
     arguments |= dict(callbacks=_callbacks(folder, run, data, z, options) if team.leads else [])
     def say(text): print(text, flush=True) if team.leads else None
-    say(f"{data}; recipe {recipe['name']}; steps {s.step:,} to {n:,} on {s.device}{f', {team.size} processes' if team.size > 1 else ''}; {folder}")
+    say(
+        f"{data}; recipe {recipe['name']}; steps {s.step:,} to {n:,} on "
+        f"{s.device}{f', {team.size} processes' if team.size > 1 else ''}; {folder}"
+    )
     if s.step >= n: say(f"This run has done its {s.step:,} steps; to go on, give a larger --n-steps.")
     try:
         recorded = _recorded(folder, run, s) if team.leads else nullcontext()
         with recorded, _with_threads(run['threads']), warnings.catch_warnings():
             warnings.filterwarnings('ignore', 'the state is at step')  # said above, in other words
             with in_parallel(team, s, arguments, folder/'checkpoints') as arguments: fit(s, **arguments)
-    except KeyboardInterrupt: raise KeyboardInterrupt(
-        f"stopped at step {s.step:,} of {n:,}, which is saved; go on with: ganbook resume {shlex.quote(str(folder))}") from None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"stopped at step {s.step:,} of {n:,}, which is saved; "
+            f"go on with: ganbook resume {shlex.quote(str(folder))}"
+        ) from None
     if not team.leads: return
     _draw_curves(s, recipe['loss'], folder/'curves.png')
     print(folder/'samples.png')
@@ -552,7 +608,9 @@ def _train_together(recipe:str, out:str, resume:bool, wish:dict, place, quiet:bo
 
 # %% ../nbs/24_command_line.ipynb #fa8c8bef
 def cmd_train(
-    recipe:str=None,        # the name of a recipe; `ganbook train --help` ends with a list of them (default: stable; points for points)
+    # the name of a recipe; `ganbook train --help` ends with
+    # a list of them (default: stable; points for points)
+    recipe:str=None,
     *,
     data:str=None,          # a set such as mnist, or a folder like photos/ (default: digits; ring for points)
     size:int=None,          # of the images of a folder, height and width in pixels (default: 64)
@@ -560,7 +618,8 @@ def cmd_train(
     out:str=None,           # folder for the run (default: runs/RECIPE-DATA, with -2, -3, ... if it is there)
     config:str=None,        # the run.json of a run to repeat; other options go before it (default: none)
     resume:bool=False,      # go on with the run in --out, or with the newest of this recipe and data
-    n_steps:int=None,       # train until this step, a step being one update of the generator (default: the recipe's)
+    # train until this step, a step being one update of the generator (default: the recipe's)
+    n_steps:int=None,
     seed:int=None,          # of weights, batches and latents (default: 0)
     device:str=None,        # cuda, mps or cpu (default: the best there is)
     batch_size:int=None,    # samples a step (default: the recipe's)
@@ -604,7 +663,10 @@ def _generator(run:Path, device)->tuple:
     from ganbook.recipes import from_settings, networks
     from ganbook.train import read
     path = run if run.is_file() else latest(run/'checkpoints')
-    if path is None: raise FileNotFoundError(f"{run} holds no checkpoint: give the folder of a run, or a file from its checkpoints folder.")
+    if path is None:
+        raise FileNotFoundError(
+            f"{run} holds no checkpoint: give the folder of a run, or a file from its checkpoints folder."
+        )
     content = read(path)
     if 'recipe' not in content['settings']: raise ValueError(
         f"{path} was not saved by ganbook train: build its networks yourself, and use ganbook.train.load.")
@@ -631,7 +693,8 @@ def cmd_sample(
     *,
     n:int=64,         # samples
     seed:int=0,       # of the latents
-    out:str=None,     # file: .png for a picture, .npy for an array (default: samples-N-SEED.png in the folder of the run)
+    # file: .png for a picture, .npy for an array (default: samples-N-SEED.png in the folder of the run)
+    out:str=None,
     device:str=None,  # cuda, mps or cpu (default: the best there is)
 ):
     "Draw samples from a trained generator; the last line printed is their path."
@@ -642,11 +705,13 @@ def cmd_sample(
     import torch
     _in_range(10**7, n=n)
     _seed(seed)
-    if out and Path(out).suffix.lower() not in ('.png', '.npy'): raise ValueError(f"{out} is neither a .png nor a .npy file: choose one of the two.")
+    if out and Path(out).suffix.lower() not in ('.png', '.npy'):
+        raise ValueError(f"{out} is neither a .png nor a .npy file: choose one of the two.")
     G, settings, folder, _ = _generator(_run_path(run), _device(device))
     if out: _outside(Path(out), settings['source']['name'])
     z, data = latents(n, G.latent_dim, torch.Generator().manual_seed(_seed(seed))), _stand_in(settings)
-    x, path = sample(G, z.to(next(G.parameters()).device)).cpu(), Path(out or folder/f'samples-{n}-{seed}.png')
+    x = sample(G, z.to(next(G.parameters()).device)).cpu()
+    path = Path(out or folder/f'samples-{n}-{seed}.png')
     if path.suffix.lower() == '.png': save_samples(data, x, path, max(8, round(n**.5)))
     else:
         with whole_file(path) as part, open(part, 'wb') as f: np.save(f, to_units(data, x).numpy())
@@ -658,16 +723,33 @@ def _about_machine()->dict:
     from ganbook.recipes import recipes
     from ganbook.scale import device_name
     own, cache = os.environ.get('GANBOOK_DATA'), Path(pooch.os_cache('ganbook'))
-    there = sorted({p.name for root in (Path(own) if own else cache, cache) if root.is_dir() for p in root.iterdir() if p.name in _sets and any(p.iterdir())})
-    return _versions() | dict(device=device_name(), data=own or 'set GANBOOK_DATA to a folder to use the files in it', cache=cache,
+    there = sorted(
+        {
+            p.name
+            for root in (Path(own) if own else cache, cache)
+            if root.is_dir()
+            for p in root.iterdir()
+            if p.name in _sets and any(p.iterdir())
+        }
+    )
+    return _versions() | dict(
+        device=device_name(),
+        data=own or 'set GANBOOK_DATA to a folder to use the files in it',
+        cache=cache,
         downloaded=', '.join(there) or 'nothing yet; digits and point sets need no download',
-        **{f'recipe {r.name}': f"{r.kind}, {r.n_steps:,} steps, batch {r.batch_size}; {r.source}" for r in recipes.values()})
+        **{
+            f'recipe {r.name}': f"{r.kind}, {r.n_steps:,} steps, batch {r.batch_size}; {r.source}"
+            for r in recipes.values()
+        },
+    )
 
 def _about_run(folder:Path)->dict:
-    run = _read_run(folder); s = run['settings']
+    run = _read_run(folder)
+    s = run['settings']
     flat = {name if name != 'name' else 'recipe': value for name, value in s['recipe'].items()}
-    flat |= {k: v for k, v in s['source'].items() if v and k != 'name'} | dict(data=s['source']['name'], shape=s['data']['shape'],
-        samples=s['data']['n'], seed=s['seed'])
+    flat |= {k: v for k, v in s['source'].items() if v and k != 'name'} | dict(
+        data=s['source']['name'], shape=s['data']['shape'], samples=s['data']['n'], seed=s['seed']
+    )
     files = sorted(p.name for p in (folder/'checkpoints').glob('step_????????.pt'))
     step = max([run['step'], *(int(f[5:-3]) for f in files)])  # a killed run could not write it down
     flat |= dict(status=_status(folder, run), step=f"{step:,} of {run['n_steps']:,}", seconds=run['seconds'],
@@ -675,6 +757,7 @@ def _about_run(folder:Path)->dict:
     flat |= run.get('last_100', {}) | (dict(error=run['error']) if run.get('error') else {})
     return flat | dict(checkpoints=', '.join(files) or 'none') | run.get('versions', {})
 
+# %% ../nbs/24_command_line.ipynb #5f979c79
 def cmd_info(
     run:str=None,  # folder of a run; leave it out to hear about this machine
 ):
@@ -692,9 +775,20 @@ def _read_log(path:Path):
     if not path.is_file(): return log
     columns, *lines = path.read_bytes().decode('utf-8', 'replace').split() or ['']
     columns = columns.split(',')
-    try: rows = torch.tensor(np.array([[float(v) for v in line.split(',')] for line in lines]).reshape(len(lines), len(columns))[:, 1:]).float()
-    except ValueError: raise ValueError(f"{path} is damaged: remove it, and the log in the newest checkpoint is taken.") from None
-    if columns[0] != 'step' or len(columns) < 2: raise ValueError(f"{path} is no log of a run: remove it, and the log in the newest checkpoint is taken.")
+    try:
+        rows = torch.tensor(
+            np.array([[float(v) for v in line.split(',')] for line in lines]).reshape(
+                len(lines), len(columns)
+            )[:, 1:]
+        ).float()
+    except ValueError:
+        raise ValueError(
+            f"{path} is damaged: remove it, and the log in the newest checkpoint is taken."
+        ) from None
+    if columns[0] != 'step' or len(columns) < 2:
+        raise ValueError(
+            f"{path} is no log of a run: remove it, and the log in the newest checkpoint is taken."
+        )
     columns = columns[1:]
     for row in rows: log.append(dict(zip(columns, row)))
     return log
@@ -706,7 +800,9 @@ def _patient(folder:Path, device, where:str=None)->tuple:
     run, log = _read_run(folder), _read_log(folder/_log_file)
     if not latest(folder/'checkpoints'):
         if len(log): return log, None, None
-        raise FileNotFoundError(f"{folder} holds neither a checkpoint nor a log: let it train for some steps first.")
+        raise FileNotFoundError(
+            f"{folder} holds neither a checkpoint nor a log: let it train for some steps first."
+        )
     try: d = _data_of(run, where)
     except FileNotFoundError:
         if where is not None: raise
@@ -751,19 +847,28 @@ def _pixels(x):
 def _eye(name:str, device)->tuple:
     "(images to features, images to a classifier's probabilities or None, the features in words)"
     from ganbook.metrics import yardstick
-    if name == 'pixels': return _pixels, None, 'pixels averaged down to 8x8 (to compare runs on these images, not with published figures)'
+    if name == 'pixels':
+        return (
+            _pixels, None,
+            'pixels averaged down to 8x8 (to compare runs on these images, not with published figures)',
+        )
     try: y = yardstick(name)
     except ImportError: raise ValueError(
         "Inception-v3 is not to be had here: it needs pip install torchmetrics torch-fidelity and, once, "
         "a network to fetch its weights. Leave --features out to measure without it.") from None
-    kind = 'Inception-v3' if name == 'inception' else f"yardstick '{name}', which names {y.card['accuracy']:.1%} of held-out digits rightly"
-    on_cpu = lambda f: lambda x: f(x).cpu()
+    kind = (
+        'Inception-v3'
+        if name == 'inception'
+        else f"yardstick '{name}', which names {y.card['accuracy']:.1%} of held-out digits rightly"
+    )
+    def on_cpu(f): return lambda x: f(x).cpu()
     y = y.to(device)
     return on_cpu(y.features), None if name == 'inception' else on_cpu(y.probs), kind
 
 # %% ../nbs/24_command_line.ipynb #f3f5bf87
 def _js_uniform(counts)->float:
-    "Jensen-Shannon divergence of the shares of the modes (M,) from equal shares, in nats; NaN where nothing was counted."
+    """Jensen-Shannon divergence of the shares of the modes (M,)
+    from equal shares, in nats; NaN where nothing was counted."""
     import torch
     p, u = counts.double()/counts.sum(), torch.full_like(counts, 1/len(counts), dtype=torch.float64)
     return (torch.xlogy(p, 2*p/(p + u)).sum() + torch.xlogy(u, 2*u/(p + u)).sum()).item()/2
@@ -774,7 +879,9 @@ def _on_modes(x, data)->dict:
     from ganbook.metrics import mode_coverage, neighbours
     found, (distance, index) = mode_coverage(x, data.modes, data.std), neighbours(x, data.modes)
     good = torch.bincount(index[distance <= 3*data.std], minlength=len(data.modes))
-    return dict(modes=int(found['modes']), hq=found['hq'].item(), rkl=found['rkl'].item(), js=_js_uniform(good))
+    return dict(
+        modes=int(found['modes']), hq=found['hq'].item(), rkl=found['rkl'].item(), js=_js_uniform(good)
+    )
 
 _fewest = 50  # samples below which precision and the like are near 1 even for a single image
 
@@ -782,22 +889,27 @@ def _few(n:int, n_features:int=None)->list:
     "What so few samples cannot tell, in sentences; the distance needs some samples for each feature."
     said = []
     if n_features and n < n_features: said.append(
-        f"No distance: it needs at least {n_features} samples of each kind, one for each feature, and "
-        f"there are {n}.")
+        f"No distance: it needs at least {n_features} samples "
+        f"of each kind, one for each feature, and there are {n}.")
     elif n_features and n < 3*n_features: said.append(
-        f"The distance is rough: {n:,} samples for {n_features} features; some {3*n_features:,} would "
-        "tell more.")
+        f"The distance is rough: {n:,} samples for {n_features} "
+        f"features; some {3*n_features:,} would tell more.")
     if n < _fewest: said.append(
-        f"No precision, recall, density or coverage: of {n} samples they are near 1 even if all are one "
-        f"image; take {_fewest} or more.")
+        f"No precision, recall, density or coverage: of {n} samples they "
+        f"are near 1 even if all are one image; take {_fewest} or more.")
     return said
 
+# %% ../nbs/24_command_line.ipynb #e93798ef
 def _measures(real, fake, data, unit:float=None, probs=None)->dict:
-    "The measures of features (N,F) against those of real samples; the distance in units of `unit`, if there is one."
+    """The measures of features (N,F) against those of real
+    samples; the distance in units of `unit`, if there is one."""
     from ganbook.metrics import frechet, prdc
     found = {} if data.modes is None else _on_modes(fake, data)
-    if probs is not None: found |= dict(classes=int((probs.argmax(-1).bincount(minlength=probs.shape[-1]) >= .02*len(probs)).sum()),
-        sure=(probs.amax(-1) > .9).double().mean().item())
+    if probs is not None:
+        found |= dict(
+            classes=int((probs.argmax(-1).bincount(minlength=probs.shape[-1]) >= .02*len(probs)).sum()),
+            sure=(probs.amax(-1) > .9).double().mean().item(),
+        )
     enough = len(fake) >= fake.shape[1]
     if unit is not None: found |= dict(distance=(frechet(real, fake)/unit).item() if enough else math.nan)
     if len(fake) < _fewest:
@@ -823,7 +935,9 @@ def _copying(fake, data, unseen=None, most:int=500)->dict:
     rest, held = (data, unseen) if unseen is not None else split(data, .2)
     usual = _nearest(subset(held, min(most, len(held))).x, rest.x)
     d, middle = _nearest(fake[:most], data.x), usual.quantile(.5)
-    return dict(nearest=(d.quantile(.5)/middle).item(), copies=(d < usual.quantile(.01)).double().mean().item())
+    return dict(
+        nearest=(d.quantile(.5)/middle).item(), copies=(d < usual.quantile(.01)).double().mean().item()
+    )
 
 # %% ../nbs/24_command_line.ipynb #368d84c9
 def _test_part(name:str):
@@ -843,7 +957,7 @@ def _of_images(x, data, n:int, seed:int, unseen, eye:tuple)->tuple:
     from ganbook.data import subset
     from ganbook.metrics import frechet_floor
     see, name, words = eye
-    between = lambda x: x.float()/127.5 - 1
+    def between(x): return x.float()/127.5 - 1
     pictures = between(subset(unseen or data, 2*n, seed).x)
     both, fake = see(pictures), see(between(x))
     real, other = both.chunk(2)
@@ -875,27 +989,35 @@ def _evaluate(run:Path, n:int, features:str, seed:int, device, where:str=None)->
     if there < 20: raise ValueError(f"{data.name} has {there} samples: measuring needs at least 20.")
     n = min(n, there//2)
     x = sample(G, latents(n, G.latent_dim, torch.Generator().manual_seed(seed)).to(device)).cpu()
-    if not x.isfinite().all(): raise ValueError(f"the generator of {folder} draws NaN or infinite numbers: ganbook doctor {folder} says why.")
+    if not x.isfinite().all():
+        raise ValueError(
+            f"the generator of {folder} draws NaN or infinite numbers: ganbook doctor {folder} says why."
+        )
     x = to_units(data, x)
     measured = _of_images(x, data, n, seed, unseen, eye) if data.is_image else _of_points(x, data, n, seed)
     found, real, words, notes = measured
-    known = lambda d: {k: v if math.isfinite(v) else None for k, v in d.items()}
+    def known(d): return {k: v if math.isfinite(v) else None for k, v in d.items()}
     about = dict(format='ganbook evaluation', step=step, n=n, seed=seed, features=words, notes=notes)
     about |= dict(device=str(device), versions=_versions(), measures=known(found), of_real=known(real))
-    with whole_file(folder/'evaluation.json') as part: part.write_text(json.dumps(about, indent=1) + '\n', encoding='utf-8')
+    with whole_file(folder/'evaluation.json') as part:
+        part.write_text(json.dumps(about, indent=1) + '\n', encoding='utf-8')
     return about, folder
 
 # %% ../nbs/24_command_line.ipynb #3838e387
 _meanings = dict(
-    modes='modes with at least 20 good samples', hq='share of good samples, within 3 standard deviations of a mode',
-    rkl='KL of the shares of the modes from equal ones, good samples, nats', js='the same as a Jensen-Shannon divergence, nats',
-    classes='classes that make up at least 2 % of the samples', sure='share of samples whose class is named with a probability above .9',
+    modes='modes with at least 20 good samples',
+    hq='share of good samples, within 3 standard deviations of a mode',
+    rkl='KL of the shares of the modes from equal ones, good samples, nats',
+    js='the same as a Jensen-Shannon divergence, nats',
+    classes='classes that make up at least 2 % of the samples',
+    sure='share of samples whose class is named with a probability above .9',
     distance='squared Fréchet distance, over that of as many real ones from others',
     precision='share of samples that lie among real ones', recall='share of real ones that lie among samples',
     density='how many real neighbourhoods a sample lies in, over the number expected',
     coverage='share of real ones with a sample in their neighbourhood',
     nearest='median distance to the nearest training image, over that of unseen images; towards 0: copies',
-    copies='share of samples nearer to the training images than 99 of 100 unseen ones')
+    copies='share of samples nearer to the training images than 99 of 100 unseen ones',
+)
 
 def _short(v)->str:
     "A value in a table."
@@ -911,18 +1033,20 @@ def cmd_evaluate(
     run:str,            # folder of a run, or one of its checkpoints
     *,
     n:int=5000,         # samples to draw, and real ones to hold them against; at most half of the data
-    features:str=None,  # of images: digits, mnist, pixels, or inception, which downloads weights (default: what suits the data)
+    # of images: digits, mnist, pixels, or inception, which downloads weights (default: what suits the data)
+    features:str=None,
     data:str=None,      # where the folder of its images is now, if it was moved (default: where it was)
     seed:int=0,         # of the latents
     device:str=None,    # cuda, mps or cpu (default: the best there is)
 ):
-    "Measure samples of a run against its data; the last line printed is the path of the table, evaluation.json."
+    """Measure samples of a run against its data; the last
+    line printed is the path of the table, evaluation.json."""
     _in_range(10**6, n=n)
     if n < 20: raise ValueError(f"--n is {n}: measuring needs at least 20 samples.")
     about, folder = _evaluate(_run_path(run), n, features, seed, _device(device), data)
     print(
-        f"{folder}, step {about['step']:,}: {about['n']:,} samples against as many real ones, and these "
-        f"against as many others\nfeatures: {about['features']}\n")
+        f"{folder}, step {about['step']:,}: {about['n']:,} samples against as many "
+        f"real ones, and these against as many others\nfeatures: {about['features']}\n")
     rows = [(k, _short(v), _short(about['of_real'][k]), _meanings[k]) for k, v in about['measures'].items()]
     print(_table([('measure', 'run', 'real', ''), *rows]))
     for note in about['notes']: print(note)
@@ -937,13 +1061,21 @@ def _runs(paths:list, most:int=8)->list:
         inside = [] if single else sorted(q.parent for q in p.glob(f'*/{_run_file}'))
         found += inside or [p]
     found = list(dict.fromkeys(found))
-    if len(found) < 2: raise ValueError(f"there is nothing to compare {found[0]} with: name two or more runs, or a folder that holds them.")
+    if len(found) < 2:
+        raise ValueError(
+            f"there is nothing to compare {found[0]} with: name "
+            "two or more runs, or a folder that holds them."
+        )
     if len(found) > most: raise ValueError(f"these are {len(found)} runs: compare at most {most} at a time.")
     return found
 
 def _flat(d:dict, before:str='')->dict:
     "A nested dict on one level: recipe.lr -> value."
-    return {k: v for n, x in d.items() for k, v in (_flat(x, f'{before}{n}.') if isinstance(x, dict) else {before + n: x}).items()}
+    return {
+        k: v
+        for n, x in d.items()
+        for k, v in (_flat(x, f'{before}{n}.') if isinstance(x, dict) else {before + n: x}).items()
+    }
 
 def _by_name(dicts:list)->dict:
     "Name -> its value in each dict, None where it is not there."
@@ -951,17 +1083,27 @@ def _by_name(dicts:list)->dict:
 
 def _differences(runs:list)->dict:
     "Setting -> its value in each run, where they differ; where a recipe comes from is no setting."
-    return {n: v for n, v in _by_name([_flat(r['settings']) for r in runs]).items() if any(x != v[0] for x in v) and n != 'recipe.source'}
+    return {
+        n: v
+        for n, v in _by_name([_flat(r['settings']) for r in runs]).items()
+        if any(x != v[0] for x in v) and n != 'recipe.source'
+    }
 
 # %% ../nbs/24_command_line.ipynb #b839cba8
 def _evaluation(folder:Path, device)->dict:
-    "What was measured of the newest checkpoint of a run, now if need be; empty where there is nothing to measure."
+    """What was measured of the newest checkpoint of a run, now
+    if need be; empty where there is nothing to measure."""
     from ganbook.callbacks import latest
     path, newest = folder/'evaluation.json', latest(folder/'checkpoints')
     if newest is None: return {}
     try: about = json.loads(path.read_text(encoding='utf-8'))
     except (OSError, ValueError): about = None
-    if isinstance(about, dict) and about.get('format') == 'ganbook evaluation' and about.get('step') == int(newest.stem[5:]): return about
+    if (
+        isinstance(about, dict)
+        and about.get('format') == 'ganbook evaluation'
+        and about.get('step') == int(newest.stem[5:])
+    ):
+        return about
     print(f"measuring {folder} at step {int(newest.stem[5:]):,}", flush=True)
     try: return _evaluate(folder, 5000, None, 0, device)[0]
     except FileNotFoundError as e: return print(f"{folder} cannot be measured: {e}") or {}
@@ -974,13 +1116,21 @@ def _draw_run(folder:Path, axes, device):
     from ganbook.train import sample
     import torch
     log, (top, bottom) = _read_log(folder/_log_file), axes
-    try: G, settings, _, step = _generator(folder, device)
-    except FileNotFoundError: top.set_title(f'{folder.name}\nno checkpoint'); top.set_axis_off()
+    try:
+        G, settings, _, step = _generator(folder, device)
+    except FileNotFoundError:
+        top.set_title(f'{folder.name}\nno checkpoint')
+        top.set_axis_off()
     else:
         data = _stand_in(settings)
-        x = sample(G, latents(36 if data.is_image else 1000, G.latent_dim, torch.Generator().manual_seed(0)).to(device)).cpu()
-        if data.is_image: image_grid(to_units(data, x), top, 6)
-        else: scatter(subset(data, 1000).x, to_units(data, x), top)
+        x = sample(
+            G,
+            latents(36 if data.is_image else 1000, G.latent_dim, torch.Generator().manual_seed(0)).to(device),
+        ).cpu()
+        if data.is_image:
+            image_grid(to_units(data, x), top, 6)
+        else:
+            scatter(subset(data, 1000).x, to_units(data, x), top)
         top.set_title(f'{folder.name}\nstep {step:,}')
     if len(log): curves(log.table(), ax=bottom)
 
@@ -993,7 +1143,8 @@ def _draw_comparison(folders:list, path:Path, device):
     with mpl.rc_context():
         style()
         fig = mpl.figure.Figure(figsize=(3*len(folders), 5.2), dpi=100)
-        for folder, axes in zip(folders, fig.subplots(2, len(folders), height_ratios=(3, 2)).T): _draw_run(folder, axes, device)
+        for folder, axes in zip(folders, fig.subplots(2, len(folders), height_ratios=(3, 2)).T):
+            _draw_run(folder, axes, device)
         with whole_file(path) as part: part.write_bytes(to_png(fig))
 
 def _free_file(folder:Path, stem:str, ending:str)->Path:
@@ -1002,25 +1153,48 @@ def _free_file(folder:Path, stem:str, ending:str)->Path:
     return next(p for p in names if not p.exists())
 
 # %% ../nbs/24_command_line.ipynb #13a09e85
+def _compared_rows(folders:list, read:list, found:list)->list:
+    "What `compare` prints: a heading, and the lines of each part."
+    def row(name, values): return (name, *(v if len(v) <= 24 else '…' + v[-23:] for v in map(_short, values)))
+    state = [dict(status=_status(f, r), step=r['step'], seconds=r['seconds']) | r.get('last_100', {})
+        for f, r in zip(folders, read)]
+    parts = {
+        'settings that differ': _differences(read), 'at the end': _by_name(state),
+        'measures': _by_name([e.get('measures', {}) for e in found]),
+    }
+    rows = [row('', [f.name for f in folders])]
+    for title, values in parts.items():
+        rows.append(row(title, ['']*len(folders)))
+        rows += [row(f'  {name}', v) for name, v in values.items()]
+    return rows
+
+def _yardsticks(read:list, found:list)->set:
+    "In what the runs were measured: data, features, and how many samples."
+    measured = [(r['settings']['source'], e.get('features'), e.get('n')) for r, e in zip(read, found) if e]
+    return {json.dumps(m) for m in measured}
+
+# %% ../nbs/24_command_line.ipynb #c0mpare1
 def cmd_compare(
     runs:list,        # folders of two or more runs, or one folder that holds them
     *,
-    out:str=None,     # file for the picture, .png (default: comparison.png beside the first run, with -2, -3, ... if it is there)
+    # file for the picture, .png (default: comparison.png
+    # beside the first run, with -2, -3, ... if it is there)
+    out:str=None,
     device:str=None,  # cuda, mps or cpu (default: the best there is)
 ):
-    "Compare runs: settings, losses, measures; the last line printed is the path of a picture of them side by side."
+    """Compare runs: settings, losses, measures; the last line
+    printed is the path of a picture of them side by side."""
     if out and Path(out).suffix.lower() != '.png': raise ValueError(f"{out} is no .png file: choose one.")
-    folders, place = _runs(runs), _device(device)
+    folders = _runs(runs)
+    place = _device(device)
     read = [_read_run(f) for f in folders]
     found = [_evaluation(f, place) for f in folders]
-    row = lambda name, values: (name, *(v if len(v) <= 24 else '…' + v[-23:] for v in map(_short, values)))
-    part = lambda title, values: [row(title, ['']*len(folders)), *(row(f'  {n}', v) for n, v in values.items())]
-    state = [dict(status=_status(f, r), step=r['step'], seconds=r['seconds']) | r.get('last_100', {})
-        for f, r in zip(folders, read)]
-    parts = {'settings that differ': _differences(read), 'at the end': _by_name(state), 'measures': _by_name([e.get('measures', {}) for e in found])}
-    print(_table([row('', [f.name for f in folders]), *(line for title, values in parts.items() for line in part(title, values))]))
-    if len({json.dumps([r['settings']['source'], e.get('features'), e.get('n')]) for r, e in zip(read, found) if e}) > 1: print(
-        "The runs have different data, or were measured in different features or numbers: do not hold their measures against each other.")
+    print(_table(_compared_rows(folders, read, found)))
+    if len(_yardsticks(read, found)) > 1:
+        print(
+            "The runs have different data, or were measured in different "
+            "features or numbers: do not hold their measures against each other."
+        )
     path = Path(out) if out else _free_file(folders[0].parent, 'comparison', '.png')
     _draw_comparison(folders, path, place)
     print(path)
@@ -1028,7 +1202,9 @@ def cmd_compare(
 # %% ../nbs/24_command_line.ipynb #15326d40
 def _make_safetensors(G, z, about:str)->bytes:
     from safetensors.torch import save
-    return save({k: v.contiguous() for k, v in G.state_dict().items()}, metadata=dict(format='pt', ganbook=about))
+    return save(
+        {k: v.contiguous() for k, v in G.state_dict().items()}, metadata=dict(format='pt', ganbook=about)
+    )
 
 def _any_number():
     "The first size of the latents may be any."
@@ -1037,12 +1213,18 @@ def _any_number():
 
 def _make_torch(G, z, about:str)->bytes:
     import torch
-    torch.export.save(torch.export.export(G, (z,), dynamic_shapes=_any_number()), out := io.BytesIO(), extra_files={'ganbook.json': about})
+    torch.export.save(
+        torch.export.export(G, (z,), dynamic_shapes=_any_number()), out := io.BytesIO(),
+        extra_files={'ganbook.json': about},
+    )
     return out.getvalue()
 
 def _make_onnx(G, z, about:str)->bytes:
     import torch
-    model = torch.onnx.export(G, (z,), dynamo=True, dynamic_shapes=_any_number(), input_names=['z'], output_names=['x'], verbose=False).model_proto
+    model = torch.onnx.export(
+        G, (z,), dynamo=True, dynamic_shapes=_any_number(), input_names=['z'], output_names=['x'],
+        verbose=False,
+    ).model_proto
     model.metadata_props.add(key='ganbook', value=about)
     return model.SerializeToString()
 
@@ -1062,10 +1244,14 @@ def _try_torch(raw:bytes, z, settings:dict):
 def _try_onnx(raw:bytes, z, settings:dict):
     import onnxruntime
     import torch
-    return torch.from_numpy(onnxruntime.InferenceSession(raw, providers=['CPUExecutionProvider']).run(['x'], {'z': z.numpy()})[0])
+    return torch.from_numpy(
+        onnxruntime.InferenceSession(raw, providers=['CPUExecutionProvider']).run(['x'], {'z': z.numpy()})[0]
+    )
 
-_forms = dict(safetensors=(_make_safetensors, _try_safetensors, '.safetensors'), torch=(_make_torch, _try_torch, '.pt2'),
-    onnx=(_make_onnx, _try_onnx, '.onnx'))
+_forms = dict(
+    safetensors=(_make_safetensors, _try_safetensors, '.safetensors'),
+    torch=(_make_torch, _try_torch, '.pt2'), onnx=(_make_onnx, _try_onnx, '.onnx'),
+)
 
 # %% ../nbs/24_command_line.ipynb #58e57c6f
 @contextmanager
@@ -1082,7 +1268,11 @@ def _hushed():
 def _needs_onnx()->str:
     "What is missing for ONNX, in a sentence; empty if nothing is."
     lacks = [name for name in ('onnx', 'onnxscript', 'onnxruntime') if importlib.util.find_spec(name) is None]
-    return f"ONNX needs {', '.join(lacks)}: pip install {' '.join(lacks)}, or export as torch or safetensors." if lacks else ''
+    return (
+        f"ONNX needs {', '.join(lacks)}: pip install {' '.join(lacks)}, or export as torch or safetensors."
+        if lacks
+        else ''
+    )
 
 # %% ../nbs/24_command_line.ipynb #87493605
 def _exported(G, settings:dict, step:int, form:str)->tuple:
@@ -1094,7 +1284,11 @@ def _exported(G, settings:dict, step:int, form:str)->tuple:
     about = json.dumps(dict(step=step, latent_dim=G.latent_dim, settings=settings))
     z = latents(9, G.latent_dim, torch.Generator().manual_seed(0))
     want = sample(G, z)
-    if not want.isfinite().all(): raise ValueError("this generator draws NaN or infinite numbers: ganbook doctor says why, and an older checkpoint may do.")
+    if not want.isfinite().all():
+        raise ValueError(
+            "this generator draws NaN or infinite numbers: ganbook "
+            "doctor says why, and an older checkpoint may do."
+        )
     with evaluating(G), _hushed():
         try:
             raw = make(G, z[:2], about)
@@ -1103,7 +1297,11 @@ def _exported(G, settings:dict, step:int, form:str)->tuple:
             why = next(iter(str(e).split('\n')), '').strip() or type(e).__name__
             raise ValueError(f"this {type(G).__name__} cannot be exported as {form}: {why:.200}") from None
     gap = (drawn - want).abs().max().item()
-    if not gap <= 1e-5: raise ValueError(f"the {form} file does not draw what the generator draws, it is off by {gap:.1e}: it was not written.")
+    if not gap <= 1e-5:
+        raise ValueError(
+            f"the {form} file does not draw what the generator "
+            f"draws, it is off by {gap:.1e}: it was not written."
+        )
     return raw, gap
 
 # %% ../nbs/24_command_line.ipynb #1543b0b1
@@ -1113,16 +1311,27 @@ def cmd_export(
     format:str='all',  # safetensors (weights alone), torch (a torch.export program), onnx, or all
     out:str=None,      # folder for the files (default: export in the folder of the run)
 ):
-    "Write the generator as files that other programs read, each tried before it is kept; the last lines printed are their paths."
+    """Write the generator as files that other programs read, each
+    tried before it is kept; the last lines printed are their paths."""
     from ganbook.train import whole_file
     forms, lacks = list(_forms) if format == 'all' else [format], _needs_onnx()
-    if format not in ('all', *_forms): raise ValueError(f"there is no format {format!r}: take one of {', '.join(_forms)}, or all.")
+    if format not in ('all', *_forms):
+        raise ValueError(f"there is no format {format!r}: take one of {', '.join(_forms)}, or all.")
     if lacks and format == 'onnx': raise ValueError(lacks)
-    if lacks and format == 'all': forms.remove('onnx'); warnings.warn(f"left out onnx: {lacks}", stacklevel=2)
+    if lacks and format == 'all':
+        forms.remove('onnx')
+        warnings.warn(f"left out onnx: {lacks}", stacklevel=2)
     G, settings, folder, step = _generator(_run_path(run), 'cpu')
     data, files = settings['data'], []
-    print(f"takes z, float32 (B,{G.latent_dim}), standard normal; gives x, float32 (B,{','.join(map(str, data['shape']))}), "
-        + (f"black at {data['low']:g} and white at 1" if data['images'] else f"to be multiplied by {data['scale']:.6g}"))
+    print(
+        f"takes z, float32 (B,{G.latent_dim}), standard normal; "
+        f"gives x, float32 (B,{','.join(map(str, data['shape']))}), "
+        + (
+            f"black at {data['low']:g} and white at 1"
+            if data['images']
+            else f"to be multiplied by {data['scale']:.6g}"
+        )
+    )
     for form in forms:
         raw, gap = _exported(G, settings, step, form)
         files.append(Path(out or folder/'export')/f'step_{step:08d}{_forms[form][2]}')
@@ -1154,10 +1363,12 @@ def _update(opt, loss):
 def _tutorial(G, D, a:dict, lr:float, device)->Callable:
     "Number of steps -> that many steps of the loop that tutorials write."
     import torch
-    loss, change, G_ema = a['loss'], a['augment'] or (lambda x: x), copy.deepcopy(G)
+    loss = a['loss']
+    change = a['augment'] or (lambda x: x)
+    G_ema = copy.deepcopy(G)
     opt_G, opt_D = (torch.optim.Adam(m.parameters(), lr) for m in (G, D))
     batches, losses = _endless(a['data'], a['batch_size']), []
-    z = lambda x: torch.randn(len(x), G.latent_dim, device=device)
+    def z(x): return torch.randn(len(x), G.latent_dim, device=device)
     def loop(n:int):
         for _ in range(n):
             for _ in range(a['n_critic']):
@@ -1177,10 +1388,15 @@ def _tutorial(G, D, a:dict, lr:float, device)->Callable:
 class _Turns:
     "A callback that times `fit` between its calls, and lets another loop take every second turn."
     def __init__(self, other:Callable, seconds:float, now:Callable, most:int=5):
-        self.other, self.seconds, self.now, self.most = other, seconds, now, most
+        self.other = other
+        self.seconds = seconds
+        self.now = now
+        self.most = most
         self.ours, self.theirs = [], []
         self.start = self.wall = self.told = time.perf_counter()
-        self.k, self.next, self.begin = 1, 1, now()
+        self.k = 1
+        self.next = 1
+        self.begin = now()
     def __call__(self, s):
         if s.step < self.next: return
         middle = self.now()
@@ -1201,11 +1417,15 @@ class _Turns:
         self.told = self.wall
         print(f"timing: {spent:.0f} of {self.seconds:g} s, {step:,} steps each", file=sys.stderr, flush=True)
 
+# %% ../nbs/24_command_line.ipynb #69a120d0
 def _clock(device, n_threads:int)->tuple:
-    "(function that reads seconds, what they are of): of this process alone where it has one thread, which neighbours disturb least."
+    """(function that reads seconds, what they are of): of this process
+    alone where it has one thread, which neighbours disturb least."""
     import torch
-    if device.type == 'cuda': return lambda: torch.cuda.synchronize(device) or time.perf_counter(), 'wall clock'
-    return (time.process_time, 'processor time') if n_threads == 1 and device.type == 'cpu' else (time.perf_counter, 'wall clock')
+    if device.type == 'cuda':
+        return lambda: torch.cuda.synchronize(device) or time.perf_counter(), 'wall clock'
+    if n_threads == 1 and device.type == 'cpu': return time.process_time, 'processor time'
+    return time.perf_counter, 'wall clock'
 
 # %% ../nbs/24_command_line.ipynb #3dcdbd2c
 def _report_times(ours:list, theirs:list, n_samples:int, title:str):
@@ -1213,21 +1433,28 @@ def _report_times(ours:list, theirs:list, n_samples:int, title:str):
     warm = min(2, len(ours) - 1)  # turns that only warm up
     ours, theirs = ours[warm:], theirs[warm:]
     def quarter(x): return statistics.quantiles(x, n=4) if len(x) > 1 else 3*x
-    row = lambda name, t: (name, *(f'{1e3*v:.2f}' for v in quarter(t)), f'{n_samples/quarter(t)[1]:,.0f}')
+    def row(name, t): return (name, *(f'{1e3*v:.2f}' for v in quarter(t)), f'{n_samples/quarter(t)[1]:,.0f}')
     print(title)
-    print(_table([('', 'ms a step: 25 %', 'median', '75 %', 'samples/s'), row('ganbook', ours), row("a tutorial's loop", theirs)]))
+    print(
+        _table(
+            [
+                ('', 'ms a step: 25 %', 'median', '75 %', 'samples/s'), row('ganbook', ours),
+                row("a tutorial's loop", theirs),
+            ]
+        )
+    )
     times = quarter([b/a for a, b in zip(ours, theirs)])[1]
     print(
-        "The "
-        "tutorial's "
-        f"loop takes {times:.2f} times as long (median of {len(ours)} pair{'s'*(len(ours) > 1)} of turns).")
+        f"The tutorial's loop takes {times:.2f} times as long "
+        f"(median of {len(ours)} pair{'s'*(len(ours) > 1)} of turns).")
     if len(ours) < 5: print("So few turns are a rough measure: give more --seconds.")
 
 # %% ../nbs/24_command_line.ipynb #252f8f12
 def cmd_bench(
     recipe:str=None,      # the name of a recipe (default: stable; points for points)
     *,
-    data:str=None,        # a set of chapter 3, such as mnist or grid, or a folder of images (default: digits; ring for points)
+    # a set of chapter 3, such as mnist or grid, or a folder of images (default: digits; ring for points)
+    data:str=None,
     size:int=None,        # of the images of a folder, height and width in pixels (default: 64)
     grey:bool=False,      # read the images of a folder without their colours
     batch_size:int=None,  # samples a step (default: the recipe's)
@@ -1238,21 +1465,28 @@ def cmd_bench(
     "Time the training of a recipe on this machine, in milliseconds a step and samples a second."
     from ganbook.recipes import build, find, networks
     from ganbook.train import fit
-    _in_range(3600, seconds=seconds), _in_range(10**6, batch_size=batch_size), _in_range(os.cpu_count() or 1, threads=threads)
+    (
+        _in_range(3600, seconds=seconds), _in_range(10**6, batch_size=batch_size),
+        _in_range(os.cpu_count() or 1, threads=threads),
+    )
     place, r = _device(device), find(recipe or _recipe_for(data, None))
     r = replace(r, n_steps=10**6, batch_size=batch_size or r.batch_size)
     s, a = build(r, _data(_data_name(r, dict(data=data)), size, grey), device=place)
-    n, other = n_threads(s, r.batch_size, threads), _tutorial(*(m.to(place) for m in networks(r, a['data'].shape)), a, r.lr, place)
+    n = n_threads(s, r.batch_size, threads)
+    other = _tutorial(*(m.to(place) for m in networks(r, a['data'].shape)), a, r.lr, place)
     now, kind = _clock(place, n)
     print(f"timing for about {seconds:g} s", file=sys.stderr, flush=True)
     with _with_threads(n): fit(s, **a, callbacks=[turns := _Turns(other, seconds, now)])
-    title = f"{a['data'].name}, recipe {r.name}, batch {r.batch_size}, on {place} with {n} thread{'s'*(n > 1)}, {kind}"
+    threads = f"{n} thread{'s'*(n > 1)}"
+    title = f"{a['data'].name}, recipe {r.name}, batch {r.batch_size}, on {place} with {threads}, {kind}"
     _report_times(turns.ours, turns.theirs, r.batch_size*r.n_critic, title)
 
 # %% ../nbs/24_command_line.ipynb #b793c4f2
 def _book(name:str)->list:
     "A list that is packaged: claims or exercises."
-    return json.loads((importlib.resources.files('ganbook')/'book'/f'{name}.json').read_text(encoding='utf-8'))
+    return json.loads(
+        (importlib.resources.files('ganbook')/'book'/f'{name}.json').read_text(encoding='utf-8')
+    )
 
 def _as_json(rows:list)->str: return json.dumps(rows, indent=1, ensure_ascii=False)
 
@@ -1264,7 +1498,10 @@ def _of_chapter(rows:list, chapter:str)->list:
     "The rows of one chapter."
     kept = [r for r in rows if chapter is None or _number(r['chapter']) == _number(chapter)]
     if kept: return kept
-    raise ValueError(f"there is nothing of a chapter {chapter!r}: take one of {', '.join(dict.fromkeys(_number(r['chapter']) for r in rows))}.")
+    raise ValueError(
+        f"there is nothing of a chapter {chapter!r}: take one of "
+        f"{', '.join(dict.fromkeys(_number(r['chapter']) for r in rows))}."
+    )
 
 def _claim_row(c:dict)->tuple:
     "A claim as a row of words."
@@ -1273,7 +1510,10 @@ def _claim_row(c:dict)->tuple:
     target = f"{sign} {c['target']:.4g}" + (f" ± {c['tol']:g}" if c['op'] == '~' else '')
     source = f" ({c['source']})" if c['source'] else ''
     text = c['claim'] + (' (mean only)' if c.get('mean_only') else '') + source
-    return '✓' if c['holds'] else '✗', _number(c['chapter']), f"{c['value']:.4g}{bounds}", target, _claim_origin(c), text
+    return (
+        '✓' if c['holds'] else '✗', _number(c['chapter']), f"{c['value']:.4g}{bounds}", target,
+        _claim_origin(c), text,
+    )
 
 def _claim_origin(c:dict)->str:
     "Where a claim's figure comes from: the chapter itself, or a stored bench."
@@ -1289,16 +1529,28 @@ def cmd_claims(
     stored:bool=False,   # show only those that compare the stored figure of a bench
     json:bool=False,     # print them as JSON, with all that is known
 ):
-    "Show every claim of the book, those that fail first: value and 95 % interval, target, scale and device, text and source."
+    """Show every claim of the book, those that fail first: value
+    and 95 % interval, target, scale and device, text and source."""
     from ganbook.scale import _holds
     rows = _of_chapter(_book('claims'), chapter)
     for c in rows: c['holds'] = _holds(c['value'], c['op'], c['target'], c['tol'])
     kept = [c for c in rows if not (failing and c['holds']) and (c.get('stored') or not stored)]
     shown = sorted(kept, key=lambda c: (c['holds'], bool(c.get('stored'))))
     if json: return print(_as_json(shown))
-    if shown: print(_table([('', 'ch.', 'value [95 % interval]', 'target', 'measured', 'claim (source)'), *map(_claim_row, shown)]))
+    if shown:
+        print(
+            _table(
+                [
+                    ('', 'ch.', 'value [95 % interval]', 'target', 'measured', 'claim (source)'),
+                    *map(_claim_row, shown),
+                ]
+            )
+        )
     n_stored = sum(bool(c.get('stored')) for c in rows)
-    print(f"{sum(not c['holds'] for c in rows)} of {len(rows)} claims fail; {len(rows) - n_stored} are measured when a chapter runs, {n_stored} compare stored figures.")
+    print(
+        f"{sum(not c['holds'] for c in rows)} of {len(rows)} claims fail; {len(rows) - n_stored} "
+        f"are measured when a chapter runs, {n_stored} compare stored figures."
+    )
 
 # %% ../nbs/24_command_line.ipynb #d0dc9d2d
 def cmd_exercises(
@@ -1309,12 +1561,16 @@ def cmd_exercises(
     "Show the exercises of the book and which of them are solved."
     from ganbook.scale import exercises, solved
     rows, done = _of_chapter(exercises(), chapter), solved()
-    tick = lambda e: '✓' if e['exercise'] in done else '·'
-    count = lambda some: f"{sum(e['exercise'] in done for e in some)} of {len(some)}"
-    check_lines = lambda e: [('', '', e['check'])] if numbers else []
+    def tick(e): return '✓' if e['exercise'] in done else '·'
+    def count(some): return f"{sum(e['exercise'] in done for e in some)} of {len(some)}"
+    def check_lines(e): return [('', '', e['check'])] if numbers else []
     of = {c: [e for e in rows if e['chapter'] == c] for c in dict.fromkeys(e['chapter'] for e in rows)}
-    if chapter: print(_table([line for e in rows for line in [(tick(e), e['exercise'], e['task']), *check_lines(e)]]))
-    else: print(_table([(_number(c), es[0]['title'], ''.join(map(tick, es)), count(es)) for c, es in of.items()]))
+    if chapter:
+        print(_table([line for e in rows for line in [(tick(e), e['exercise'], e['task']), *check_lines(e)]]))
+    else:
+        print(
+            _table([(_number(c), es[0]['title'], ''.join(map(tick, es)), count(es)) for c, es in of.items()])
+        )
     print(f"solved: {count(rows)}; check('{rows[0]['exercise']}', your value) in a notebook ticks one off")
 
 # %% ../nbs/24_command_line.ipynb #65e8d6c7
@@ -1337,20 +1593,33 @@ def cmd_lab(
     "Open JupyterLab on a chapter of the book."
     paths = sorted(_notebooks().glob('*.ipynb'))
     found = [p for p in paths if _number(p.stem) == _number(chapter)]
-    if not found: raise ValueError(f"there is no chapter {chapter!r}: take one of {', '.join(_number(p.stem) for p in paths)}.")
-    if importlib.util.find_spec('jupyterlab') is None: raise ValueError("JupyterLab is not installed: pip install jupyterlab.")
+    if not found:
+        raise ValueError(
+            f"there is no chapter {chapter!r}: take one of {', '.join(_number(p.stem) for p in paths)}."
+        )
+    if importlib.util.find_spec('jupyterlab') is None:
+        raise ValueError("JupyterLab is not installed: pip install jupyterlab.")
     from jupyterlab.labapp import main as jupyter
     as_root = ['--allow-root'] if hasattr(os, 'geteuid') and os.geteuid() == 0 else []
     jupyter([str(found[0]), *(['--no-browser'] if no_browser else []), *as_root])
 
 # %% ../nbs/24_command_line.ipynb #7bed4989
 def _out_of_memory(e:BaseException)->bool:
-    return isinstance(e, MemoryError) or isinstance(e, RuntimeError) and ('out of memory' in str(e) or "can't allocate" in str(e))
+    return (
+        isinstance(e, MemoryError)
+        or isinstance(e, RuntimeError)
+        and ('out of memory' in str(e) or "can't allocate" in str(e))
+    )
 
 def _sentence(e:BaseException)->str:
     "An error as one line."
-    if _out_of_memory(e): return "there is not enough memory for this: take fewer samples at a time (--batch-size, --n), or smaller images (--size)."
-    if isinstance(e, OSError) and e.strerror: return f"{e.filename or 'a file'} could not be used: {e.strerror}."
+    if _out_of_memory(e):
+        return (
+            "there is not enough memory for this: take fewer samples at a time (--batch-size, --n), "
+            "or smaller images (--size)."
+        )
+    if isinstance(e, OSError) and e.strerror:
+        return f"{e.filename or 'a file'} could not be used: {e.strerror}."
     return ' '.join(str(e).split())
 
 def _expected(e:BaseException)->bool:
@@ -1390,7 +1659,11 @@ def _to_nowhere():
 # %% ../nbs/24_command_line.ipynb #7e239b2a
 def _recipe_list()->str:
     from ganbook.recipes import recipes
-    lines = [f"  {r.name:13} {r.kind}; {r.n_steps:,} steps, batch {r.batch_size}, learning rate {r.lr:g}; {r.source}" for r in recipes.values()]
+    lines = [
+        f"  {r.name:13} {r.kind}; {r.n_steps:,} steps, batch "
+        f"{r.batch_size}, learning rate {r.lr:g}; {r.source}"
+        for r in recipes.values()
+    ]
     return '\n'.join(['recipes:', *lines, f"data sets: {', '.join(_sets)}"])
 
 _examples = """examples:
@@ -1405,16 +1678,22 @@ _examples = """examples:
   ganbook train --help                       all options, with their units and defaults"""
 
 # %% ../nbs/24_command_line.ipynb #efca3d1c
-_commands = (cmd_train, cmd_resume, cmd_sample, cmd_evaluate, cmd_doctor, cmd_compare, cmd_export, cmd_bench, cmd_info,
-    cmd_claims, cmd_exercises, cmd_lab)
+_commands = (
+    cmd_train, cmd_resume, cmd_sample, cmd_evaluate, cmd_doctor, cmd_compare, cmd_export, cmd_bench, cmd_info,
+    cmd_claims, cmd_exercises, cmd_lab,
+)
 
 def _parser()->Parser:
     from ganbook import __version__
-    parser = Parser(prog='ganbook', description='Train small GANs, measure them, and draw from them.', epilog=_examples)
+    parser = Parser(
+        prog='ganbook', description='Train small GANs, measure them, and draw from them.', epilog=_examples
+    )
     parser.add_argument('--version', action='version', version=f'ganbook {__version__}')
     commands = parser.add_subparsers(dest='command', metavar='COMMAND')
     for f in _commands:
-        sub = commands.add_parser(f.__name__.removeprefix('cmd_'), help=f.__doc__.replace('%', '%%'), description=f.__doc__)
+        sub = commands.add_parser(
+            f.__name__.removeprefix('cmd_'), help=f.__doc__.replace('%', '%%'), description=f.__doc__
+        )
         add_arguments(sub, f)
         sub.set_defaults(f=f)
         if f in (cmd_train, cmd_bench): sub.late = _recipe_list

@@ -38,7 +38,8 @@ from tqdm import tqdm
 def _whole(least:int, **counts):
     "Refuse what is no whole number of at least `least`."
     for name, n in counts.items():
-        if not isinstance(n, Integral) or n < least: raise ValueError(f"{name} is {n!r}: it must be a whole number of at least {least}.")
+        if not isinstance(n, Integral) or n < least:
+            raise ValueError(f"{name} is {n!r}: it must be a whole number of at least {least}.")
 
 def _check_axes(d:'Data'):
     "Refuse images whose channels come last: the first axis after N would be taken for 28 channels, say."
@@ -61,14 +62,26 @@ def _check_spread(d:'Data'):
 def _check(d:'Data'):
     "Refuse samples that `draw` could not read, and labels that do not belong to them."
     x, y = d.x, d.y
-    if not isinstance(x, Tensor): raise TypeError(f"samples are a {type(x).__name__}: make them a tensor first, as torch.as_tensor does.")
+    if not isinstance(x, Tensor):
+        raise TypeError(
+            f"samples are a {type(x).__name__}: make them a tensor first, as torch.as_tensor does."
+        )
     if (x.dtype, x.ndim) not in ((torch.float32, 2), (torch.uint8, 4)):
-        raise ValueError(f"samples are {x.dtype} of shape {tuple(x.shape)}: give points as float32 (N,d) or images as uint8 (N,C,H,W).")
+        raise ValueError(
+            f"samples are {x.dtype} of shape {tuple(x.shape)}: give "
+            "points as float32 (N,d) or images as uint8 (N,C,H,W)."
+        )
     if not x.numel(): raise ValueError(f"{d.name} holds no samples: its shape is {tuple(x.shape)}.")
-    if x.ndim == 2 and x.is_cpu and not x.isfinite().all(): raise ValueError(f"{d.name} holds NaN or infinite coordinates: remove those points.")
-    if y is not None and not isinstance(y, Tensor): raise TypeError(f"labels are a {type(y).__name__}: make them an int64 tensor first, one number a sample.")
+    if x.ndim == 2 and x.is_cpu and not x.isfinite().all():
+        raise ValueError(f"{d.name} holds NaN or infinite coordinates: remove those points.")
+    if y is not None and not isinstance(y, Tensor):
+        raise TypeError(
+            f"labels are a {type(y).__name__}: make them an int64 tensor first, one number a sample."
+        )
     if y is not None and (y.dtype, y.shape) != (torch.int64, x.shape[:1]):
-        raise ValueError(f"labels are {y.dtype} of shape {tuple(y.shape)}: give one int64 a sample, ({len(x)},).")
+        raise ValueError(
+            f"labels are {y.dtype} of shape {tuple(y.shape)}: give one int64 a sample, ({len(x)},)."
+        )
     if not (0 < d.scale < math.inf and -math.inf < d.low < 1):
         raise ValueError(f"scale is {d.scale} and low {d.low}: scale must be above 0, and low below 1.")
     if x.ndim == 4: _check_axes(d)
@@ -85,22 +98,30 @@ class Data:
     scale:float=1.    # points: the root mean square of a coordinate about zero; `draw` divides by it
     low:float=-1.     # images: `draw` maps 0..255 to [low,1]; 0 for a generator that ends in a sigmoid
     classes:tuple=()  # names of the labels 0, 1, ..., if they have any
-    judged:bool=False # was the spread of the points looked at? `to` and `replace` pass this on, and so look only once
+    # was the spread of the points looked at? `to` and `replace` pass this on, and so look only once
+    judged:bool=False
     def __post_init__(self):
         _check(self)
-        if self.x.is_cpu and not (self.is_image or self.judged): _check_spread(self)  # a GPU would have to be waited for
+        # a GPU would have to be waited for
+        if self.x.is_cpu and not (self.is_image or self.judged): _check_spread(self)
         object.__setattr__(self, 'judged', True)
     def __len__(self): return len(self.x)
     def __repr__(self):
-        return f"{self.name}: {len(self):,} {'images' if self.is_image else 'points'} of shape {self.shape} on {self.x.device}"
+        kind = 'images' if self.is_image else 'points'
+        return f'{self.name}: {len(self):,} {kind} of shape {self.shape} on {self.x.device}'
     @property
     def shape(self)->tuple: return tuple(self.x.shape[1:])
     @property
     def is_image(self)->bool: return self.x.dtype == torch.uint8
     def to(self, device)->'Data':
-        "The same on `device`; samples that would fill more than half of a GPU's free memory stay where they are."
+        """The same on `device`; samples that would fill more
+        than half of a GPU's free memory stay where they are."""
         device = torch.device(device)
-        big = device.type == 'cuda' and self.x.device != device and self.x.nbytes > torch.cuda.mem_get_info(device)[0]/2
+        big = (
+            device.type == 'cuda'
+            and self.x.device != device
+            and self.x.nbytes > torch.cuda.mem_get_info(device)[0]/2
+        )
         move, home = lambda t, to: None if t is None else t.to(to), self.x.device if big else device
         return replace(self, x=self.x.to(home), y=move(self.y, home), modes=move(self.modes, device))
 
@@ -109,7 +130,9 @@ def _weights(weights, n_modes:int)->Tensor:
     "Weights of the modes as a tensor (M,), equal for None; or a ValueError."
     w = torch.ones(n_modes) if weights is None else torch.as_tensor(weights, dtype=torch.float32)
     if w.shape == (n_modes,) and w.min() >= 0 and 0 < w.sum() < math.inf: return w
-    raise ValueError(f"weights {w.tolist()} do not suit {n_modes} modes: give one a mode, none negative and not all zero.")
+    raise ValueError(
+        f"weights {w.tolist()} do not suit {n_modes} modes: give one a mode, none negative and not all zero."
+    )
 
 def mixture(
     means,              # centres of the modes (M,d), in the points' units
@@ -121,8 +144,12 @@ def mixture(
 )->Data:                # labels are the modes' indices; `scale` is that of the density, whatever the seed
     "Points from round normal modes."
     means = torch.as_tensor(means, dtype=torch.float32)
-    if means.ndim != 2 or not means.numel(): raise ValueError(f"means have shape {tuple(means.shape)}: give one centre a row, (M,d).")
-    if not (0 <= std < math.inf and isinstance(n, Integral) and n >= 1): raise ValueError(f"std is {std} and n {n}: std must be at least 0, and n a whole number of at least 1.")
+    if means.ndim != 2 or not means.numel():
+        raise ValueError(f"means have shape {tuple(means.shape)}: give one centre a row, (M,d).")
+    if not (0 <= std < math.inf and isinstance(n, Integral) and n >= 1):
+        raise ValueError(
+            f"std is {std} and n {n}: std must be at least 0, and n a whole number of at least 1."
+        )
     w, rng = _weights(weights, len(means)), torch.Generator().manual_seed(seed)
     y = torch.multinomial(w, n, replacement=True, generator=rng)
     x = means[y] + std*torch.randn(n, means.shape[1], generator=rng)
@@ -181,7 +208,8 @@ def spiral(
     "A spiral: one connected, curved set."
     _whole(1, n=n)
     rng = torch.Generator().manual_seed(seed)
-    r = torch.rand(n, generator=rng).sqrt()  # the arc from the origin to radius r is nearly proportional to r²
+    # the arc from the origin to radius r is nearly proportional to r²
+    r = torch.rand(n, generator=rng).sqrt()
     angle = 2*math.pi*turns*r
     x = r[:, None]*torch.stack([angle.cos(), angle.sin()], 1)
     return _points('spiral', x + std*torch.randn(n, 2, generator=rng))
@@ -206,8 +234,13 @@ def _each(
     device=None,   # where the result is made; None: where `rng` lives, or the CPU
 )->Tensor:         # (*S,), or (K,*S) for a list
     "One random tensor; or one from each generator of a list, stacked as members."
-    if isinstance(rng, (list, tuple)): return torch.stack([make(generator=g, device=device or g.device) for g in rng])
-    if rng is not None and not isinstance(rng, torch.Generator): raise TypeError(f"rng is {rng!r}: give a torch.Generator, such as torch.Generator().manual_seed(0), or a list of them.")
+    if isinstance(rng, (list, tuple)):
+        return torch.stack([make(generator=g, device=device or g.device) for g in rng])
+    if rng is not None and not isinstance(rng, torch.Generator):
+        raise TypeError(
+            f"rng is {rng!r}: give a torch.Generator, such as "
+            "torch.Generator().manual_seed(0), or a list of them."
+        )
     return make(generator=rng, device=device or (rng.device if rng else None))
 
 def latents(
@@ -224,11 +257,15 @@ def latents(
 def draw(
     data:Data,         # what to draw from
     n:int,             # how many samples
-    rng=None,          # torch.Generator, a list of K of them (one a member), or None for the global one; fastest on the data's device
+    # torch.Generator, a list of K of them (one a member), or
+    # None for the global one; fastest on the data's device
+    rng=None,
     labels:bool=False, # return the labels as well?
-):                     # samples float32 (n,*S), or (K,n,*S) for a list; with `labels` (samples, labels (n,) or (K,n))
-    "Draw `n` samples with replacement on the data's device: images in [data.low,1], points divided by `data.scale`."
-    if not isinstance(data, Data): raise TypeError(f"data is a {type(data).__name__}: give a Data, as digits() or ring() make it.")
+):  # samples float32 (n,*S), or (K,n,*S) for a list; with `labels` (samples, labels (n,) or (K,n))
+    """Draw `n` samples with replacement on the data's device:
+    images in [data.low,1], points divided by `data.scale`."""
+    if not isinstance(data, Data):
+        raise TypeError(f"data is a {type(data).__name__}: give a Data, as digits() or ring() make it.")
     _whole(0, n=n)
     home = data.x.device
     i = _each(partial(torch.randint, len(data.x), (n,)), rng, None if rng else home).to(home)  # (n,) or (K,n)
@@ -236,16 +273,20 @@ def draw(
     x = x.float().mul_((1 - data.low)/255).add_(data.low) if data.is_image else x.div_(data.scale)
     if i.ndim > 1: x = x.view(i.shape + x.shape[1:])
     if not labels: return x
-    if data.y is None: raise ValueError(f"{data.name} has no labels: draw without labels=True, or make the Data with a y.")
+    if data.y is None:
+        raise ValueError(f"{data.name} has no labels: draw without labels=True, or make the Data with a y.")
     return x, data.y[i]
 
 # %% ../nbs/03_data.ipynb #f72b5bbd
 def digits()->Data:
-    "The 1,797 handwritten digits, 8x8 grey, that ship with scikit-learn: no download, and the book's default images."
+    """The 1,797 handwritten digits, 8x8 grey, that ship with
+    scikit-learn: no download, and the book's default images."""
     from sklearn.datasets import load_digits  # a slow import, so only where it is needed
     d = load_digits()
     x = torch.from_numpy((d.images*(255/16)).round().astype(np.uint8))
-    return Data('digits', x[:, None], torch.from_numpy(d.target.astype(np.int64)), classes=tuple('0123456789'))
+    return Data(
+        'digits', x[:, None], torch.from_numpy(d.target.astype(np.int64)), classes=tuple('0123456789')
+    )
 
 # %% ../nbs/03_data.ipynb #74c621cd
 def to_units(
@@ -262,7 +303,8 @@ def _take(data:Data, i:Tensor)->Data:
     i = i.to(data.x.device)
     return replace(data, x=data.x[i], y=None if data.y is None else data.y[i])
 
-def _shuffled(n:int, seed:int)->Tensor: return torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+def _shuffled(n:int, seed:int)->Tensor:
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))
 
 def subset(
     data:Data,  # what to choose from
@@ -271,7 +313,10 @@ def subset(
 )->Data:        # `scale` stays that of the whole
     "Choose `n` different samples at random."
     if not 1 <= n <= len(data) or n != int(n):
-        raise ValueError(f"a subset of {n} cannot be taken from {len(data):,} samples: give a whole number from 1 to {len(data)}.")
+        raise ValueError(
+            f"a subset of {n} cannot be taken from {len(data):,} "
+            f"samples: give a whole number from 1 to {len(data)}."
+        )
     return _take(data, _shuffled(len(data), seed)[:int(n)])
 
 def split(
@@ -281,7 +326,10 @@ def split(
 )->tuple:          # (train, test): two Data without a sample in common
     "Divide the samples at random into a part to train on and a part to test with."
     k = round(len(data)*test) if 0 < test < 1 else 0
-    if not 1 <= k < len(data): raise ValueError(f"test={test} leaves one part of {len(data):,} samples empty: give a share between 0 and 1.")
+    if not 1 <= k < len(data):
+        raise ValueError(
+            f"test={test} leaves one part of {len(data):,} samples empty: give a share between 0 and 1."
+        )
     i = _shuffled(len(data), seed)
     return _take(data, i[k:]), _take(data, i[:k])
 
@@ -292,7 +340,8 @@ def fingerprint(
     "A short text by which the same samples are known again, wherever they lie and whatever they are called."
     x, most = data.x, 2**26
     rows = max(2, most*len(x)//max(1, x.nbytes))
-    if rows < len(x): x = x[torch.linspace(0, len(x) - 1, rows, dtype=torch.float64).round().long().to(x.device)]
+    if rows < len(x):
+        x = x[torch.linspace(0, len(x) - 1, rows, dtype=torch.float64).round().long().to(x.device)]
     about = hashlib.sha256(f'{tuple(data.x.shape)} {data.x.dtype}'.encode())
     about.update(x.detach().cpu().contiguous().numpy().tobytes())
     if data.y is not None: about.update(data.y.cpu().contiguous().numpy().tobytes())
@@ -304,9 +353,10 @@ def stacked(
     count:int=3,   # how many to stack
     n:int=128_000, # images to make (PacGAN's number)
     seed:int=0,    # of the choice
-)->Data:           # images (n,count,H,W); the label reads the stacked labels as one number, first channel first
+)->Data:  # images (n,count,H,W); the label reads the stacked labels as one number, first channel first
     "Stack random images as channels: `count` digits make 10**count modes."
-    if data.y is None or not data.is_image or data.shape[0] != 1: raise ValueError(f"{data.name} cannot be stacked: give grey images (N,1,H,W) with labels.")
+    if data.y is None or not data.is_image or data.shape[0] != 1:
+        raise ValueError(f"{data.name} cannot be stacked: give grey images (N,1,H,W) with labels.")
     if count < 1 or n < 1: raise ValueError(f"count is {count} and n {n}: both must be at least 1.")
     i = torch.randint(len(data), (n, count), generator=torch.Generator().manual_seed(seed)).to(data.x.device)
     base = int(data.y.max()) + 1
@@ -318,21 +368,31 @@ def _content(path:Path)->bytes:
     "What a file holds, decompressed if it is gzipped."
     raw = path.read_bytes()
     if raw[:2] != b'\x1f\x8b': return raw
-    try: return gzip.decompress(raw)
-    except Exception as e: raise ValueError(f"{path} is a damaged gzip file ({e}): remove it and fetch it again.") from None
+    try:
+        return gzip.decompress(raw)
+    except Exception as e:
+        raise ValueError(f"{path} is a damaged gzip file ({e}): remove it and fetch it again.") from None
 
 def read_idx(
     path,        # a file of bytes in the idx format, gzipped or not
 )->np.ndarray:   # uint8, of the shape that its header gives
     "Read a file of MNIST's format."
-    if not Path(path).is_file(): raise FileNotFoundError(f"{path} is not there: give the path of an idx file, zipped or not.")
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} is not there: give the path of an idx file, zipped or not.")
     raw = _content(Path(path))
     n_dims = raw[3] if raw[:3] == b'\0\0\x08' and len(raw) > 3 else 0
-    if not 1 <= n_dims <= 4: raise ValueError(f"{path} begins with {raw[:4].hex() or 'nothing'}, which is not the magic number of an idx file of bytes: it is another file, or damaged.")
+    if not 1 <= n_dims <= 4:
+        raise ValueError(
+            f"{path} begins with {raw[:4].hex() or 'nothing'}, which is not the "
+            "magic number of an idx file of bytes: it is another file, or damaged."
+        )
     head = 4 + 4*n_dims
     shape = tuple(int.from_bytes(raw[i:i + 4], 'big') for i in range(4, head, 4))
     if len(raw) - head != math.prod(shape):
-        raise ValueError(f"{path} holds {len(raw) - head:,} values where its header says {math.prod(shape):,}: it was cut short or damaged, so fetch it again.")
+        raise ValueError(
+            f"{path} holds {len(raw) - head:,} values where its header says "
+            f"{math.prod(shape):,}: it was cut short or damaged, so fetch it again."
+        )
     return np.frombuffer(raw, np.uint8, offset=head).reshape(shape)
 
 # %% ../nbs/03_data.ipynb #5f10289c
@@ -341,13 +401,22 @@ class _Remote:
     "Where a public data set lies, and the sums that its files must have."
     name:str      # its folder in the cache and under GANBOOK_DATA
     mirrors:tuple # addresses of folders, tried in turn
-    sums:dict     # file name -> 'md5:...' or 'sha256:...' of the file, or 'content:...', the SHA-256 of what is zipped in it
+    # file name -> 'md5:...' or 'sha256:...' of the file,
+    # or 'content:...', the SHA-256 of what is zipped in it
+    sums:dict
 
 def _verify(path:Path, total:str):
     "Raise a ValueError unless the file at `path` has the sum `total`, written as in `_Remote.sums`."
     kind, want = total.split(':')
-    got = hashlib.new('md5' if kind == 'md5' else 'sha256', _content(path) if kind == 'content' else path.read_bytes(), usedforsecurity=False).hexdigest()
-    if got != want: raise ValueError(f"{path} has the wrong {kind} sum, {got[:8]}... in place of {want[:8]}...: it is damaged or another file, so remove it and fetch it again.")
+    got = hashlib.new(
+        'md5' if kind == 'md5' else 'sha256', _content(path) if kind == 'content' else path.read_bytes(),
+        usedforsecurity=False,
+    ).hexdigest()
+    if got != want:
+        raise ValueError(
+            f"{path} has the wrong {kind} sum, {got[:8]}... in place of {want[:8]}...: "
+            "it is damaged or another file, so remove it and fetch it again."
+        )
 
 def _scratch(home:Path)->tempfile.TemporaryDirectory:
     "A temporary folder beside `home`; those that killed processes left behind a day ago are removed."
@@ -360,17 +429,24 @@ def _scratch(home:Path)->tempfile.TemporaryDirectory:
 
 def _download(url:str, path:Path, total:str):
     "Fetch `url` into a temporary folder, verify it, and only then give it its name `path`."
-    get = pooch.HTTPDownloader(progressbar=True, chunk_size=2**16, timeout=30, headers={'Accept-Encoding': 'identity'})
+    get = pooch.HTTPDownloader(
+        progressbar=True, chunk_size=2**16, timeout=30, headers={'Accept-Encoding': 'identity'}
+    )
     with _scratch(path) as tmp:
-        part = Path(tmp)/path.name; get(url, str(part), None)
-        _verify(part, total); part.replace(path)
+        part = Path(tmp)/path.name
+        get(url, str(part), None)
+        _verify(part, total)
+        part.replace(path)
 
 # %% ../nbs/03_data.ipynb #0ff764bf
 def _local(name:str, file:str):
     "The path of `file`, zipped or not, in the folder `name` under GANBOOK_DATA; None if it is not there."
     root = os.environ.get('GANBOOK_DATA', '')
     if not root: return None
-    if not Path(root).is_dir(): raise FileNotFoundError(f"GANBOOK_DATA is {root!r}, which is no folder: correct it, or leave it unset.")
+    if not Path(root).is_dir():
+        raise FileNotFoundError(
+            f"GANBOOK_DATA is {root!r}, which is no folder: correct it, or leave it unset."
+        )
     places = Path(root)/name/file, Path(root)/name/file.removesuffix('.gz')
     return next((p for p in places if p.is_file()), None)
 
@@ -379,23 +455,39 @@ def _brief(e:Exception)->str:
     return f'{type(e).__name__}: {str(e)[:120]}'
 
 def _fetch(remote:_Remote, file:str)->Path:
-    "The path of `file`: under GANBOOK_DATA, else in the cache, else fetched from the first mirror that has it whole."
+    """The path of `file`: under GANBOOK_DATA, else in the cache,
+    else fetched from the first mirror that has it whole."""
     path, faults = _local(remote.name, file) or Path(pooch.os_cache('ganbook'))/remote.name/file, []
     if path.exists(): return path
     for mirror in remote.mirrors:
-        try: _download(f'{mirror}/{file}', path, remote.sums[file]); return path
-        except (OSError, ValueError) as e: faults.append(f'{mirror} ({_brief(e)})')
+        try:
+            _download(f'{mirror}/{file}', path, remote.sums[file])
+            return path
+        except (OSError, ValueError) as e:
+            faults.append(f'{mirror} ({_brief(e)})')
     raise FileNotFoundError(f"{remote.name}/{file} could not be had from {' or '.join(faults)}: "
         f"try again later, or set GANBOOK_DATA to a folder that holds {remote.name}/{file}.")
 
 # %% ../nbs/03_data.ipynb #1c75a809
-_idx_files = [f'{part}-{kind}-ubyte.gz' for part in ('train', 't10k') for kind in ('images-idx3', 'labels-idx1')]
+_idx_files = [
+    f'{part}-{kind}-ubyte.gz' for part in ('train', 't10k') for kind in ('images-idx3', 'labels-idx1')
+]
 
-_mnist = _Remote('mnist', ('https://ossci-datasets.s3.amazonaws.com/mnist', 'http://yann.lecun.com/exdb/mnist'),
-    dict(zip(_idx_files, ['content:ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db',
-        'content:65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5',
-        'content:0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7',
-        'content:ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2'])))
+_mnist = _Remote(
+    'mnist',
+    ('https://ossci-datasets.s3.amazonaws.com/mnist', 'http://yann.lecun.com/exdb/mnist'),
+    dict(
+        zip(
+            _idx_files,
+            [
+                'content:ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db',
+                'content:65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5',
+                'content:0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7',
+                'content:ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2',
+            ],
+        )
+    ),
+)
 
 _fashion = _Remote('fashion_mnist', ('http://fashion-mnist.s3-website.eu-central-1.amazonaws.com',
         'https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion'),
@@ -404,7 +496,8 @@ _fashion = _Remote('fashion_mnist', ('http://fashion-mnist.s3-website.eu-central
 
 # %% ../nbs/03_data.ipynb #5ec4fdb4
 def _idx_set(remote:_Remote, train:bool, classes:tuple)->Data:
-    "A set of MNIST's format: a file of images (N,H,W) and one of labels (N,). Content sums are checked at every reading."
+    """A set of MNIST's format: a file of images (N,H,W) and one
+    of labels (N,). Content sums are checked at every reading."""
     parts = []
     for file in _idx_files[:2] if train else _idx_files[2:]:
         path = _fetch(remote, file)
@@ -412,8 +505,14 @@ def _idx_set(remote:_Remote, train:bool, classes:tuple)->Data:
         parts.append(read_idx(path))
     x, y = parts
     if x.ndim != 3 or y.shape != x.shape[:1]:
-        raise ValueError(f"{remote.name} has images of shape {x.shape} and labels of shape {y.shape}, which do not belong together: fetch both again.")
-    return Data(remote.name, torch.from_numpy(x[:, None].copy()), torch.from_numpy(y.astype(np.int64)), classes=classes)
+        raise ValueError(
+            f"{remote.name} has images of shape {x.shape} and labels of shape "
+            f"{y.shape}, which do not belong together: fetch both again."
+        )
+    return Data(
+        remote.name, torch.from_numpy(x[:, None].copy()), torch.from_numpy(y.astype(np.int64)),
+        classes=classes,
+    )
 
 def mnist(train:bool=True)->Data:  # 60,000 images, or the 10,000 of the test set
     "MNIST: handwritten digits, 28x28 grey."
@@ -421,19 +520,34 @@ def mnist(train:bool=True)->Data:  # 60,000 images, or the 10,000 of the test se
 
 def fashion_mnist(train:bool=True)->Data:  # 60,000 images, or the 10,000 of the test set
     "Fashion-MNIST: articles of clothing, 28x28 grey."
-    return _idx_set(_fashion, train, tuple('T-shirt trouser pullover dress coat sandal shirt sneaker bag boot'.split()))
+    return _idx_set(
+        _fashion, train, tuple('T-shirt trouser pullover dress coat sandal shirt sneaker bag boot'.split())
+    )
 
 # %% ../nbs/03_data.ipynb #d423a75b
-_cifar = _Remote('cifar10', ('https://www.cs.toronto.edu/~kriz', 'https://storage.googleapis.com/s4tf-hosted-binaries/datasets/CIFAR10'),
-    {'cifar-10-binary.tar.gz': 'md5:c32a1d4ab5d03f1284b67883e8d87530'})
+_cifar = _Remote(
+    'cifar10',
+    (
+        'https://www.cs.toronto.edu/~kriz',
+        'https://storage.googleapis.com/s4tf-hosted-binaries/datasets/CIFAR10',
+    ),
+    {'cifar-10-binary.tar.gz': 'md5:c32a1d4ab5d03f1284b67883e8d87530'},
+)
 
 def _cifar_records(path:Path, files:list)->np.ndarray:
     "The records (N,3073) of some files of CIFAR-10's archive."
     try:
         with tarfile.open(fileobj=io.BytesIO(_content(path))) as tar:
             raw = b''.join(tar.extractfile(f'cifar-10-batches-bin/{f}.bin').read() for f in files)
-    except (tarfile.TarError, KeyError) as e: raise ValueError(f"{path} is not CIFAR-10's binary archive ({e}): remove it and fetch it again.") from None
-    if not raw or len(raw) % 3073: raise ValueError(f"{path} holds {len(raw):,} bytes of images, not a multiple of 3,073: remove it and fetch it again.")
+    except (tarfile.TarError, KeyError) as e:
+        raise ValueError(
+            f"{path} is not CIFAR-10's binary archive ({e}): remove it and fetch it again."
+        ) from None
+    if not raw or len(raw) % 3073:
+        raise ValueError(
+            f"{path} holds {len(raw):,} bytes of images, not a "
+            "multiple of 3,073: remove it and fetch it again."
+        )
     return np.frombuffer(raw, np.uint8).reshape(-1, 3073)
 
 def cifar10(train:bool=True)->Data:  # 50,000 images, or the 10,000 of the test set
@@ -464,7 +578,8 @@ def _range(kind:str, low:float, high:float)->tuple:
 
 # %% ../nbs/03_data.ipynb #59e00a2e
 def _eight_bit(img:Image.Image, ranges:dict=None)->Image.Image:
-    "Deep grey images scaled to 8 bits by the range of their kind, transparent ones laid on white, others as they are."
+    """Deep grey images scaled to 8 bits by the range of their
+    kind, transparent ones laid on white, others as they are."""
     span = _span(img)
     if span:
         black, white = (ranges or {}).get(span[0]) or _range(*span)
@@ -500,7 +615,8 @@ def _decode(
 # %% ../nbs/03_data.ipynb #c0662734
 _endings = set('.png .apng .jpg .jpeg .jpe .jif .jfif .webp .gif .bmp .dib .tif .tiff .ppm .pgm .pbm .pnm '
                '.tga .avif .jp2 .j2k .jpx .pcx .psd'.split())
-_photos = set('.heic .heif .jxl .cr2 .cr3 .nef .arw .dng .raf .rw2 .orf .svg .eps'.split())  # Pillow reads none of them
+# Pillow reads none of them
+_photos = set('.heic .heif .jxl .cr2 .cr3 .nef .arw .dng .raf .rw2 .orf .svg .eps'.split())
 _archives = set('.zip .tar .tgz .gz .bz2 .xz .7z .rar'.split())
 _signs = (b'\xff\xd8\xff', b'\x89PNG\r\n', b'GIF8', b'II*\0', b'MM\0*')
 
@@ -516,13 +632,20 @@ def _is_image(path:Path)->bool:
 
 # %% ../nbs/03_data.ipynb #913eda90
 def _walk(root:Path)->tuple:
-    "(files below `root` without hidden ones, folders of runs); links are followed last, and each real folder is read once."
-    waiting, links, read, files, runs = [root], [], set(), [], []
+    """(files below `root` without hidden ones, folders of runs);
+    links are followed last, and each real folder is read once."""
+    waiting = [root]
+    links = []
+    read = set()
+    files = []
+    runs = []
     while waiting or links:
         at = waiting.pop() if waiting else links.pop(0)
         if (real := at.resolve()) in read: continue
         read.add(real)
-        if at != root and (at/'run.json').is_file(): runs.append(at); continue
+        if at != root and (at/'run.json').is_file():
+            runs.append(at)
+            continue
         for p in sorted(at.iterdir()):
             if p.name.startswith('.'): continue
             if p.is_dir(): (links if p.is_symlink() else waiting).append(p)
@@ -533,22 +656,30 @@ def _walk(root:Path)->tuple:
 def _counts(paths:list)->str:
     "How many of each ending, such as '300 .heic and 2 .dng'."
     ends = [p.suffix.lower() for p in paths]
-    return ' and '.join(f'{ends.count(e):,} {e}' for e in sorted(set(ends), key=lambda e: (-ends.count(e), e)))
+    return ' and '.join(
+        f'{ends.count(e):,} {e}' for e in sorted(set(ends), key=lambda e: (-ends.count(e), e))
+    )
 
 def _check_root(root:Path):
     "Refuse what is no folder of images, in words that say what to do."
-    if not root.exists(): raise FileNotFoundError(f"{root} is not there: give the path of a folder of images.")
+    if not root.exists():
+        raise FileNotFoundError(f"{root} is not there: give the path of a folder of images.")
     if root.is_dir():
         if not (root/'run.json').is_file(): return
         raise ValueError(f"{root} is the folder of a run, and its pictures are generated: "
                          "give the folder of the images to train on.")
-    if root.suffix.lower() not in _archives: raise ValueError(f"{root} is a file: give the folder that it lies in.")
+    if root.suffix.lower() not in _archives:
+        raise ValueError(f"{root} is a file: give the folder that it lies in.")
     new = root.with_name(root.name.split('.')[0] or 'images')
     single = root.suffix.lower() in ('.gz', '.bz2', '.xz') and '.tar' not in root.name.lower()
-    how = {'.zip': 'python -m zipfile -e', '.7z': '7z x', '.rar': 'unrar x'}.get(root.suffix.lower(), 'python -m tarfile -e')
+    how = {'.zip': 'python -m zipfile -e', '.7z': '7z x', '.rar': 'unrar x'}.get(
+        root.suffix.lower(), 'python -m tarfile -e'
+    )
     if single: how = '7z x'
     command = f'{how} "{root}"' + (f' "{new}"' if how.startswith('python') else '')
-    raise ValueError(f"{root} is a file, an archive: unpack it with `{command}`, and give the folder that this makes.")
+    raise ValueError(
+        f"{root} is a file, an archive: unpack it with `{command}`, and give the folder that this makes."
+    )
 
 # %% ../nbs/03_data.ipynb #427c5c64
 def _image_files(root:Path)->tuple:
@@ -565,14 +696,17 @@ def _image_files(root:Path)->tuple:
     if runs:
         names = ', '.join(r.relative_to(root).as_posix() for r in runs[:3])
         names += ', ...' if runs[3:] else ''
-        said.append(f"{root}: {len(runs):,} folders of runs, with generated pictures, were left out: {names}.")
+        said.append(
+            f"{root}: {len(runs):,} folders of runs, with generated pictures, were left out: {names}."
+        )
     if files: return files, said
     why = said[0] if said else f"it should hold files that end in {', '.join(sorted(_endings))}."
     raise FileNotFoundError(f"{root} holds no image: {why}")
 
 # %% ../nbs/03_data.ipynb #a57b1dc9
 def _labels(files:list):
-    "(labels int64 (N,), names): the first folder of each relative path; (None, ()) if an image lies outside the subfolders."
+    """(labels int64 (N,), names): the first folder of each relative
+    path; (None, ()) if an image lies outside the subfolders."""
     if any(len(f.parts) == 1 for f in files): return None, ()
     index = {name: i for i, name in enumerate(sorted({f.parts[0] for f in files}))}
     return torch.tensor([index[f.parts[0]] for f in files]), tuple(index)
@@ -594,7 +728,8 @@ def _container(root='/sys/fs/cgroup', own='/proc/self/cgroup')->int:
 
 # %% ../nbs/03_data.ipynb #2eed460a
 def _memory()->int:
-    "Bytes that this process may use: the computer's, or less in a container; 8 GiB where the system does not say."
+    """Bytes that this process may use: the computer's, or less
+    in a container; 8 GiB where the system does not say."""
     try: whole = os.sysconf('SC_PAGE_SIZE')*os.sysconf('SC_PHYS_PAGES')
     except (AttributeError, ValueError, OSError): whole = 2**33
     return min(whole, _container() or whole)
@@ -603,7 +738,9 @@ def _size(size)->tuple:
     "(H,W) of a whole number or a pair of them, each from 4 to 1024."
     hw = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
     if len(hw) == 2 and all(isinstance(s, int) and 4 <= s <= 1024 for s in hw): return hw
-    raise ValueError(f"size {size} is out of range: give a whole number from 4 to 1024, or a pair (H,W) of them.")
+    raise ValueError(
+        f"size {size} is out of range: give a whole number from 4 to 1024, or a pair (H,W) of them."
+    )
 
 # %% ../nbs/03_data.ipynb #717c28b0
 def _ranges(spans:list, ranges:dict)->list:
@@ -618,20 +755,25 @@ def _ranges(spans:list, ranges:dict)->list:
     return said
 
 def _crops(sizes:list, h:int, w:int)->list:
-    "Sentences about images (W,H) of which less than half is kept, and about those enlarged to twice their size or more."
+    """Sentences about images (W,H) of which less than half is
+    kept, and about those enlarged to twice their size or more."""
     kept = [min(x/w, y/h)**2*w*h/(x*y) for x, y in sizes]
     grown = [min(x/w, y/h) <= .5 for x, y in sizes]
     lost, small = sum(k < .5 for k in kept), sum(grown)
     said = []
-    if lost: said.append(f"{lost:,} of {len(sizes):,} images lose more than half of their area to the centre crop: "
-                         "crop them first, or choose a size of their proportions.")
+    if lost:
+        said.append(
+            f"{lost:,} of {len(sizes):,} images lose more than half of their area to "
+            "the centre crop: crop them first, or choose a size of their proportions."
+        )
     if small: said.append(f"{small:,} of {len(sizes):,} images were enlarged to twice their size or more, "
                           f"to {h}x{w}: choose a smaller size.")
     return said
 
 # %% ../nbs/03_data.ipynb #0b7b4cb7
 def _decode_all(root:Path, files:list, out:np.ndarray)->tuple:
-    "Decode `files` into the first rows of `out` (N,C,h,w), broken ones left out: ({index: reason} of those, sentences)."
+    """Decode `files` into the first rows of `out` (N,C,h,w),
+    broken ones left out: ({index: reason} of those, sentences)."""
     _, c, h, w = out.shape
     seen, ranges = [{} for _ in files], {}
     def one(i:int)->str:
@@ -641,8 +783,12 @@ def _decode_all(root:Path, files:list, out:np.ndarray)->tuple:
     def each(which:list):
         off = len(which) < 300
         pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
-        try: return list(tqdm(pool.map(one, which), total=len(which), desc='decoding', unit='image', disable=off))
-        finally: pool.shutdown(cancel_futures=True)
+        try:
+            return list(
+                tqdm(pool.map(one, which), total=len(which), desc='decoding', unit='image', disable=off)
+            )
+        finally:
+            pool.shutdown(cancel_futures=True)
     Image.init()
     broken = {i: f for i, f in enumerate(each(range(len(files)))) if f}
     good = [i for i in range(len(files)) if i not in broken]
@@ -657,20 +803,30 @@ def _decode_all(root:Path, files:list, out:np.ndarray)->tuple:
 def _report(files:list, broken:dict):
     "Warn of images that were left out; raise if none is left."
     first = ', '.join(f'{files[i]} ({f})' for i, f in list(broken.items())[:5])
-    if len(broken) == len(files): raise ValueError(f"none of the {len(files):,} images could be decoded, such as {first}: are these really images?")
+    if len(broken) == len(files):
+        raise ValueError(
+            f"none of the {len(files):,} images could be decoded, such as {first}: are these really images?"
+        )
     more = f' and {len(broken) - 5:,} more' if len(broken) > 5 else ''
-    if broken: warnings.warn(f"{len(broken):,} of {len(files):,} images could not be decoded and were left out: {first}{more}.", stacklevel=3)
+    if broken:
+        warnings.warn(
+            f"{len(broken):,} of {len(files):,} images could "
+            f"not be decoded and were left out: {first}{more}.",
+            stacklevel=3,
+        )
 
 # %% ../nbs/03_data.ipynb #9a7aec3e
 def from_npy(
     path,     # an .npy file of bytes, such as images (N,C,H,W); it may be larger than the memory
 )->Tensor:    # uint8, the same shape
-    "A tensor that is read from a file, page by page, as it is asked for; what is written to it stays in memory."
+    """A tensor that is read from a file, page by page, as it
+    is asked for; what is written to it stays in memory."""
     about = np.load(path, mmap_mode='r')
     if about.dtype != np.uint8: raise ValueError(f"{path} holds {about.dtype}: images are bytes, uint8.")
     if sys.platform != 'linux': return torch.from_numpy(np.load(path, mmap_mode='c'))
     no_reserve = 0x4000  # else Linux sets memory aside for all of a private map, in case it is written to
-    with open(path, 'rb') as f: pages = mmap.mmap(f.fileno(), 0, mmap.MAP_PRIVATE | no_reserve, mmap.PROT_READ | mmap.PROT_WRITE)
+    with open(path, 'rb') as f:
+        pages = mmap.mmap(f.fileno(), 0, mmap.MAP_PRIVATE | no_reserve, mmap.PROT_READ | mmap.PROT_WRITE)
     pages.madvise(mmap.MADV_RANDOM)  # batches are drawn at random, so reading ahead would be in vain
     return torch.from_numpy(np.frombuffer(pages, np.uint8, offset=about.offset).reshape(about.shape))
 
@@ -686,11 +842,17 @@ def _on_disk(root:Path, files:list, shape:tuple)->tuple:
     if not home.exists():
         with _scratch(home) as tmp:
             need, free = math.prod(shape), shutil.disk_usage(tmp).free
-            if need > free: raise ValueError(f"{len(files):,} images need {need/1e9:.1f} GB in {home.parent}, which has {free/1e9:.1f} GB free: choose a smaller size, or make room.")
-            part = Path(tmp)/'set'; part.mkdir()
+            if need > free:
+                raise ValueError(
+                    f"{len(files):,} images need {need/1e9:.1f} GB in {home.parent}, which "
+                    f"has {free/1e9:.1f} GB free: choose a smaller size, or make room."
+                )
+            part = Path(tmp)/'set'
+            part.mkdir()
             out = np.lib.format.open_memmap(part/'x.npy', 'w+', np.uint8, shape)
             broken, said = _decode_all(root, files, out)
-            out.flush(); del out
+            out.flush()
+            del out
             (part/'broken.json').write_text(json.dumps([broken, said]), encoding='utf-8')
             try: part.rename(home)
             except OSError:
@@ -711,17 +873,21 @@ def _parts(root:Path, classes:tuple)->list:
 def _few(root:Path, n:int)->list:
     "A sentence if the images are so few that a generator can only repeat them."
     if n >= 50: return []
-    return [f"{root}: {n} images are very few, and a generator will learn to repeat them: collect some hundreds."]
+    return [
+        f"{root}: {n} images are very few, and a generator will learn to repeat them: collect some hundreds."
+    ]
 
 # %% ../nbs/03_data.ipynb #7bc7ab58
 def folder(
     path,               # folder of images; subfolders are searched too
     size=64,            # of the samples in pixels: H = W, or a pair (H,W), each from 4 to 1024
     channels:int=3,     # 3 colour, 1 grey
-    max_bytes:int=None, # decode into memory up to this size, else into a file of the cache; None is a quarter of the memory
+    # decode into memory up to this size, else into a file of the cache; None is a quarter of the memory
+    max_bytes:int=None,
 )->Data:                # labels are the subfolders, if every image lies in one
     "Your own images: any size and mode, the largest centred part scaled to `size`, decoded once."
-    if channels not in (1, 3): raise ValueError(f"channels={channels} is not to be had: choose 3 (colour) or 1 (grey).")
+    if channels not in (1, 3):
+        raise ValueError(f"channels={channels} is not to be had: choose 3 (colour) or 1 (grey).")
     root, hw = Path(path).expanduser(), _size(size)
     files, said = _image_files(root)
     shape = (len(files), channels, *hw)
@@ -734,4 +900,6 @@ def folder(
     few = _few(root, len(files) - len(broken))
     for sentence in [*said, *more, *_parts(root, classes), *few]: warnings.warn(sentence, stacklevel=2)
     if broken and y is not None: y = y[[i for i in range(len(files)) if i not in broken]]
-    return Data(root.resolve().name or 'images', torch.from_numpy(x[:len(files) - len(broken)]), y, classes=classes)
+    return Data(
+        root.resolve().name or 'images', torch.from_numpy(x[:len(files) - len(broken)]), y, classes=classes
+    )

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 # %% ../nbs/16_collapse.ipynb #4e712ced
 def _count(n, name:str)->int:
     "A whole number of at least 1."
-    if isinstance(n, bool) or not isinstance(n, Integral) or n < 1: raise ValueError(f"{name} is {n!r}: it must be a whole number of at least 1.")
+    if isinstance(n, bool) or not isinstance(n, Integral) or n < 1:
+        raise ValueError(f"{name} is {n!r}: it must be a whole number of at least 1.")
     return int(n)
 
 def packed_shape(
@@ -26,38 +27,57 @@ def packed_shape(
 
 # %% ../nbs/16_collapse.ipynb #a2d72f83
 class Packed(nn.Module):
-    "A discriminator that judges each sample together with the next ones of its batch (after Lin et al. 2018)."
+    """A discriminator that judges each sample together with
+    the next ones of its batch (after Lin et al. 2018)."""
     def __init__(self,
         D:nn.Module,  # takes packs: built for `packed_shape(shape, m)`, which is its attribute `shape`
         m:int=2,      # samples in a pack (Lin et al. 2018 try 2 to 4)
     ):
         super().__init__()
         shape = tuple(getattr(D, 'shape', ()))
-        if not shape: raise TypeError(f"{type(D).__name__} has no attribute shape: set it to the shape of a pack, (m*C,H,W) or (m*d,).")
-        if shape[0] % _count(m, 'm'): raise ValueError(
-            f"{type(D).__name__} is built for samples of shape {shape}, which is no pack of {m}: build it for packed_shape(shape, {m}).")
-        self.D, self.m, self.shape = D, m, (shape[0]//m, *shape[1:])
+        if not shape:
+            raise TypeError(
+                f"{type(D).__name__} has no attribute shape: set "
+                "it to the shape of a pack, (m*C,H,W) or (m*d,)."
+            )
+        if shape[0] % _count(m, 'm'):
+            raise ValueError(
+                f"{type(D).__name__} is built for samples of shape {shape}, "
+                f"which is no pack of {m}: build it for packed_shape(shape, {m})."
+            )
+        self.D = D
+        self.m = m
+        self.shape = (shape[0]//m, *shape[1:])
 
     def extra_repr(self)->str: return f'm={self.m}'
 
     def forward(self, x:Tensor, *y)->Tensor:
-        "Samples (...,B,*S) to logits (...,B): that of sample i reads i, i+1, ..., i+m-1, counted round the batch, and the label of i."
+        """Samples (...,B,*S) to logits (...,B): that of sample i reads i,
+        i+1, ..., i+m-1, counted round the batch, and the label of i."""
         n = len(self.shape)
         if x.ndim <= n or x.shape[-n:] != self.shape:
-            raise ValueError(f"samples of shape {tuple(x.shape)} do not fit this discriminator: give (...,B,{','.join(map(str, self.shape))}).")
+            raise ValueError(
+                f"samples of shape {tuple(x.shape)} do not fit this "
+                f"discriminator: give (...,B,{','.join(map(str, self.shape))})."
+            )
         return self.D(torch.cat([x.roll(-j, x.ndim - n - 1) for j in range(self.m)], -n), *y)
 
 # %% ../nbs/16_collapse.ipynb #308ffe2a
 def _features(x:Tensor, what:str):
     "Refuse what has no axis of the batch in front."
-    if x.ndim not in (2, 4): raise ValueError(f"{what} takes features (B,F) or (B,C,H,W), not {tuple(x.shape)}: put the batch first, and train members with ganbook.ensemble.")
+    if x.ndim not in (2, 4):
+        raise ValueError(
+            f"{what} takes features (B,F) or (B,C,H,W), not {tuple(x.shape)}: "
+            "put the batch first, and train members with ganbook.ensemble."
+        )
 
 def _spread(x:Tensor, group:int, eps:float=1e-8)->Tensor:
     "Mean over features (B,F) of the standard deviation over the group of each sample (B,)."
     n_samples, n = len(x), max(1, len(x)//group)  # n groups: sample i is in group i % n
     rows = -(-n_samples//n)
     x = F.pad(x, (0, 0, 0, rows*n - n_samples)).view(rows, n, -1)
-    there = (torch.arange(rows*n, device=x.device) < n_samples).view(rows, n, 1).to(x.dtype)  # 0 where we padded
+    # 0 where we padded
+    there = (torch.arange(rows*n, device=x.device) < n_samples).view(rows, n, 1).to(x.dtype)
     mean = (x*there).sum(0)/there.sum(0)
     var = ((x - mean).square()*there).sum(0)/there.sum(0)  # (n,F)
     return (var + eps).sqrt().mean(-1).repeat(rows)[:n_samples]
@@ -67,7 +87,9 @@ class MinibatchStd(nn.Module):
     "Appends a feature: how much the samples of a group differ (Karras et al. 2018, section 3)."
     n_extra = 1  # features or channels that it appends
     def __init__(self,
-        group:int=None,  # samples that are compared, 4 in the authors' code; None: the whole batch. A batch that it does not divide makes larger groups
+        # samples that are compared, 4 in the authors' code; None: the
+        # whole batch. A batch that it does not divide makes larger groups
+        group:int=None,
     ):
         super().__init__()
         self.group = None if group is None else _count(group, 'group')
@@ -83,7 +105,8 @@ class MinibatchStd(nn.Module):
 
 # %% ../nbs/16_collapse.ipynb #50c5991e
 class MinibatchDiscrimination(nn.Module):
-    "Appends features that say how close a sample is to the others of its batch (Salimans et al. 2016, section 3.2)."
+    """Appends features that say how close a sample is to the
+    others of its batch (Salimans et al. 2016, section 3.2)."""
     def __init__(self,
         n_in:int,      # F, features that come in
         n_out:int=32,  # features that it appends
@@ -91,13 +114,17 @@ class MinibatchDiscrimination(nn.Module):
     ):
         super().__init__()
         self.n_in, self.n_extra = _count(n_in, 'n_in'), _count(n_out, 'n_out')
-        self.T = nn.Parameter(torch.randn(n_in, n_out*_count(dim, 'dim'))/(dim*n_in**.5))  # features of variance 1 lie about 1 apart
+        # features of variance 1 lie about 1 apart
+        self.T = nn.Parameter(torch.randn(n_in, n_out*_count(dim, 'dim'))/(dim*n_in**.5))
 
-    def extra_repr(self)->str: return f'n_in={self.n_in}, n_out={self.n_extra}, dim={self.T.shape[1]//self.n_extra}'
+    def extra_repr(self)->str:
+        return f'n_in={self.n_in}, n_out={self.n_extra}, dim={self.T.shape[1]//self.n_extra}'
 
     def forward(self, x:Tensor)->Tensor:
-        "Features (B,F) to (B,F+n_out); a new one lies between 0, for a sample far from all others, and B-1, for B equal samples."
-        if x.ndim != 2 or x.shape[1] != self.n_in: raise ValueError(f"features of shape {tuple(x.shape)} do not fit: give (B,{self.n_in}).")
+        """Features (B,F) to (B,F+n_out); a new one lies between 0, for
+        a sample far from all others, and B-1, for B equal samples."""
+        if x.ndim != 2 or x.shape[1] != self.n_in:
+            raise ValueError(f"features of shape {tuple(x.shape)} do not fit: give (B,{self.n_in}).")
         M = (x @ self.T).unflatten(1, (self.n_extra, -1))  # (B,n_out,dim)
         near = (-(M[:, None] - M[None]).abs().sum(-1)).exp()  # (B,B,n_out)
         return torch.cat([x, near.sum(1) - 1], 1)  # each is at distance 0 from itself
@@ -105,22 +132,33 @@ class MinibatchDiscrimination(nn.Module):
 # %% ../nbs/16_collapse.ipynb #1be16fe1
 def _wider(last:nn.Linear, n_extra:int)->nn.Linear:
     "`last` with `n_extra` inputs more, whose weights are drawn as widely as those that it has."
-    new = nn.Linear(last.in_features + n_extra, last.out_features, last.bias is not None, last.weight.device, last.weight.dtype)
+    new = nn.Linear(
+        last.in_features + n_extra, last.out_features, last.bias is not None, last.weight.device,
+        last.weight.dtype,
+    )
     with torch.no_grad():
         new.weight.normal_(std=last.weight.square().mean().sqrt().item())[:, :last.in_features] = last.weight
         if last.bias is not None: new.bias.copy_(last.bias)
     return new
 
 def with_layer(
-    D:nn.Module,      # a discriminator whose `net` is an nn.Sequential that ends in an nn.Linear, as those of ganbook do; changed in place
+    # a discriminator whose `net` is an nn.Sequential that ends
+    # in an nn.Linear, as those of ganbook do; changed in place
+    D:nn.Module,
     layer:nn.Module,  # (B,F) to (B,F+layer.n_extra)
 )->nn.Module:         # the same `D`; make its optimiser after this
     "Put `layer` before the last linear layer of `D`."
     net = getattr(D, 'net', None)
-    if not (isinstance(net, nn.Sequential) and len(net) and type(net[-1]) is nn.Linear): raise TypeError(
-        f"{type(D).__name__} has no net that is an nn.Sequential ending in an nn.Linear: give an MLPDiscriminator or DCGANDiscriminator, before packing or spectral norm.")
-    if getattr(layer, 'n_in', net[-1].in_features) != net[-1].in_features: raise ValueError(
-        f"the layer takes {layer.n_in} features, but the last layer of {type(D).__name__} reads {net[-1].in_features}: build it for those.")
+    if not (isinstance(net, nn.Sequential) and len(net) and type(net[-1]) is nn.Linear):
+        raise TypeError(
+            f"{type(D).__name__} has no net that is an nn.Sequential ending in an nn.Linear: "
+            "give an MLPDiscriminator or DCGANDiscriminator, before packing or spectral norm."
+        )
+    if getattr(layer, 'n_in', net[-1].in_features) != net[-1].in_features:
+        raise ValueError(
+            f"the layer takes {layer.n_in} features, but the last layer of "
+            f"{type(D).__name__} reads {net[-1].in_features}: build it for those."
+        )
     D.net = nn.Sequential(*net[:-1], layer, _wider(net[-1], layer.n_extra))
     return D
 

@@ -32,7 +32,9 @@ from .losses import GANLoss, minimax, non_saturating, wasserstein
 from .metrics import nearest, neighbours, prdc
 from .models.mlp import MLPDiscriminator, MLPGenerator
 from .plots import REAL, curves, image_grid, scatter, style
-from .train import Log, TrainState, adam, alternating, d_step, fit, g_step, linear_decay, new_state, sample
+from ganbook.train import (
+    Log, TrainState, adam, alternating, d_step, fit, g_step, linear_decay, new_state, sample,
+)
 
 # %% ../nbs/08_doctor.ipynb #c49e11ce
 @dataclass(frozen=True)
@@ -65,7 +67,10 @@ def sound(
 
 def _zero_centred(D, real, fake, real_logits, fake_logits, gamma:float)->Tensor:
     "Half `gamma` times the mean squared gradient of D at real samples, plus the same at fakes."
-    slopes = (torch.autograd.grad(l.sum(), x, create_graph=True)[0] for l, x in ((real_logits, real), (fake_logits, fake)))
+    slopes = (
+        torch.autograd.grad(l.sum(), x, create_graph=True)[0]
+        for l, x in ((real_logits, real), (fake_logits, fake))
+    )
     return gamma/2*sum(g.flatten(1).square().sum(1).mean() for g in slopes)
 
 # %% ../nbs/08_doctor.ipynb #4e4ffc43
@@ -77,10 +82,15 @@ def practise(
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         G = MLPGenerator(setup.data.shape, setup.latent_dim, setup.hidden, setup.out)
-        s = new_state(G, MLPDiscriminator(setup.data.shape, setup.hidden), setup.lr, setup.betas, setup.lr_D, seed=seed)
+        s = new_state(
+            G, MLPDiscriminator(setup.data.shape, setup.hidden), setup.lr, setup.betas, setup.lr_D, seed=seed
+        )
         if setup.before: setup.before(s)
-        fit(s, setup.data, setup.n_steps, setup.loss, [partial(_zero_centred, gamma=setup.gamma)] if setup.gamma else [],
-            n_critic=setup.n_critic, update=setup.update, schedule=linear_decay(.5) if setup.decay else None)
+        fit(
+            s, setup.data, setup.n_steps, setup.loss,
+            [partial(_zero_centred, gamma=setup.gamma)] if setup.gamma else [], n_critic=setup.n_critic,
+            update=setup.update, schedule=linear_decay(.5) if setup.decay else None,
+        )
         if setup.after: setup.after(s)
     return s, setup.shown or setup.data
 
@@ -97,8 +107,11 @@ class Finding:
     chapter:str        # the chapter that explains it
     certainty:float=.5 # in [0,1]; 1 for a fact, less for a symptom
     def __post_init__(self):
-        if self.severity not in severities: raise ValueError(f"severity {self.severity!r} is unknown: take one of {', '.join(severities)}.")
-    def __str__(self): return f"{self.severity.upper()}: {self.name}. {self.evidence} Try: {self.try_} See chapter {self.chapter}."
+        if self.severity not in severities:
+            raise ValueError(f"severity {self.severity!r} is unknown: take one of {', '.join(severities)}.")
+    def __str__(self):
+        grade = self.severity.upper()
+        return f'{grade}: {self.name}. {self.evidence} Try: {self.try_} See chapter {self.chapter}.'
 
 # %% ../nbs/08_doctor.ipynb #c71df30d
 class Vitals(dict):
@@ -119,30 +132,47 @@ def _finite_part(table:dict)->tuple:
     return {c: x[:end].astype(float) for c, x in table.items()}, end + 1. if bad.any() else math.nan
 
 def _drift(x)->float:
-    "By how many standard deviations of the step-to-step noise the mean has moved, first tenth to last quarter."
+    """By how many standard deviations of the step-to-step
+    noise the mean has moved, first tenth to last quarter."""
     noise = np.diff(x).std()/math.sqrt(2) if len(x) > 1 else math.nan
     return float(abs(_late(x).mean() - _early(x).mean())/max(noise, 1e-12))
 
 def _reversals(gap)->dict:
-    "In the second half, smoothed: the share of the gap with the wrong sign, how often the sign turns, and the swing beside that of smoothed noise."
+    """In the second half, smoothed: the share of the gap with the wrong sign,
+    how often the sign turns, and the swing beside that of smoothed noise."""
     half, window = gap[len(gap)//2:], max(5, len(gap)//100)
     if len(half) < window + 20: return {}
     calm, noise = np.convolve(half, np.ones(window)/window, 'valid'), np.diff(half).std()/math.sqrt(2*window)
-    return dict(reversed=float(-calm.clip(max=0).sum()/max(np.abs(calm).sum(), 1e-300)), turns=float((np.diff(np.sign(calm)) != 0).sum()),
-        swing=float(calm.std()/max(noise, 1e-300)))
+    return dict(
+        reversed=float(-calm.clip(max=0).sum()/max(np.abs(calm).sum(), 1e-300)),
+        turns=float((np.diff(np.sign(calm)) != 0).sum()), swing=float(calm.std()/max(noise, 1e-300)),
+    )
 
 # %% ../nbs/08_doctor.ipynb #8eb3e831
 def _softplus(x): return np.logaddexp(0., x)
 
 forms_D = {  # loss_D as a function of mean logits, r of real and f of fake samples
-    'cross-entropy': lambda r, f: _softplus(-r) + _softplus(f), 'least squares': lambda r, f: (r - 1)**2/2 + f**2/2,
-    'hinge': lambda r, f: (1 - r).clip(0) + (1 + f).clip(0), 'Wasserstein': lambda r, f: f - r, 'relativistic': lambda r, f: _softplus(f - r)}
+    'cross-entropy': lambda r, f: _softplus(-r) + _softplus(f),
+    'least squares': lambda r, f: (r - 1)**2/2 + f**2/2,
+    'hinge': lambda r, f: (1 - r).clip(0) + (1 + f).clip(0),
+    'Wasserstein': lambda r, f: f - r,
+    'relativistic': lambda r, f: _softplus(f - r),
+}
 forms_G = {  # and loss_G
-    'non-saturating': lambda r, f: _softplus(-f), 'minimax': lambda r, f: -_softplus(f), 'least squares': lambda r, f: (f - 1)**2/2,
-    'linear': lambda r, f: -f, 'relativistic': lambda r, f: _softplus(r - f)}
-wrong_D = {f'{name} with real and fake swapped': (lambda r, f, form=form: form(f, r)) for name, form in forms_D.items()}
+    'non-saturating': lambda r, f: _softplus(-f),
+    'minimax': lambda r, f: -_softplus(f),
+    'least squares': lambda r, f: (f - 1)**2/2,
+    'linear': lambda r, f: -f,
+    'relativistic': lambda r, f: _softplus(r - f),
+}
+wrong_D = {
+    f'{name} with real and fake swapped': (lambda r, f, form=form: form(f, r))
+    for name, form in forms_D.items()
+}
 wrong_G = {f'minus {name}': (lambda r, f, form=form: -form(r, f)) for name, form in forms_G.items()} | {
-    'least squares towards label 0': lambda r, f: f**2/2, 'relativistic with real and fake swapped': lambda r, f: _softplus(f - r)}
+    'least squares towards label 0': lambda r, f: f**2/2,
+    'relativistic with real and fake swapped': lambda r, f: _softplus(f - r),
+}
 
 # %% ../nbs/08_doctor.ipynb #54ddd102
 def _best(y, r, f, forms:dict)->tuple:
@@ -150,10 +180,12 @@ def _best(y, r, f, forms:dict)->tuple:
     return min((float(np.abs(y - form(r, f)).mean()), name) for name, form in forms.items())
 
 def reading(
-    table:dict, # columns loss_D, loss_G, real_logit, fake_logit, each (steps,)
-)->dict:        # form_D, form_G: names; fit_D, fit_G: errors of the best proper form; misfit_D, misfit_G: of the best wrong one
+    table:dict,  # columns loss_D, loss_G, real_logit, fake_logit, each (steps,)
+)->dict:  # form_D, form_G: names; fit_D, fit_G: errors of the best form; misfit_*: of the best wrong one
     "Which objectives the players have been given, read off the curves."
-    r, f, out = np.asarray(table['real_logit'], float), np.asarray(table['fake_logit'], float), {}
+    r = np.asarray(table['real_logit'], float)
+    f = np.asarray(table['fake_logit'], float)
+    out = {}
     for player, right, wrong in (('D', forms_D, wrong_D), ('G', forms_G, wrong_G)):
         y = np.asarray(table[f'loss_{player}'], float)
         good, bad = _best(y, r, f, right), _best(y, r, f, wrong)
@@ -166,7 +198,10 @@ def log_vitals(
 )->Vitals:
     "What the curves say: levels over the last quarter, drift, turns, and which losses they are."
     table = log.table()
-    if any(x.ndim > 1 for x in table.values()): raise ValueError(f"this log holds {log.rows().shape[2]} members: ask for one, with ganbook.ensemble.member.")
+    if any(x.ndim > 1 for x in table.values()):
+        raise ValueError(
+            f"this log holds {log.rows().shape[2]} members: ask for one, with ganbook.ensemble.member."
+        )
     v = Vitals(steps=len(log))
     if not all(c in table for c in _columns): return v
     t, v['first_bad'] = _finite_part(table)
@@ -182,15 +217,26 @@ def log_vitals(
 
 # %% ../nbs/08_doctor.ipynb #b6cc6a08
 def _player(opt, net:nn.Module, name:str)->dict:
-    "What an optimiser says of its player: learning rate, share of the weights it holds, steps, and the size of the gradients it has seen."
+    """What an optimiser says of its player: learning rate, share of the
+    weights it holds, steps, and the size of the gradients it has seen."""
     mine = {id(p) for g in opt.param_groups for p in g['params']}
     held = [p for p in net.parameters() if id(p) in mine]
     out = {f'lr_{name}': max(float(g.get('initial_lr', g['lr'])) for g in opt.param_groups),
         f'held_{name}': sum(p.numel() for p in held)/sum(p.numel() for p in net.parameters())}
-    if any('betas' in g or g.get('momentum') for g in opt.param_groups): out[f'stepped_{name}'] = float(any(opt.state.get(p) for p in held))
-    seen = [(m['exp_avg_sq']/(1 - g['betas'][1]**float(m['step'])), float(m['step'])) for g in opt.param_groups if 'betas' in g
-        for m in map(opt.state.get, g['params']) if m and 'exp_avg_sq' in m and m['step'] > 0]
-    if seen: out |= {f'felt_{name}': math.sqrt(sum(q.sum().item() for q, _ in seen)/sum(q.numel() for q, _ in seen)), f'count_{name}': max(n for _, n in seen)}
+    if any('betas' in g or g.get('momentum') for g in opt.param_groups):
+        out[f'stepped_{name}'] = float(any(opt.state.get(p) for p in held))
+    seen = [
+        (m['exp_avg_sq']/(1 - g['betas'][1]**float(m['step'])), float(m['step']))
+        for g in opt.param_groups
+        if 'betas' in g
+        for m in map(opt.state.get, g['params'])
+        if m and 'exp_avg_sq' in m and m['step'] > 0
+    ]
+    if seen:
+        out |= {
+            f'felt_{name}': math.sqrt(sum(q.sum().item() for q, _ in seen)/sum(q.numel() for q, _ in seen)),
+            f'count_{name}': max(n for _, n in seen),
+        }
     return out
 
 # %% ../nbs/08_doctor.ipynb #304d89b6
@@ -210,7 +256,12 @@ def _company(D, real, fake, y, batch:int=64)->dict:
     k, rows = batch//2, []
     for i in range(0, len(real) - batch + 1, batch):
         own, half = [t[i:i + batch] for t in y], [t[i:i + k] for t in y]
-        rows.append((D(real[i:i + batch], *own), D(fake[i:i + batch], *own), D(torch.cat([real[i:i + k], fake[i:i + k]]), *(torch.cat([t, t]) for t in half))))
+        rows.append(
+            (
+                D(real[i:i + batch], *own), D(fake[i:i + batch], *own),
+                D(torch.cat([real[i:i + k], fake[i:i + k]]), *(torch.cat([t, t]) for t in half)),
+            )
+        )
     D.eval()
     r, f, both = (torch.stack(x) for x in zip(*rows))
     return dict(auc_apart=_auc(r, f), auc_mixed=_auc(both[:, :k], both[:, k:]))
@@ -219,11 +270,16 @@ def _company(D, real, fake, y, batch:int=64)->dict:
 def _not_finite(s:TrainState)->str:
     "The networks that hold a weight which is no finite number, in words."
     nets = {'G': s.G, 'D': s.D, 'the average of G': s.G_ema}
-    return ' and '.join(name for name, m in nets.items() if m is not None and not all(p.isfinite().all() for p in m.parameters()))
+    return ' and '.join(
+        name
+        for name, m in nets.items()
+        if m is not None and not all(p.isfinite().all() for p in m.parameters())
+    )
 
 @torch.no_grad()
 def _bounds(D, real:Tensor, y:tuple)->dict:
-    "The range of the logits that D gives to the data drawn 10,000 times larger, either way round, and its last layer."
+    """The range of the logits that D gives to the data drawn
+    10,000 times larger, either way round, and its last layer."""
     far = torch.cat([D(1e4*real, *y), D(-1e4*real, *y)])
     last = [m for m in D.modules() if not list(m.children())][-1]
     return dict(far_low=far.min().item(), far_high=far.max().item(), last_D=type(last).__name__)
@@ -239,14 +295,18 @@ def _logit_vitals(s:TrainState, G, D, z:Tensor, real, y:tuple, loss)->dict:
     G.eval(), D.eval()
     weights = [p.requires_grad_(True) for p in G.parameters()]
     fake = G(z, *y)
-    fake_logits, real_logits, v = D(fake, *y), None, {}
+    fake_logits = D(fake, *y)
+    real_logits = None
+    v = {}
     if real is not None:
         real_logits = D(real, *y)
         both = torch.cat([real_logits, fake_logits]).detach()
         v = dict(auc=_auc(real_logits, fake_logits), logit_spread=both.std().item(),
             logit_low=both.min().item(), logit_high=both.max().item()) | _bounds(D, real, y)
     if loss is not None and (real is not None or not loss.relativistic):
-        v['push'] = _size(loss.generator(real_logits, fake_logits), weights)/max(_size(fake_logits.mean(), weights), 1e-300)
+        v['push'] = _size(loss.generator(real_logits, fake_logits), weights)/max(
+            _size(fake_logits.mean(), weights), 1e-300
+        )
     return v | (_company(D, real, fake.detach(), y) if real is not None and _norms(D) else {})
 
 # %% ../nbs/08_doctor.ipynb #cf5726df
@@ -258,8 +318,14 @@ def _unlike(x:Tensor, real:Tensor)->float:
     return max(0., 1 - (_apart(x, x) + _apart(real, real))/max(2*_apart(x, real), 1e-12))
 
 def _usual(base:Tensor, i:Tensor)->Tensor:
-    "Distance from samples of a set to the nearest *other* sample: all of a small set, those with index `i` of a large one."
-    if len(base) <= 2000: return torch.cdist(base.double(), base.double(), compute_mode='donot_use_mm_for_euclid_dist').fill_diagonal_(math.inf).amin(1)
+    """Distance from samples of a set to the nearest *other* sample:
+    all of a small set, those with index `i` of a large one."""
+    if len(base) <= 2000:
+        return (
+            torch.cdist(base.double(), base.double(), compute_mode='donot_use_mm_for_euclid_dist')
+            .fill_diagonal_(math.inf)
+            .amin(1)
+        )
     rest = torch.ones(len(base), dtype=torch.bool)
     rest[i] = False
     return nearest(base[i], base[rest])
@@ -272,14 +338,20 @@ def _as_drawn(data:Data, i:Tensor)->Tensor:
 def _kinds(named:Tensor, y:Tensor)->dict:
     "Kinds in use among `named` (n,), beside those of the data `y` (N,)."
     share, want = (t.bincount(minlength=int(y.max()) + 1).double()/len(t) for t in (named, y))
-    effective = lambda p: torch.special.entr(p).sum().exp().item()
+    def effective(p): return torch.special.entr(p).sum().exp().item()
     there = want > 0
-    return dict(kinds=int(there.sum()), kinds_effective=effective(share)/effective(want), kinds_missing=int((share[there] < want[there]/5).sum()))
+    return dict(
+        kinds=int(there.sum()), kinds_effective=effective(share)/effective(want),
+        kinds_missing=int((share[there] < want[there]/5).sum()),
+    )
 
 # %% ../nbs/08_doctor.ipynb #dff128de
 def _small(x:Tensor)->Tensor:
-    "Flat features without a network: points as they are, images (N,C,H,W) pooled to at most 8x8 numbers a channel."
-    return (F.adaptive_avg_pool2d(x, [min(8, side) for side in x.shape[-2:]]) if x.ndim == 4 else x).flatten(1)
+    """Flat features without a network: points as they are,
+    images (N,C,H,W) pooled to at most 8x8 numbers a channel."""
+    return (F.adaptive_avg_pool2d(x, [min(8, side) for side in x.shape[-2:]]) if x.ndim == 4 else x).flatten(
+        1
+    )
 
 def _of_data(real:Tensor, data:Data)->dict:
     "Range, size and variety of the data, as drawn."
@@ -287,8 +359,11 @@ def _of_data(real:Tensor, data:Data)->dict:
     some = flat.flatten()[:1_000_000]
     std = flat.std(0, correction=0)
     moving = std[std > 0]  # a constant coordinate is no matter of scale
-    v = dict(real_low=some.min().item(), real_high=some.max().item(), real_rms=some.square().mean().sqrt().item(),
-        image=float(data.is_image), real_bulk=(some.quantile(.995) - some.quantile(.005)).item(), n_real=float(len(data)))
+    v = dict(
+        real_low=some.min().item(), real_high=some.max().item(), real_rms=some.square().mean().sqrt().item(),
+        image=float(data.is_image), real_bulk=(some.quantile(.995) - some.quantile(.005)).item(),
+        n_real=float(len(data)),
+    )
     if data.is_image or len(std) > few_columns or not len(moving): return v
     return v | dict(column_low=moving.min().item(), column_high=moving.max().item())
 
@@ -300,8 +375,11 @@ def _sample_vitals(fake:Tensor, real:Tensor, data:Data, rng, features:Callable=N
     v = dict(fake_finite=fake.isfinite().float().mean().item())
     if v['fake_finite'] < 1: return v
     wide = max(_apart(real, real), 1e-12)
-    v |= dict(spread=_apart(fake, fake)/wide, unlike=_unlike(fake, real), fake_rms=fake.square().mean().sqrt().item(),
-        far=nearest(_flat(fake), _flat(real)).median().item()/wide)
+    v |= dict(
+        spread=_apart(fake, fake)/wide, unlike=_unlike(fake, real),
+        fake_rms=fake.square().mean().sqrt().item(),
+        far=nearest(_flat(fake), _flat(real)).median().item()/wide,
+    )
     if len(real) > 20:
         own, theirs = ((features or _small)(x.float()).flatten(1) for x in (real, fake))
         v |= {k: x.item() for k, x in prdc(own, theirs).items() if k in ('precision', 'recall', 'coverage')}
@@ -328,16 +406,26 @@ def _reach(G:nn.Module)->tuple:
 # %% ../nbs/08_doctor.ipynb #0f9837ed
 @torch.no_grad()
 def _modes(G:nn.Module, z:Tensor, y:tuple, real:Tensor|None)->dict:
-    "How far samples of evaluation mode lie from those of training mode, and how much less like the data they are."
+    """How far samples of evaluation mode lie from those of
+    training mode, and how much less like the data they are."""
     there = sample(G, z, *y)
     here = copy.deepcopy(G).train()(z, *y)  # this moves the running statistics of the copy
-    far = (there - here).flatten(1).norm(dim=1).mean()/here.flatten(1).std(0).square().sum().sqrt().clamp_min(1e-12)
+    far = (there - here).flatten(1).norm(dim=1).mean()/here.flatten(1).std(
+        0
+    ).square().sum().sqrt().clamp_min(1e-12)
     if real is None: return dict(mode_gap=far.item())
-    return dict(mode_gap=far.item(), here_unlike=_unlike(here, real), mode_harm=_unlike(there, real) - _unlike(here, real))
+    return dict(
+        mode_gap=far.item(), here_unlike=_unlike(here, real),
+        mode_harm=_unlike(there, real) - _unlike(here, real),
+    )
 
 def _untouched(G:nn.Module)->bool:
     "Are all running statistics of BatchNorm in `G` those of the start?"
-    norms = [m for m in G.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is not None]
+    norms = [
+        m
+        for m in G.modules()
+        if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is not None
+    ]
     return bool(norms) and all((m.running_mean == 0).all() and (m.running_var == 1).all() for m in norms)
 
 def _beside(s:TrainState, shown:nn.Module, z:Tensor, y:tuple, real, data:Data, features)->dict:
@@ -358,17 +446,30 @@ def state_vitals(
     labels:bool=False,      # do the networks take the data's labels?
     n:int=500,              # samples to look at
     seed:int=0,             # of our own latents and batches
-    features:Callable=None, # samples (N,*S) to features (N,F) for recall and coverage, as a yardstick has; None: pixels
+    # samples (N,*S) to features (N,F) for recall and coverage, as a yardstick has; None: pixels
+    features:Callable=None,
 )->Vitals:
     "What the curves leave out, measured on copies of the networks with random numbers of our own."
-    if s.members: raise ValueError(f"this state holds {s.members[0]} members: ask for one, with ganbook.ensemble.member(state, i).")
-    v, broken = Vitals(step=s.step, **_player(s.opt_G, s.G, 'G'), **_player(s.opt_D, s.D, 'D')), _not_finite(s)
+    if s.members:
+        raise ValueError(
+            f"this state holds {s.members[0]} members: ask for one, with ganbook.ensemble.member(state, i)."
+        )
+    v = Vitals(step=s.step, **_player(s.opt_G, s.G, 'G'), **_player(s.opt_D, s.D, 'D'))
+    broken = _not_finite(s)
     if broken: return v | dict(broken=broken)
-    G, D, shown = copy.deepcopy(s.G), copy.deepcopy(s.D), copy.deepcopy(s.best)
-    rng, real, y = torch.Generator(s.device).manual_seed(seed), None, ()
-    if data is not None: n = max(64, min(n, 2_000_000//math.prod(data.shape)))  # large images want much memory
+    G = copy.deepcopy(s.G)
+    D = copy.deepcopy(s.D)
+    shown = copy.deepcopy(s.best)
+    rng = torch.Generator(s.device).manual_seed(seed)
+    real = None
+    y = ()
+    # large images want much memory
+    if data is not None: n = max(64, min(n, 2_000_000//math.prod(data.shape)))
     with torch.random.fork_rng([s.device] if s.device.type == 'cuda' else []), torch.enable_grad():
-        if data is not None: real, *y = draw(data.to(s.device), n, rng, labels=True) if labels else (draw(data.to(s.device), n, rng),)
+        if data is not None:
+            real, *y = (
+                draw(data.to(s.device), n, rng, labels=True) if labels else (draw(data.to(s.device), n, rng),)
+            )
         z = latents(n, G.latent_dim, rng, s.device)
         v.update(_logit_vitals(s, G, D, z, real, y, loss))
         v.update(zip(('reach_low', 'reach_high'), _reach(G)))
@@ -380,7 +481,7 @@ few_steps = 100   # no curve has a shape before that
 few_moves = .03   # steps times learning rate; weights begin at about .1
 young_steps = 400 # below this, kinds may still come and averages are still young
 young_moves = .2  # steps times learning rate
-ahead = .88       # probability that D ranks a new pair rightly; on the ring, sound runs of 400 steps end near it
+ahead = .88  # probability that D ranks a new pair rightly; on the ring, sound runs of 400 steps end near it
 starving = .1     # size of the gradients of G over those of D
 harmless = .02    # share of the energy distance; samples that near do no harm
 lagging = .03     # the same: what is farther off has something to learn
@@ -399,56 +500,108 @@ def young(v:Vitals)->bool:
     return v['usable'] < young_steps or _moves(v) < young_moves
 
 def graded(v:Vitals, severity:str)->str:
-    "A grade by harm: a note while the run is young, and where samples are as like the data as those of sound runs."
+    """A grade by harm: a note while the run is young, and where
+    samples are as like the data as those of sound runs."""
     return 'note' if young(v) or v['unlike'] < harmless else severity
 
 # %% ../nbs/08_doctor.ipynb #baf416f8
 def too_early(v:Vitals):
-    "Too few steps to tell, or samples that are still on their way: far from the data, or behind in the eyes of D."
+    """Too few steps to tell, or samples that are still on their
+    way: far from the data, or behind in the eyes of D."""
     on_its_way = young(v) and v['unlike'] > lagging or v['usable'] < 2*few_steps and v['auc'] > ahead
     if v['usable'] < v['steps'] or settled(v) and not on_its_way: return None
     rate, far = max(v['lr_G'], v['lr_D']), ''
-    if 'lr_G' in v: far = f" at a learning rate of {rate:g}: no weight has moved by more than about {v['steps']*rate:.2g}"
-    return Finding('too few steps', 'note', f"{v['steps']:,.0f} steps{far}.",
-        'train for some thousand steps (`n_steps` of `fit`; `ganbook resume RUN --n-steps N`), then ask again.', '05_training', 1.)
+    if 'lr_G' in v:
+        far = (
+            f" at a learning rate of {rate:g}: no weight has moved by more than about {v['steps']*rate:.2g}"
+        )
+    return Finding(
+        'too few steps', 'note', f"{v['steps']:,.0f} steps{far}.",
+        'train for some thousand steps (`n_steps` of `fit`; '
+        '`ganbook resume RUN --n-steps N`), then ask again.',
+        '05_training', 1.,
+    )
 
 # %% ../nbs/08_doctor.ipynb #a84ac957
 huge_logit = 1e4
 
 def diverges(v:Vitals):
     "A number is not finite, or the logits have run away."
-    f = partial(Finding, 'divergence', 'alarm', chapter='11_dynamics',
-        try_='a smaller `lr` (`--lr`), and a penalty on the gradient of D (`penalties=[r1]`); losses of logits, as ganbook.losses has them.')
-    if v['first_bad'] > 0: return f(evidence=f"The first loss or logit that is no finite number came at step {v['first_bad']:,.0f}.", certainty=1.)
+    f = partial(
+        Finding, 'divergence', 'alarm', chapter='11_dynamics',
+        try_='a smaller `lr` (`--lr`), and a penalty on the gradient of D (`penalties=[r1]`); losses of '
+             'logits, as ganbook.losses has them.',
+    )
+    if v['first_bad'] > 0:
+        return f(
+            evidence=f"The first loss or logit that is no finite number came at step {v['first_bad']:,.0f}.",
+            certainty=1.,
+        )
     if 'broken' in v: return f(evidence=f"Weights of {v['broken']} are no finite numbers.", certainty=1.)
-    if v['fake_finite'] < 1: return f(evidence=f"{1 - v['fake_finite']:.0%} of the generated values are not finite.", certainty=1.)
-    if v['logit_size'] > huge_logit: return f(evidence=f"Logits have grown to {v['logit_size']:.2g}; a sigmoid is exactly 1 from 17 on.", certainty=.97)
+    if v['fake_finite'] < 1:
+        return f(
+            evidence=f"{1 - v['fake_finite']:.0%} of the generated values are not finite.", certainty=1.
+        )
+    if v['logit_size'] > huge_logit:
+        return f(
+            evidence=f"Logits have grown to {v['logit_size']:.2g}; a sigmoid is exactly 1 from 17 on.",
+            certainty=.97,
+        )
 
 # %% ../nbs/08_doctor.ipynb #7b4ecf5a
 def _does_not_learn(v:Vitals, P:str, hint:str):
     "The facts, for either player."
     fine = not young(v) and v['unlike'] < harmless
-    f = partial(Finding, f'{P} does not learn', 'warning' if fine else 'alarm', chapter='05_training', certainty=.99)
-    if v[f'lr_{P}'] == 0: return f(evidence=f"The learning rate of opt_{P} is 0.", try_=f"a learning rate above 0 for {P} (`{'lr' if P == 'G' else 'lr_D'}` of `new_state`).")
-    if v[f'held_{P}'] < 1: return f(evidence=f"opt_{P} holds {v[f'held_{P}']:.0%} of the weights of {P}.", try_=f"make the optimiser from {P}.parameters(), after all layers are in place.")
-    if v['usable'] > 0 and v[f'stepped_{P}'] == 0: return f(evidence=f"After {v['usable']:,.0f} steps opt_{P} has never had a gradient to step with.", try_=hint)
-    if v[f'felt_{P}'] == 0: return f(evidence=f"Every gradient that opt_{P} has seen was exactly 0.", try_=hint)
+    f = partial(
+        Finding, f'{P} does not learn', 'warning' if fine else 'alarm', chapter='05_training', certainty=.99
+    )
+    if v[f'lr_{P}'] == 0:
+        return f(
+            evidence=f"The learning rate of opt_{P} is 0.",
+            try_=f"a learning rate above 0 for {P} (`{'lr' if P == 'G' else 'lr_D'}` of `new_state`).",
+        )
+    if v[f'held_{P}'] < 1:
+        return f(
+            evidence=f"opt_{P} holds {v[f'held_{P}']:.0%} of the weights of {P}.",
+            try_=f"make the optimiser from {P}.parameters(), after all layers are in place.",
+        )
+    if v['usable'] > 0 and v[f'stepped_{P}'] == 0:
+        return f(
+            evidence=f"After {v['usable']:,.0f} steps opt_{P} has never had a gradient to step with.",
+            try_=hint,
+        )
+    if v[f'felt_{P}'] == 0:
+        return f(evidence=f"Every gradient that opt_{P} has seen was exactly 0.", try_=hint)
 
+# %% ../nbs/08_doctor.ipynb #54be18a1
 def G_does_not_learn(v:Vitals):
     "No gradient reaches the weights of G, or next to none."
     hint = 'call opt_G.step(); in the step of G the fakes must be neither detached nor made under no_grad.'
     if fact := _does_not_learn(v, 'G', hint): return fact
     starved = v['felt_G'] < starving*v['felt_D'] and v['auc'] > ahead and v['form_D'] in levels
     if not (settled(v) and starved): return None
-    return Finding('G does not learn', 'note', f"The gradients of G are {v['felt_G']/v['felt_D']:.1%} of those of D, and D ranks {v['auc']:.0%} of new pairs rightly.",
-        f'look whether all fakes carry a gradient: {hint}', '05_training', .5)
+    return Finding(
+        'G does not learn', 'note',
+        f"The gradients of G are {v['felt_G']/v['felt_D']:.1%} of "
+        f"those of D, and D ranks {v['auc']:.0%} of new pairs rightly.",
+        f'look whether all fakes carry a gradient: {hint}', '05_training', .5,
+    )
 
 def D_does_not_learn(v:Vitals):
     "No gradient reaches the weights of D, or its logits stand still."
     fact = _does_not_learn(v, 'D', 'call backward on the loss of D, then opt_D.step().')
-    if fact or 'stepped_D' in v or not (settled(v) and v['real_drift'] < .5 and v['gap'] < 0 and v['reversed'] > .9): return fact
-    return Finding('D does not learn', 'alarm', f"In {v['usable']:,.0f} steps the mean real logit has moved by {v['real_drift']:.2f} of its noise, while the fakes overtook it (gap {v['gap']:.3g}).",
-        'check that opt_D holds the weights of D, steps, and has a learning rate.', '05_training', .9)
+    if (
+        fact
+        or 'stepped_D' in v
+        or not (settled(v) and v['real_drift'] < .5 and v['gap'] < 0 and v['reversed'] > .9)
+    ):
+        return fact
+    return Finding(
+        'D does not learn', 'alarm',
+        f"In {v['usable']:,.0f} steps the mean real logit has moved by {v['real_drift']:.2f} "
+        f"of its noise, while the fakes overtook it (gap {v['gap']:.3g}).",
+        'check that opt_D holds the weights of D, steps, and has a learning rate.', '05_training', .9,
+    )
 
 # %% ../nbs/08_doctor.ipynb #cc112f4a
 narrow = .3      # of the range of G: below this the data are dark or pale
@@ -458,7 +611,8 @@ def _unlike_columns(v:Vitals, f:Callable):
     "One coordinate of points has another scale than the others."
     times = v['column_high']/max(v['column_low'], 1e-12)
     if not times > columns_apart: return None
-    said = f"The standard deviations of the coordinates lie between {v['column_low']:.2g} and {v['column_high']:.2g}."
+    low = v['column_low']
+    said = f"The standard deviations of the coordinates lie between {low:.2g} and {v['column_high']:.2g}."
     return f('alarm' if times > 3*columns_apart else 'warning', said + ' What is small is hardly seen.',
         'divide each coordinate of `Data.x` by its own standard deviation.', certainty=.93)
 
@@ -469,18 +623,39 @@ def ranges_differ(v:Vitals):
     data, reach = f"[{v['real_low']:.2f}, {v['real_high']:.2f}]", f"[{v['reach_low']:g}, {v['reach_high']:g}]"
     whole = v['reach_high'] - v['reach_low']
     if max(v['reach_low'] - v['real_low'], v['real_high'] - v['reach_high']) > .05*wide:
-        return f('alarm', f"The data span {data}, but the last layer of G gives {reach} only.",
-            'end G in a layer that reaches the data (`out`): tanh for [-1,1], sigmoid for [0,1], none for points.', certainty=.96)
+        return f(
+            'alarm', f"The data span {data}, but the last layer of G gives {reach} only.",
+            'end G in a layer that reaches the data (`out`): '
+            'tanh for [-1,1], sigmoid for [0,1], none for points.',
+            certainty=.96,
+        )
     if v['real_rms'] > 5 or v['real_rms'] < .05:
-        return f('alarm', f"A coordinate of the data, as drawn, has a root mean square of {v['real_rms']:.3g}; networks expect about 1.",
-            'set `Data.scale` to the root mean square of a coordinate.', certainty=.95)
+        return f(
+            'alarm',
+            "A coordinate of the data, as drawn, has a root mean "
+            f"square of {v['real_rms']:.3g}; networks expect about 1.",
+            'set `Data.scale` to the root mean square of a coordinate.', certainty=.95,
+        )
     if wide > 0 and v['real_low'] > v['reach_low'] + .2*whole < math.inf:
-        return f('warning', f"The data span {data}, only {wide/whole:.0%} of the {reach} that G gives.",
-            'draw images in the range of the last layer of G: `Data.low` is -1 for tanh, 0 for sigmoid.', certainty=.9)
+        return f(
+            'warning', f"The data span {data}, only {wide/whole:.0%} of the {reach} that G gives.",
+            'draw images in the range of the last layer of G: `Data.low` is -1 for tanh, 0 for sigmoid.',
+            certainty=.9,
+        )
     if 0 < v['real_bulk'] < 2*narrow*whole < math.inf:
-        grade = 'alarm' if v['real_bulk'] < narrow/3*whole else 'warning' if v['real_bulk'] < narrow*whole else 'note'
-        return f(grade, f"99% of the values lie within {v['real_bulk']:.2g}, {v['real_bulk']/whole:.0%} of the {reach} that G gives.",
-            'stretch the brightness: multiply `Data.x` so that its largest values come to 255.', certainty=.9)
+        grade = (
+            'alarm'
+            if v['real_bulk'] < narrow/3*whole
+            else 'warning'
+            if v['real_bulk'] < narrow*whole
+            else 'note'
+        )
+        return f(
+            grade,
+            f"99% of the values lie within {v['real_bulk']:.2g}, "
+            f"{v['real_bulk']/whole:.0%} of the {reach} that G gives.",
+            'stretch the brightness: multiply `Data.x` so that its largest values come to 255.', certainty=.9,
+        )
     return _unlike_columns(v, f)
 
 # %% ../nbs/08_doctor.ipynb #0873a30a
@@ -489,21 +664,33 @@ def swapped(v:Vitals):
     grade = 'warning' if not young(v) and v['unlike'] < harmless else 'alarm'
     f = partial(Finding, 'labels or losses swapped', grade, chapter='02_losses')
     if not settled(v) or v['lr_D'] == 0 or v['stepped_D'] == 0 or v['held_D'] < 1: return None
-    wrong = lambda P: v[f'misfit_{P}'] < min(v[f'fit_{P}']/2, v[f'fit_{P}'] - .02)
-    fits = lambda P: f"loss_{P} reads as {v[f'form_{P}']} (mean error {v[f'misfit_{P}']:.2g}; the best proper form has {v[f'fit_{P}']:.2g})"
+    def wrong(P): return v[f'misfit_{P}'] < min(v[f'fit_{P}']/2, v[f'fit_{P}'] - .02)
+    def fits(P):
+        found = f"loss_{P} reads as {v[f'form_{P}']} (mean error {v[f'misfit_{P}']:.2g}"
+        return f"{found}; the best proper form has {v[f'fit_{P}']:.2g})"
     cure_G = 'G wants its fakes called real: label 1, or one minus sign less (`loss.generator`).'
     if wrong('G'): return f(f"{fits('G')}: it falls when D rejects the fakes.", cure_G, certainty=.94)
     if wrong('D'): return f(f"{fits('D')}; the mean real logit lies {-v['gap']:.3g} below the fake one.",
         'D wants label 1 on real samples and 0 on fakes (`loss.discriminator`).', certainty=.93)
     if v['auc'] < .05 and v['reversed'] > .9 and v['gap'] < 0:
-        return f(f"D ranks real above fake with probability {v['auc']:.2f}, and has had it the wrong way round for {v['reversed']:.0%} of the size of its gap.",
-            'D wants label 1 on real samples and 0 on fakes (`loss.discriminator`).', certainty=.83)
+        return f(
+            f"D ranks real above fake with probability {v['auc']:.2f}, and has had "
+            f"it the wrong way round for {v['reversed']:.0%} of the size of its gap.",
+            'D wants label 1 on real samples and 0 on fakes (`loss.discriminator`).', certainty=.83,
+        )
     poor = {P: .3*max(1., abs(v[f'loss_{P}'])) for P in 'GD'}
-    near = [P for P in 'GD' if poor[P] < v[f'fit_{P}'] > v[f'misfit_{P}']/2 or v[f'misfit_{P}'] < v[f'fit_{P}'] > .05]
+    near = [
+        P
+        for P in 'GD'
+        if poor[P] < v[f'fit_{P}'] > v[f'misfit_{P}']/2 or v[f'misfit_{P}'] < v[f'fit_{P}'] > .05
+    ]
     if near and v['unlike'] > costly:
-        return f(f"{fits(near[0])}: no proper form fits well, and the samples are far from the data.",
-            'check the signs and labels of both losses, batch by batch (`loss.generator`, `loss.discriminator`).',
-            certainty=.825 if v[f'misfit_{near[0]}'] < v[f'fit_{near[0]}'] else .815)
+        return f(
+            f"{fits(near[0])}: no proper form fits well, and the samples are far from the data.",
+            'check the signs and labels of both losses, batch '
+            'by batch (`loss.generator`, `loss.discriminator`).',
+            certainty=.825 if v[f'misfit_{near[0]}'] < v[f'fit_{near[0]}'] else .815,
+        )
 
 # %% ../nbs/08_doctor.ipynb #064c27dd
 rate_ratio = 16.  # suspect in any run
@@ -518,10 +705,13 @@ def unequal_rates(v:Vitals):
     if not times > (mild_ratio if lost or behind else rate_ratio): return None
     grade = 'alarm' if times > 3*rate_ratio or lost else 'warning' if times > rate_ratio else 'note'
     if settled(v) and v['unlike'] < harmless: grade = 'note'
-    return Finding('learning rates out of balance', grade,
+    return Finding(
+        'learning rates out of balance', grade,
         f"{fast} learns at {v['lr_' + fast]:g} and {slow} at {v['lr_' + slow]:g}, a ratio of {times:.0f}.",
-        'equal rates to begin with (`lr` and `lr_D` of `new_state`); four times more for D is the usual most.', '10_rules_on_trial',
-        .92 if times > rate_ratio else .815)
+        'equal rates to begin with (`lr` and `lr_D` of '
+        '`new_state`); four times more for D is the usual most.',
+        '10_rules_on_trial', .92 if times > rate_ratio else .815,
+    )
 
 # %% ../nbs/08_doctor.ipynb #d1eca852
 mode_gap = .2    # sound runs have about .08, as the statistics of 64 samples are noisy
@@ -532,25 +722,46 @@ old_average = 1000  # steps after which an average has forgotten the initial wei
 def stale_BatchNorm(v:Vitals):
     "The generator that is shown makes other, worse samples in evaluation mode than in training mode."
     relative = v['mode_harm'] > max(mode_harm/2, 2*v['here_unlike'])  # little, but most of what is wrong
-    if not (settled(v) and v['mode_gap'] > mode_gap) or v['mode_harm'] < mode_harm and not relative: return None
+    if not (settled(v) and v['mode_gap'] > mode_gap) or v['mode_harm'] < mode_harm and not relative:
+        return None
     both = 'raw_unlike' not in v or v['raw_mode_gap'] > mode_gap and v['raw_mode_harm'] > mode_harm
     severity = graded(v, 'alarm' if v['mode_harm'] > 4*mode_harm else 'warning')
-    if v['untouched'] == 1 and not v['unlike'] < harmless: severity = 'alarm'
-    elif 'mode_harm' not in v or v['mode_harm'] < mode_harm or not both and v['usable'] < old_average: severity = 'note'
+    if v['untouched'] == 1 and not v['unlike'] < harmless:
+        severity = 'alarm'
+    elif 'mode_harm' not in v or v['mode_harm'] < mode_harm or not both and v['usable'] < old_average:
+        severity = 'note'
     worse = f", and are {v['mode_harm']:.2f} less like the data" if 'mode_harm' in v else ''
-    raw = '' if both else ' G itself is not affected: its average is young, or leaves its running statistics behind.'
-    return Finding('BatchNorm statistics at evaluation', severity, f"From the same latents, samples of evaluation mode lie "
-        f"{v['mode_gap']:.2f} spreads from those of training mode{worse}.{raw}", 'average the buffers along with the parameters '
-        '(`average`), for several half-lives, or recompute the running statistics before sampling.', '14_averaging', .91)
+    raw = (
+        ''
+        if both
+        else ' G itself is not affected: its average is young, or leaves its running statistics behind.'
+    )
+    return Finding(
+        'BatchNorm statistics at evaluation',
+        severity,
+        "From the same latents, samples of evaluation mode lie "
+        f"{v['mode_gap']:.2f} spreads from those of training mode{worse}.{raw}",
+        'average the buffers along with the parameters (`average`), for several '
+        'half-lives, or recompute the running statistics before sampling.',
+        '14_averaging',
+        .91,
+    )
 
+# %% ../nbs/08_doctor.ipynb #9fa4199b
 def mixing_BatchNorm(v:Vitals):
     "The judgement of D depends on the company of a sample."
     off = max(abs(v['auc'] - v['auc_apart']), abs(v['auc_mixed'] - v['auc_apart']))
     if not (settled(v) and off > auc_shift): return None
-    return Finding('BatchNorm in D mixes real and fake', graded(v, 'alarm' if off > 2*auc_shift or v['unlike'] > .1 else 'warning'),
-        f"D ranks real above fake with probability {v['auc_apart']:.2f} in batches of one kind, {v['auc_mixed']:.2f} in mixed ones "
-        f"and {v['auc']:.2f} in evaluation mode.", "no normalisation in D that looks at the batch (`norm_D='none'`): none, LayerNorm, "
-        'or `spectral_norm`.', '10_rules_on_trial', .85)
+    return Finding(
+        'BatchNorm in D mixes real and fake',
+        graded(v, 'alarm' if off > 2*auc_shift or v['unlike'] > .1 else 'warning'),
+        f"D ranks real above fake with probability {v['auc_apart']:.2f} in batches of one "
+        f"kind, {v['auc_mixed']:.2f} in mixed ones and {v['auc']:.2f} in evaluation mode.",
+        "no normalisation in D that looks at the batch (`norm_D='none'`): none, LayerNorm, "
+        'or `spectral_norm`.',
+        '10_rules_on_trial',
+        .85,
+    )
 
 # %% ../nbs/08_doctor.ipynb #9587517e
 def average_behind(v:Vitals):
@@ -558,26 +769,56 @@ def average_behind(v:Vitals):
     lost = v['unlike'] - v['raw_unlike']
     beyond = v['fake_rms'] > 3*max(v['raw_fake_rms'], v['real_rms'])
     if not (settled(v) and (lost > harmless or beyond)): return None
-    far = f"The energy distance from the data is {v['unlike']:.3f} for the average and {v['raw_unlike']:.3f} for G itself"
-    if beyond: return Finding('average behind G', 'alarm', f"{far}; its values are {v['fake_rms']/max(v['raw_fake_rms'], 1e-12):.1f} times as large.",
-        'copy what no average is made of, such as the vectors of `spectral_norm`; sample from `state.G` meanwhile.', '14_averaging', .95)
-    return Finding('average behind G', 'note' if v['usable'] < old_average else 'warning', f"{far}: after {v['usable']:,.0f} steps it still remembers the initial weights.",
-        'a shorter half-life (`ema_halflife` of `fit`), or more steps; sample from `state.G` until then.', '14_averaging', .9)
+    of_G = f"{v['raw_unlike']:.3f} for G itself"
+    far = f"The energy distance from the data is {v['unlike']:.3f} for the average and {of_G}"
+    if beyond:
+        return Finding(
+            'average behind G', 'alarm',
+            f"{far}; its values are {v['fake_rms']/max(v['raw_fake_rms'], 1e-12):.1f} times as large.",
+            'copy what no average is made of, such as the vectors '
+            'of `spectral_norm`; sample from `state.G` meanwhile.',
+            '14_averaging', .95,
+        )
+    return Finding(
+        'average behind G', 'note' if v['usable'] < old_average else 'warning',
+        f"{far}: after {v['usable']:,.0f} steps it still remembers the initial weights.",
+        'a shorter half-life (`ema_halflife` of `fit`), or more steps; sample from `state.G` until then.',
+        '14_averaging', .9,
+    )
 
 # %% ../nbs/08_doctor.ipynb #3285c31e
 def ends_in_sigmoid(v:Vitals):
     "The logits of D are probabilities."
-    shut = v['last_D'] == 'Sigmoid' or v['far_low'] >= 0 and v['far_high'] <= 1 and v['logit_low'] >= 0 and v['logit_high'] <= 1
-    f = partial(Finding, 'D ends in a sigmoid', chapter='02_losses',
-        try_='leave the sigmoid out of D: the losses of ganbook take logits, and so does `binary_cross_entropy_with_logits`.')
+    shut = (
+        v['last_D'] == 'Sigmoid'
+        or v['far_low'] >= 0
+        and v['far_high'] <= 1
+        and v['logit_low'] >= 0
+        and v['logit_high'] <= 1
+    )
+    f = partial(
+        Finding, 'D ends in a sigmoid', chapter='02_losses',
+        try_='leave the sigmoid out of D: the losses of ganbook take logits, and so does '
+             '`binary_cross_entropy_with_logits`.',
+    )
     if shut:
         said = 'all logits lie in (0,1), also those of data far outside'
-        if 'form_D' not in v: return f('note', f'With a loss of logits it would be one too many: {said}.', certainty=.5)
+        if 'form_D' not in v:
+            return f('note', f'With a loss of logits it would be one too many: {said}.', certainty=.5)
         mild = v['form_D'] in ('Wasserstein', 'least squares')
-        return f(graded(v, 'warning') if mild else 'alarm', f"With a loss of logits ({v['form_D']}) it is one too many: {said}.", certainty=.965)
-    if 'logit_low' in v or v['form_D'] not in ('cross-entropy', 'hinge') or v['usable'] < few_steps: return None
-    if v['mean_low'] > 0 and v['mean_high'] < 1: return f('warning', f"In {v['usable']:,.0f} steps no mean logit has left "
-        f"[{v['mean_low']:.2f}, {v['mean_high']:.2f}]; logits have both signs.", certainty=.6)
+        return f(
+            graded(v, 'warning') if mild else 'alarm',
+            f"With a loss of logits ({v['form_D']}) it is one too many: {said}.", certainty=.965,
+        )
+    if 'logit_low' in v or v['form_D'] not in ('cross-entropy', 'hinge') or v['usable'] < few_steps:
+        return None
+    if v['mean_low'] > 0 and v['mean_high'] < 1:
+        return f(
+            'warning',
+            f"In {v['usable']:,.0f} steps no mean logit has left "
+            f"[{v['mean_low']:.2f}, {v['mean_high']:.2f}]; logits have both signs.",
+            certainty=.6,
+        )
 
 # %% ../nbs/08_doctor.ipynb #ca401d96
 flat_logits = .008  # standard deviation of the logits; in the bench nearly all sound runs stay above it
@@ -588,19 +829,34 @@ def heavy_penalty(v:Vitals):
     "D is kept so flat that it is of no use."
     f = partial(Finding, 'penalty too large', chapter='12_critics')
     if not (settled(v) and 'penalty' in v) or v['n_real'] < few_real: return None
-    if v['logit_spread'] < flat_logits and v['unlike'] > harmless: return f(graded(v, 'alarm'), f"D is flat: the logits have a standard deviation of {v['logit_spread']:.2g}, although samples and data are {v['unlike']:.3f} apart.",
-        'a hundredth of the penalty (`gamma` of `r1` and `r2`), then search in factors of 10.', certainty=.84)
-    if v['penalty'] > 5*max(abs(v['loss_D']), .1): return f(graded(v, 'alarm'), f"The penalty is {v['penalty']:.3g}, the loss of D {v['loss_D']:.3g}.",
-        'a hundredth of the penalty (`gamma` of `r1` and `r2`).', certainty=.84)
-    if 'unlike' not in v and abs(v['gap']) < flat_logits/10: return f('note', f"Real and fake logits lie {abs(v['gap']):.1g} apart: D is flat, because G is perfect or because the penalty is too large.",
-        'give the doctor the state and the data, which tell one from the other.', certainty=.3)
+    if v['logit_spread'] < flat_logits and v['unlike'] > harmless:
+        return f(
+            graded(v, 'alarm'),
+            f"D is flat: the logits have a standard deviation of {v['logit_spread']:.2g}, "
+            f"although samples and data are {v['unlike']:.3f} apart.",
+            'a hundredth of the penalty (`gamma` of `r1` and `r2`), then search in factors of 10.',
+            certainty=.84,
+        )
+    if v['penalty'] > 5*max(abs(v['loss_D']), .1):
+        return f(
+            graded(v, 'alarm'), f"The penalty is {v['penalty']:.3g}, the loss of D {v['loss_D']:.3g}.",
+            'a hundredth of the penalty (`gamma` of `r1` and `r2`).', certainty=.84,
+        )
+    if 'unlike' not in v and abs(v['gap']) < flat_logits/10:
+        return f(
+            'note',
+            f"Real and fake logits lie {abs(v['gap']):.1g} apart: D is flat, "
+            "because G is perfect or because the penalty is too large.",
+            'give the doctor the state and the data, which tell one from the other.', certainty=.3,
+        )
 
 # %% ../nbs/08_doctor.ipynb #f4a8f4c2
 sure = 12.  # a gap of 12 is odds of 160,000 to 1
 wide = 5.   # where losses have a scale, a gap that a gentle D does not show
 won = .1    # of the loss of a D that cannot tell
 leads = .6  # the same: enough for a note
-levels = {'cross-entropy': 2*math.log(2), 'least squares': .25, 'hinge': 2., 'relativistic': math.log(2)}  # that loss
+# the loss of a D that cannot tell, by form
+levels = {'cross-entropy': 2*math.log(2), 'least squares': .25, 'hinge': 2., 'relativistic': math.log(2)}
 
 def _no_slope(v:Vitals, f:Callable):
     "The loss hands on none of the slope of D."
@@ -609,22 +865,44 @@ def _no_slope(v:Vitals, f:Callable):
     rest = '.'
     if v['push'] > 1e-2: rest = f" (over all fakes {v['push']:.2g}: a few are much better)."
     elif v['felt_G'] < 1e-7: rest = f", whose weights see gradients of {v['felt_G']:.1g}."
-    return f('warning' if v['push'] > 1e-2 else 'alarm', f"The mean fake logit is {v['fake_logit']:.1f} and loss_D {v['loss_D']:.2g}: "
-        f"at such a fake, a share of {typical:.1g} of the slope of D reaches G{rest}", certainty=.83)
+    return f(
+        'warning' if v['push'] > 1e-2 else 'alarm',
+        f"The mean fake logit is {v['fake_logit']:.1f} and loss_D {v['loss_D']:.2g}: "
+        f"at such a fake, a share of {typical:.1g} of the slope of D reaches G{rest}",
+        certainty=.83,
+    )
 
+# %% ../nbs/08_doctor.ipynb #a377559f
 def D_wins(v:Vitals):
     "The lead of D leaves G without a gradient, or without a chance."
-    f = partial(Finding, 'D wins', chapter='02_losses', try_='`loss=non_saturating`; a smaller `n_critic` or `lr_D`, a penalty '
-        '(`penalties=[r1]`), or noise on what D sees (`augment` of `fit`).')
+    f = partial(
+        Finding,
+        'D wins',
+        chapter='02_losses',
+        try_='`loss=non_saturating`; a smaller `n_critic` or `lr_D`, a penalty '
+        '(`penalties=[r1]`), or noise on what D sees (`augment` of `fit`).',
+    )
     if not settled(v): return None
     if found := _no_slope(v, f): return found
     part = v['loss_D']/levels.get(v['form_D'], math.nan)
     beyond = part < won or v['gap'] > sure or v['gap'] > wide and 'relativistic' != v['form_D'] in levels
     if v['unlike'] > lagging and part < leads and v['auc'] > ahead and not beyond:
-        return f('note', f"loss_D is {v['loss_D']:.2g}, {part:.0%} of that of a D that cannot tell; D orders {v['auc']:.1%} of new pairs rightly.", certainty=.4)
+        return f(
+            'note',
+            f"loss_D is {v['loss_D']:.2g}, {part:.0%} of that of a D that "
+            f"cannot tell; D orders {v['auc']:.1%} of new pairs rightly.",
+            certainty=.4,
+        )
     if not (beyond and v['auc'] > (.75 if v['gap'] > wide else .99) and v['unlike'] > lagging): return None
-    lead = f"loss_D is {v['loss_D']:.2g}, {part:.0%} of that of a D that cannot tell" if part < won else f"Real and fake logits are {v['gap']:.1f} apart"
-    return f(graded(v, 'alarm' if v['unlike'] > costly else 'warning'), f"{lead}; D orders {v['auc']:.1%} of new pairs rightly.", certainty=.83)
+    lead = (
+        f"loss_D is {v['loss_D']:.2g}, {part:.0%} of that of a D that cannot tell"
+        if part < won
+        else f"Real and fake logits are {v['gap']:.1f} apart"
+    )
+    return f(
+        graded(v, 'alarm' if v['unlike'] > costly else 'warning'),
+        f"{lead}; D orders {v['auc']:.1%} of new pairs rightly.", certainty=.83,
+    )
 
 # %% ../nbs/08_doctor.ipynb #68d41135
 off = 1.  # the median sample is this many mean distances between data away from the nearest: it is of no kind
@@ -638,18 +916,40 @@ def collapsed(v:Vitals):
     alike = v['spread'] < .3 and one or v['spread'] < .2 and few or v['spread'] < .05
     if not (settled(v) and alike) or v['raw_spread'] > .5 or v['n_real'] < 2: return None
     kinds = f"; they show {_few_kinds(v)}" if known else ''
-    return Finding('mode collapse, total', graded(v, 'alarm'), f"The mean distance between samples is {v['spread']:.1%} of that between data{kinds}.",
-        'one step of G for one of D; `loss=relativistic`, a penalty (`penalties=[r1, r2]`), `pack` or `minibatch_std` of a recipe.', '16_collapse', .82)
+    return Finding(
+        'mode collapse, total', graded(v, 'alarm'),
+        f"The mean distance between samples is {v['spread']:.1%} of that between data{kinds}.",
+        'one step of G for one of D; `loss=relativistic`, a penalty '
+        '(`penalties=[r1, r2]`), `pack` or `minibatch_std` of a recipe.',
+        '16_collapse', .82,
+    )
 
+# %% ../nbs/08_doctor.ipynb #003d8ea9
 def partly_collapsed(v:Vitals):
     "Whole kinds are missing, from the average and from G itself."
     gone = v['kinds_missing'] >= 1 and v['kinds_effective'] < .9 and not v['raw_kinds_missing'] == 0
-    if not (settled(v) and (gone or v['kinds_effective'] < .65)) or v['far'] > off or v['raw_kinds_effective'] > .9: return None
+    if (
+        not (settled(v) and (gone or v['kinds_effective'] < .65))
+        or v['far'] > off
+        or v['raw_kinds_effective'] > .9
+    ):
+        return None
     if collapsed(v): return None
-    grade = 'note' if young(v) or v['kinds_effective'] >= .65 else 'alarm' if v['kinds_effective'] < .5 else 'warning'
-    return Finding('mode collapse, partial', grade,
-        f"Samples show {_few_kinds(v)} in effect; {v['kinds_missing']} are rare or missing{' so far' if young(v) else ''}.",
-        '`loss=relativistic`, a penalty (`penalties=[r1, r2]`), a wider D, `pack` of a recipe. Check that the loader shuffles, so that D sees all kinds.', '16_collapse', .5)
+    grade = (
+        'note'
+        if young(v) or v['kinds_effective'] >= .65
+        else 'alarm'
+        if v['kinds_effective'] < .5
+        else 'warning'
+    )
+    return Finding(
+        'mode collapse, partial', grade,
+        f"Samples show {_few_kinds(v)} in effect; {v['kinds_missing']} "
+        f"are rare or missing{' so far' if young(v) else ''}.",
+        '`loss=relativistic`, a penalty (`penalties=[r1, r2]`), a wider D, `pack` '
+        'of a recipe. Check that the loader shuffles, so that D sees all kinds.',
+        '16_collapse', .5,
+    )
 
 # %% ../nbs/08_doctor.ipynb #675fc245
 nowhere = .25        # share of the energy distance
@@ -658,24 +958,52 @@ little_coverage = .4 # share of real images with a sample in their own ball
 
 def far_from_data(v:Vitals):
     "Samples lie nowhere near the data."
-    if not (settled(v) and (v['far'] > off or v['unlike'] > nowhere)) or v['raw_unlike'] < nowhere: return None
-    return Finding('samples far from the data', 'note' if young(v) else 'alarm', f"The median sample lies {v['far']:.2g} mean distances between data from the nearest of "
-        f"{min(v['n_real'], 500):.0f} real ones; the energy distance is {v['unlike']:.2f} of its greatest value.",
-        'look at the findings beside this one; without any, at the curves, then the recipe `stable` (`points` for points) on the same data.', '06_first_images', .2)
+    if not (settled(v) and (v['far'] > off or v['unlike'] > nowhere)) or v['raw_unlike'] < nowhere:
+        return None
+    return Finding(
+        'samples far from the data',
+        'note' if young(v) else 'alarm',
+        f"The median sample lies {v['far']:.2g} mean distances between "
+        f"data from the nearest of {min(v['n_real'], 500):.0f} real ones; "
+        f"the energy distance is {v['unlike']:.2f} of its greatest value.",
+        'look at the findings beside this one; without any, at the curves, '
+        'then the recipe `stable` (`points` for points) on the same data.',
+        '06_first_images',
+        .2,
+    )
 
 def little_variety(v:Vitals):
     "Images reach little of the variety of the data."
-    few = v['recall'] < little_recall and v['coverage'] < little_coverage and not v['raw_coverage'] > little_coverage
+    few = (
+        v['recall'] < little_recall
+        and v['coverage'] < little_coverage
+        and not v['raw_coverage'] > little_coverage
+    )
     if not (settled(v) and few and v['image'] == 1 and v['n_real'] >= few_real): return None
-    return Finding('little variety', 'note' if young(v) or v['coverage'] > little_coverage/8 else 'warning', f"Recall is {v['recall']:.3f} and coverage {v['coverage']:.2f}, "
-        f"precision {v['precision']:.2f}: samples reach little of what the data have.",
-        'more steps (`n_steps`), a wider pair (`width`), a penalty (`penalties=[r1, r2]`); more data or `augment` if they are few.', '07_measuring', .15)
+    return Finding(
+        'little variety',
+        'note' if young(v) or v['coverage'] > little_coverage/8 else 'warning',
+        f"Recall is {v['recall']:.3f} and coverage {v['coverage']:.2f}, precision "
+        f"{v['precision']:.2f}: samples reach little of what the data have.",
+        'more steps (`n_steps`), a wider pair (`width`), a penalty '
+        '(`penalties=[r1, r2]`); more data or `augment` if they are few.',
+        '07_measuring',
+        .15,
+    )
 
+# %% ../nbs/08_doctor.ipynb #9dec10df
 def few_samples(v:Vitals):
     "There is too little to learn from."
     if not v['n_real'] < (few_images if v['image'] == 1 else 2*few_real): return None
-    return Finding('few real samples', 'note' if v['n_real'] >= few_real else 'warning', f"There {'is 1 real sample' if v['n_real'] == 1 else 'are %d real samples' % v['n_real']}: "
-        f"D soon knows each of them{', and no measure of variety means much' if v['n_real'] < 2*few_real else ''}.", 'more data, or `augment` of `fit` (chapter 19).', '19_augmentation', .6)
+    return Finding(
+        'few real samples',
+        'note' if v['n_real'] >= few_real else 'warning',
+        f"There {'is 1 real sample' if v['n_real'] == 1 else 'are %d real samples' % v['n_real']}: D soon "
+        f"knows each of them{', and no measure of variety means much' if v['n_real'] < 2*few_real else ''}.",
+        'more data, or `augment` of `fit` (chapter 19).',
+        '19_augmentation',
+        .6,
+    )
 
 # %% ../nbs/08_doctor.ipynb #d72d7f8a
 slow_swing = 4.   # times the swing of smoothed noise, which is 1
@@ -684,20 +1012,38 @@ copied = .7       # a perfect generator has 1, a blurred one more
 
 def oscillates(v:Vitals):
     "Fakes overtake the real samples in D's eyes, again and again."
-    if not (settled(v) and v['turns'] >= 3 and v['reversed'] > .03 and v['swing'] > slow_swing) or v['unlike'] < far_off: return None
-    return Finding('oscillation', graded(v, 'alarm' if v['reversed'] > .1 else 'warning'), f"In the second half the gap between the logits changed its sign {v['turns']:.0f} times, and was the wrong way round for {v['reversed']:.0%} of its size; it swings {v['swing']:.1f} times as far as noise would.",
-        "a smaller `lr` (`--lr`), Adam's first decay at 0 (`betas`), and a penalty (`penalties=[r1]`); averaged weights (`ema`).", '11_dynamics', .81)
+    if (
+        not (settled(v) and v['turns'] >= 3 and v['reversed'] > .03 and v['swing'] > slow_swing)
+        or v['unlike'] < far_off
+    ):
+        return None
+    return Finding(
+        'oscillation', graded(v, 'alarm' if v['reversed'] > .1 else 'warning'),
+        "In the second half the gap between the logits changed its sign "
+        f"{v['turns']:.0f} times, and was the wrong way round for {v['reversed']:.0%} "
+        f"of its size; it swings {v['swing']:.1f} times as far as noise would.",
+        "a smaller `lr` (`--lr`), Adam's first decay at 0 (`betas`), "
+        "and a penalty (`penalties=[r1]`); averaged weights (`ema`).",
+        '11_dynamics', .81,
+    )
 
 def memorises(v:Vitals):
     "Samples lie closer to training samples than those to each other."
     if not (settled(v) and v['copies'] < copied and v['spread'] > .5): return None
-    return Finding('memorisation', 'alarm' if v['copies'] < copied/2 else 'warning', f"A sample lies {v['copies']:.2f} times as far from the nearest training sample as training samples from each other.",
-        'more data, or augmentation of all that D sees (`augment` of `fit`); stop earlier (`n_steps`).', '19_augmentation', .7)
+    return Finding(
+        'memorisation', 'alarm' if v['copies'] < copied/2 else 'warning',
+        f"A sample lies {v['copies']:.2f} times as far from the "
+        "nearest training sample as training samples from each other.",
+        'more data, or augmentation of all that D sees (`augment` of `fit`); stop earlier (`n_steps`).',
+        '19_augmentation', .7,
+    )
 
 # %% ../nbs/08_doctor.ipynb #3af04b8a
-diseases = (diverges, D_does_not_learn, G_does_not_learn, ranges_differ, ends_in_sigmoid, swapped, unequal_rates, stale_BatchNorm,
-    average_behind, mixing_BatchNorm, heavy_penalty, D_wins, collapsed, partly_collapsed, oscillates, memorises, far_from_data,
-    little_variety, few_samples, too_early)
+diseases = (
+    diverges, D_does_not_learn, G_does_not_learn, ranges_differ, ends_in_sigmoid, swapped, unequal_rates,
+    stale_BatchNorm, average_behind, mixing_BatchNorm, heavy_penalty, D_wins, collapsed, partly_collapsed,
+    oscillates, memorises, far_from_data, little_variety, few_samples, too_early,
+)
 
 def vitals(
     state_or_log,           # a TrainState or a Log, of one run
@@ -709,10 +1055,15 @@ def vitals(
     "All that can be measured."
     s = state_or_log
     if isinstance(s, Log): return log_vitals(s)
-    if not isinstance(s, TrainState): raise TypeError(f"a {type(s).__name__} cannot be examined: give a TrainState, or the Log of one.")
-    if not isinstance(data, Data | None): raise TypeError(f"data is a {type(data).__name__}: give a Data, as ganbook.data makes them.")
+    if not isinstance(s, TrainState):
+        raise TypeError(f"a {type(s).__name__} cannot be examined: give a TrainState, or the Log of one.")
+    if not isinstance(data, Data | None):
+        raise TypeError(f"data is a {type(data).__name__}: give a Data, as ganbook.data makes them.")
     curves = log_vitals(s.log) if len(s.log) else {}
-    v = state_vitals(s, data, loss or (minimax if curves and curves['form_G'] == 'minimax' else None), labels, features=features)
+    v = state_vitals(
+        s, data, loss or (minimax if curves and curves['form_G'] == 'minimax' else None), labels,
+        features=features,
+    )
     steps = max(s.step, v.get('count_G', 0), v.get('count_D', 0))  # of a loop that keeps no log
     return Vitals(steps=steps, usable=steps) | v | curves
 
@@ -723,7 +1074,8 @@ def diagnose(
     loss:GANLoss=None,       # what it is trained with, if known
     labels:bool=False,       # do the networks take the data's labels?
     diseases:tuple=diseases, # functions of the vitals, each gives a Finding or None
-    features:Callable=None,  # samples (N,*S) to features (N,F) for recall and coverage, as a yardstick's; None: pixels
+    # samples (N,*S) to features (N,F) for recall and coverage, as a yardstick's; None: pixels
+    features:Callable=None,
 )->list:                     # of Finding, the most severe and most certain first; empty if nothing was found
     "What is wrong with a run, and what to do about it."
     v = vitals(state_or_log, data, loss, labels, features)
@@ -739,14 +1091,18 @@ def report(
     lines = []
     for k, f in enumerate(findings, 1):
         lines.append(f'{k}. {f.severity.upper()}: {f.name}')
-        for text in (f.evidence, f'Try: {f.try_}', f'Read chapter {f.chapter}.'): lines += wrap(text, width, initial_indent='   ', subsequent_indent='   ')
+        for text in (f.evidence, f'Try: {f.try_}', f'Read chapter {f.chapter}.'):
+            lines += wrap(text, width, initial_indent='   ', subsequent_indent='   ')
     return '\n'.join(lines)
 
 # %% ../nbs/08_doctor.ipynb #fc8b3fac
 def _draw_log(ax, log:Log, columns:tuple):
     "Some columns of the log, as far as they are finite."
     table = {c: x for c, x in log.table().items() if c in columns and np.isfinite(x).any()}
-    if not table: ax.text(.5, .5, 'no finite number', ha='center'); ax.set_axis_off(); return ax
+    if not table:
+        ax.text(.5, .5, 'no finite number', ha='center')
+        ax.set_axis_off()
+        return ax
     curves({c: np.where(np.isfinite(x), x, np.nan) for c, x in table.items()}, list(table), ax=ax)
     if max(np.abs(x[np.isfinite(x)]).max() for x in table.values()) > 100: ax.set_yscale('symlog')
     ax.set_ylabel('loss' if columns[0].startswith('loss') else 'mean logit')
@@ -754,7 +1110,12 @@ def _draw_log(ax, log:Log, columns:tuple):
 
 def _draw_samples(ax, s:TrainState, data:Data, n:int=36, n_cols:int=6):
     "What the generator draws: images, or points of the plane above the data."
-    fake = sample(s.best, latents(n if data.is_image else 400, s.G.latent_dim, torch.Generator(s.device).manual_seed(0), s.device)).cpu()
+    fake = sample(
+        s.best,
+        latents(
+            n if data.is_image else 400, s.G.latent_dim, torch.Generator(s.device).manual_seed(0), s.device
+        ),
+    ).cpu()
     whole = fake[fake.flatten(1).isfinite().all(1)]
     if not len(whole): ax.text(.5, .5, 'no sample is a finite number', ha='center', transform=ax.transAxes)
     if not len(whole): ax.set_axis_off()
@@ -763,7 +1124,10 @@ def _draw_samples(ax, s:TrainState, data:Data, n:int=36, n_cols:int=6):
 def _draw_batch(ax, x:Tensor, data:Data, n_cols:int=6, over:bool=True):
     "Images as a grid; points of the plane, over the data or as the data."
     if data.is_image and data.shape[0] in (1, 3): return image_grid(x, ax=ax, n_cols=n_cols, low=data.low)
-    if data.shape != (2,): ax.text(.5, .5, 'neither images nor points of the plane', ha='center'); ax.set_axis_off(); return ax
+    if data.shape != (2,):
+        ax.text(.5, .5, 'neither images nor points of the plane', ha='center')
+        ax.set_axis_off()
+        return ax
     real = draw(data, 400, torch.Generator().manual_seed(0)).cpu()
     return scatter(real, x if over else None, ax=ax, legend=False)
 
@@ -771,12 +1135,16 @@ def _draw_batch(ax, x:Tensor, data:Data, n_cols:int=6, over:bool=True):
 _colors = dict(alarm='#b5495b', warning='#c98a1b', note='#5b9bd5')
 
 def _draw_findings(ax, findings:list, width:int=94):
-    "The report as text, each name in the colour of its severity; returns nothing, and leaves out what has no room."
+    """The report as text, each name in the colour of its
+    severity; returns nothing, and leaves out what has no room."""
     ax.set_axis_off()
     for k, text in enumerate(report(findings, width).split('\n')):
         severity = '' if text.startswith(' ') or not findings else text.split()[1].rstrip(':').lower()
-        ax.annotate(text, (0, 1), xycoords='axes fraction', xytext=(0, -14*k), textcoords='offset points', va='top', fontsize=9, family='monospace',
-            color=_colors.get(severity), weight='bold' if severity else 'normal')
+        ax.annotate(
+            text, (0, 1), xycoords='axes fraction', xytext=(0, -14*k), textcoords='offset points', va='top',
+            fontsize=9, family='monospace', color=_colors.get(severity),
+            weight='bold' if severity else 'normal',
+        )
 
 # %% ../nbs/08_doctor.ipynb #793843a6
 def one_page(
@@ -793,7 +1161,8 @@ def one_page(
         style()
         fig = Figure(figsize=(8, sum(heights) + .4), dpi=100, layout='constrained')
         top, *middle, bottom = fig.subfigures(len(heights), 1, height_ratios=heights)
-        for ax, columns in zip(top.subplots(1, 2), (('loss_D', 'loss_G'), ('real_logit', 'fake_logit'))): _draw_log(ax, log, columns)
+        for ax, columns in zip(top.subplots(1, 2), (('loss_D', 'loss_G'), ('real_logit', 'fake_logit'))):
+            _draw_log(ax, log, columns)
         if both: _draw_pair(middle[0].subplots(1, 2), s, data)
         _draw_findings(bottom.subplots(), findings)
         fig.suptitle(title or f'{len(log):,} steps')
@@ -815,7 +1184,8 @@ def _several_of_G(s, batch, loss, penalties=(), n_critic=1, k:int=10, **options)
 def _strong_D(b:Setup)->Setup: return replace(b, loss=minimax, gamma=0., n_critic=5, lr_D=5e-3, decay=False)
 def _eager_G(b:Setup)->Setup: return replace(b, gamma=0., update=_several_of_G, betas=(.5, .9), decay=False)
 def _momentum(b:Setup)->Setup: return replace(b, gamma=0., betas=(.9, .999), lr=2e-3, lr_D=5e-4)
-def _unconstrained(b:Setup)->Setup: return replace(b, loss=wasserstein, gamma=0., betas=(.5, .9), lr=3e-3, lr_D=3e-3, decay=False)
+def _unconstrained(b:Setup)->Setup:
+    return replace(b, loss=wasserstein, gamma=0., betas=(.5, .9), lr=3e-3, lr_D=3e-3, decay=False)
 def _far_too_fast(b:Setup)->Setup: return replace(b, loss=wasserstein, gamma=0., lr=1., lr_D=1., decay=False)
 def _flat_D(b:Setup)->Setup: return replace(b, gamma=1e4)
 def _slow_D(b:Setup)->Setup: return replace(b, lr_D=b.lr/100)
@@ -823,13 +1193,19 @@ def _slow_G(b:Setup)->Setup: return replace(b, lr=b.lr_D/100)
 def _stopped(b:Setup)->Setup: return replace(b, n_steps=30)
 
 # %% ../nbs/08_doctor.ipynb #53558c32
-def _swapped_labels(b:Setup)->Setup: return replace(b, loss=replace(b.loss, discriminator=lambda r, f: b.loss.discriminator(f, r)))
-def _wrong_sign(b:Setup)->Setup: return replace(b, loss=replace(b.loss, generator=lambda r, f: -b.loss.generator(r, f)))
-def _wrong_label(b:Setup)->Setup: return replace(b, loss=replace(b.loss, generator=lambda r, f: b.loss.label_loss(f, 0).mean(-1)))
+def _swapped_labels(b:Setup)->Setup:
+    return replace(b, loss=replace(b.loss, discriminator=lambda r, f: b.loss.discriminator(f, r)))
+def _wrong_sign(b:Setup)->Setup:
+    return replace(b, loss=replace(b.loss, generator=lambda r, f: -b.loss.generator(r, f)))
+def _wrong_label(b:Setup)->Setup:
+    return replace(b, loss=replace(b.loss, generator=lambda r, f: b.loss.label_loss(f, 0).mean(-1)))
 
 def _log_of_sigmoid(b:Setup)->Setup:
     "The losses as the formulas have them, and a D that soon is sure."
-    naive = GANLoss(lambda r, f: -r.sigmoid().log().mean(-1) - (1 - f.sigmoid()).log().mean(-1), lambda r, f: -f.sigmoid().log().mean(-1))
+    naive = GANLoss(
+        lambda r, f: -r.sigmoid().log().mean(-1) - (1 - f.sigmoid()).log().mean(-1),
+        lambda r, f: -f.sigmoid().log().mean(-1),
+    )
     return replace(b, loss=naive, gamma=0., n_critic=5, lr=2e-3, lr_D=.02, betas=(.9, .999), decay=False)
 
 # %% ../nbs/08_doctor.ipynb #12ad04fb
@@ -851,7 +1227,9 @@ def _no_rate_D(b:Setup)->Setup: return replace(b, lr_D=0.)
 # %% ../nbs/08_doctor.ipynb #73019094
 def _wrong_range(b:Setup)->Setup:
     "Images in [0,1] for a tanh; points a hundred times too far out."
-    return replace(b, data=replace(b.data, low=0.) if b.data.is_image else replace(b.data, x=b.data.x*100, scale=1.))
+    return replace(
+        b, data=replace(b.data, low=0.) if b.data.is_image else replace(b.data, x=b.data.x*100, scale=1.)
+    )
 
 def _wrong_end(b:Setup)->Setup:
     "A sigmoid for images in [-1,1]; a tanh for points."
@@ -863,7 +1241,8 @@ def _unshuffled(b:Setup)->Setup:
     return replace(b, data=replace(b.data, x=b.data.x[first], y=b.data.y[first]), shown=b.data)
 
 def _ten_samples(b:Setup)->Setup:
-    "Ten training samples, and many steps; the modes of points are made ten times wider, so that ten points differ."
+    """Ten training samples, and many steps; the modes of points
+    are made ten times wider, so that ten points differ."""
     d = b.data
     if not d.is_image: d = replace(d, x=d.modes[d.y] + 10*(d.x - d.modes[d.y]), std=10*d.std)
     return replace(b, data=subset(d, 10), n_steps=1500, gamma=.1)
@@ -873,7 +1252,8 @@ def _with_norm(s:TrainState, player:str):
     "Give the hidden layers of a player BatchNorm, and the player an optimiser of its new weights."
     net, old = getattr(s, player), getattr(s, f'opt_{player}').param_groups[0]
     last = [m for m in net.net if isinstance(m, nn.Linear)][-1]
-    with_one = lambda m: (m, nn.BatchNorm1d(m.out_features)) if isinstance(m, nn.Linear) and m is not last else (m,)
+    def with_one(m):
+        return (m, nn.BatchNorm1d(m.out_features)) if isinstance(m, nn.Linear) and m is not last else (m,)
     net.net = nn.Sequential(*(k for m in net.net for k in with_one(m)))
     setattr(s, f'opt_{player}', adam(net.parameters(), old['initial_lr'], old['betas']))
 
@@ -884,22 +1264,35 @@ def _average_without_buffers(s:TrainState):
         if isinstance(m, nn.BatchNorm1d): m.reset_running_stats()
 
 def _norm_in_D(b:Setup)->Setup: return replace(b, gamma=0., before=partial(_with_norm, player='D'))
-def _stale_average(b:Setup)->Setup: return replace(b, before=partial(_with_norm, player='G'), after=_average_without_buffers)
+def _stale_average(b:Setup)->Setup:
+    return replace(b, before=partial(_with_norm, player='G'), after=_average_without_buffers)
 
 # %% ../nbs/08_doctor.ipynb #e2b27459
 drills = {  # name: (function that breaks a sound setup, the disease that it brings)
-    'D far too strong': (_strong_D, 'D wins'), 'ten steps of G for one of D': (_eager_G, 'mode collapse, total'),
-    'momentum .9, slow D': (_momentum, 'mode collapse, partial'), 'loader never shuffles': (_unshuffled, 'mode collapse, partial'),
-    'Wasserstein, no constraint': (_unconstrained, 'oscillation'), 'learning rate 1': (_far_too_fast, 'divergence'),
-    'log of a sigmoid': (_log_of_sigmoid, 'divergence'), 'data in another range': (_wrong_range, 'ranges do not match'),
-    'wrong end of G': (_wrong_end, 'ranges do not match'), 'labels swapped in D': (_swapped_labels, 'labels or losses swapped'),
-    'sign swapped in G': (_wrong_sign, 'labels or losses swapped'), 'label 0 in G': (_wrong_label, 'labels or losses swapped'),
-    'optimiser of an old D': (_lost_D, 'D does not learn'), 'learning rate 0 in D': (_no_rate_D, 'D does not learn'),
-    'optimiser of an old G': (_lost_G, 'G does not learn'), 'fakes without gradient': (_detached, 'G does not learn'),
-    'BatchNorm in D': (_norm_in_D, 'BatchNorm in D mixes real and fake'), 'average without buffers': (_stale_average, 'BatchNorm statistics at evaluation'),
-    'penalty 10,000 times too large': (_flat_D, 'penalty too large'), 'ten training samples': (_ten_samples, 'memorisation'),
-    'D a hundred times slower': (_slow_D, 'learning rates out of balance'), 'G a hundred times slower': (_slow_G, 'learning rates out of balance'),
-    'stopped after 30 steps': (_stopped, 'too few steps')}
+    'D far too strong': (_strong_D, 'D wins'),
+    'ten steps of G for one of D': (_eager_G, 'mode collapse, total'),
+    'momentum .9, slow D': (_momentum, 'mode collapse, partial'),
+    'loader never shuffles': (_unshuffled, 'mode collapse, partial'),
+    'Wasserstein, no constraint': (_unconstrained, 'oscillation'),
+    'learning rate 1': (_far_too_fast, 'divergence'),
+    'log of a sigmoid': (_log_of_sigmoid, 'divergence'),
+    'data in another range': (_wrong_range, 'ranges do not match'),
+    'wrong end of G': (_wrong_end, 'ranges do not match'),
+    'labels swapped in D': (_swapped_labels, 'labels or losses swapped'),
+    'sign swapped in G': (_wrong_sign, 'labels or losses swapped'),
+    'label 0 in G': (_wrong_label, 'labels or losses swapped'),
+    'optimiser of an old D': (_lost_D, 'D does not learn'),
+    'learning rate 0 in D': (_no_rate_D, 'D does not learn'),
+    'optimiser of an old G': (_lost_G, 'G does not learn'),
+    'fakes without gradient': (_detached, 'G does not learn'),
+    'BatchNorm in D': (_norm_in_D, 'BatchNorm in D mixes real and fake'),
+    'average without buffers': (_stale_average, 'BatchNorm statistics at evaluation'),
+    'penalty 10,000 times too large': (_flat_D, 'penalty too large'),
+    'ten training samples': (_ten_samples, 'memorisation'),
+    'D a hundred times slower': (_slow_D, 'learning rates out of balance'),
+    'G a hundred times slower': (_slow_G, 'learning rates out of balance'),
+    'stopped after 30 steps': (_stopped, 'too few steps'),
+}
 
 # %% ../nbs/08_doctor.ipynb #bba02863
 def draw_case(
@@ -912,12 +1305,16 @@ def draw_case(
     "A run in one row."
     _draw_samples(axes[0], s, data, 16, 4)
     _draw_log(axes[1], s.log, ('real_logit', 'fake_logit'))
-    for ax in axes[:2]: ax.set(xlabel='', ylabel=''); ax.tick_params(labelsize=7)
+    for ax in axes[:2]:
+        ax.set(xlabel='', ylabel='')
+        ax.tick_params(labelsize=7)
     if axes[1].get_legend(): axes[1].get_legend().remove()
     axes[2].set_axis_off()
     axes[2].text(0, 1, title, va='top', weight='bold', fontsize=9)
     text = '\n'.join('\n'.join(wrap(f'{f.name}: {f.evidence}', 52)) for f in findings[:2]) or 'nothing found'
-    axes[2].text(0, .78, text, va='top', fontsize=7.5, color=_colors[findings[0].severity] if findings else REAL)
+    axes[2].text(
+        0, .78, text, va='top', fontsize=7.5, color=_colors[findings[0].severity] if findings else REAL
+    )
 
 # %% ../nbs/08_doctor.ipynb #3b3d5032
 def rehearse(
@@ -927,7 +1324,10 @@ def rehearse(
     n_steps:int=None, # steps of G; None takes the drill's own number
 )->tuple:         # (state, data, findings)
     "Train a broken setup and examine it."
-    if name != 'sound' and name not in drills: raise ValueError(f"there is no drill called {name!r}: take 'sound' or one of {', '.join(drills)}.")
+    if name != 'sound' and name not in drills:
+        raise ValueError(f"there is no drill called {name!r}: take 'sound' or one of {', '.join(drills)}.")
     setup = sound(data) if name == 'sound' else drills[name][0](sound(data))
-    s, shown = practise(setup if n_steps is None else replace(setup, n_steps=min(n_steps, setup.n_steps)), seed)
+    s, shown = practise(
+        setup if n_steps is None else replace(setup, n_steps=min(n_steps, setup.n_steps)), seed
+    )
     return s, shown, diagnose(s, shown)

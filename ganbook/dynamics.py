@@ -24,13 +24,20 @@ class Game:
 
     def v(self, point:Tensor)->Tensor:
         "The vector field: each player's own downhill direction at points (...,n+m), theta first."
-        if not (isinstance(point, Tensor) and point.is_floating_point() and point.shape[-1:] == (self.n + self.m,)): raise ValueError(
-            f"this game is played at points (...,{self.n + self.m}) of floats, theta first and then psi: give a tensor of that shape.")
+        if not (
+            isinstance(point, Tensor) and point.is_floating_point() and point.shape[-1:] == (self.n + self.m,)
+        ):
+            raise ValueError(
+                f"this game is played at points (...,{self.n + self.m}) of "
+                "floats, theta first and then psi: give a tensor of that shape."
+            )
         with torch.enable_grad():
             x = point if point.requires_grad else point.detach().requires_grad_()
             theta, psi = x.split((self.n, self.m), -1)
-            slopes = [grad(loss(theta, psi).sum(), own, create_graph=point.requires_grad, materialize_grads=True)[0]
-                for loss, own in ((self.loss_G, theta), (self.loss_D, psi))]
+            slopes = [
+                grad(loss(theta, psi).sum(), own, create_graph=point.requires_grad, materialize_grads=True)[0]
+                for loss, own in ((self.loss_G, theta), (self.loss_D, psi))
+            ]
         return -torch.cat(slopes, -1)
 
 # %% ../nbs/11_dynamics.ipynb #3ed93d0d
@@ -38,13 +45,17 @@ def bilinear(
     A:Tensor,  # matrix (n,m), float
 )->Game:       # of n numbers against m; its solution is 0
     "The game in which G minimises theta' A psi, and D maximises it."
-    if A.ndim != 2: raise ValueError(f"A has shape {tuple(A.shape)}: give a matrix (n,m), rows for theta and columns for psi.")
+    if A.ndim != 2:
+        raise ValueError(
+            f"A has shape {tuple(A.shape)}: give a matrix (n,m), rows for theta and columns for psi."
+        )
     def value(theta, psi): return (theta @ A.to(theta)*psi).sum(-1)
     return Game(value, lambda theta, psi: -value(theta, psi), *A.shape)
 
 # %% ../nbs/11_dynamics.ipynb #d7e013b9
 def _pairs(n:int, every:bool)->tuple:
-    "Standard normal numbers e, e' and weights (Q,): every pair of n values, or n equal ones; a single pair of zeros if n is 1."
+    """Standard normal numbers e, e' and weights (Q,): every pair of
+    n values, or n equal ones; a single pair of zeros if n is 1."""
     x = torch.linspace(-9, 9, n, dtype=torch.float64) if n > 1 else torch.zeros(1, dtype=torch.float64)
     e, e_fake = torch.cartesian_prod(x, x).T if every else (x, x)
     weights = torch.exp(-(e.square() + e_fake.square())/(2 if every else 4))
@@ -54,18 +65,21 @@ def _ask(t:Tensor)->Tensor: return t if t.requires_grad else t.requires_grad_()
 
 # %% ../nbs/11_dynamics.ipynb #0149beb1
 def _expected(G:Callable, D:Callable, real:Callable, loss, penalties, n:int)->Game:
-    "The GAN with fakes G(theta, e'), logits D(psi, x) and real samples real(e): expected values of both losses, by quadrature."
+    """The GAN with fakes G(theta, e'), logits D(psi, x) and real
+    samples real(e): expected values of both losses, by quadrature."""
     *noise, weights = _pairs(n, every=loss.relativistic)
     def batch(theta, psi):
         e, e_fake = (x.view(-1, *[1]*(theta.ndim + 1)) for x in noise)
         fake = _ask(G(theta[..., None], e_fake))         # (Q,...,1,1)
         x = _ask(real(e).expand_as(fake))
-        critic = lambda x: D(psi[..., None], x)[..., 0]  # (Q,...,1)
+        def critic(x): return D(psi[..., None], x)[..., 0]  # (Q,...,1)
         return critic, x, fake, critic(x), critic(fake)
     def mean(losses, theta):
         if losses.shape == (len(weights), *theta.shape[:-1]): return torch.tensordot(weights, losses, 1)
-        raise ValueError(f"the losses have shape {tuple(losses.shape)}, but the points the leading sizes {tuple(theta.shape[:-1])}: "
-            "give the points the leading sizes of gamma, one member a gamma.")
+        raise ValueError(
+            f"the losses have shape {tuple(losses.shape)}, but the points the leading sizes "
+            f"{tuple(theta.shape[:-1])}: give the points the leading sizes of gamma, one member a gamma."
+        )
     def loss_G(theta, psi): return mean(loss.generator(*batch(theta, psi)[3:]), theta)
     def loss_D(theta, psi):
         args = batch(theta, psi)
@@ -74,9 +88,12 @@ def _expected(G:Callable, D:Callable, real:Callable, loss, penalties, n:int)->Ga
 
 # %% ../nbs/11_dynamics.ipynb #0348eb90
 def dirac(
-    loss,            # of both players, as in `ganbook.losses`: an object with `discriminator`, `generator` and `relativistic`
-    penalties=(),    # of D, as in `ganbook.penalties`, such as [partial(r1, gamma=.3)]; not dragan, which compares the samples of a batch
-    noise=0.,        # standard deviation of the noise on every sample, at least 0: a number, or one a member (K,)
+    # of both players, as in `ganbook.losses`: an object with `discriminator`, `generator` and `relativistic`
+    loss,
+    # of D, as in `ganbook.penalties`, such as [partial(r1,
+    # gamma=.3)]; not dragan, which compares the samples of a batch
+    penalties=(),
+    noise=0.,  # standard deviation of the noise on every sample, at least 0: a number, or one a member (K,)
     n_nodes:int=64,  # points along each of the two noises; used where there is noise
 )->Game:             # its solution is (0,0)
     "The Dirac-GAN: real samples at 0, fakes at theta, and D(x) = psi x (Mescheder et al. 2018)."
@@ -85,14 +102,17 @@ def dirac(
     s = s[..., None, None]
     def fake(theta, e):
         if s.ndim <= theta.ndim: return theta + s*e
-        raise ValueError(f"noise has shape {tuple(s.shape[:-2])}: give the points its leading sizes, one member a noise.")
+        raise ValueError(
+            f"noise has shape {tuple(s.shape[:-2])}: give the points its leading sizes, one member a noise."
+        )
     return _expected(fake, lambda psi, x: psi*x, lambda e: s*e, loss, penalties, n_nodes if s.any() else 1)
 
 # %% ../nbs/11_dynamics.ipynb #e63fafa3
 def _mover(game:Game, h, clip)->tuple:
     "A function that moves those players whose coordinates are marked, and the coordinates of D."
     if not (torch.as_tensor(h) > 0).all(): raise ValueError(f"the step size is {h}: give one above 0.")
-    if clip is not None and not clip > 0: raise ValueError(f"clip is {clip}: psi is clipped to [-clip,clip], so give a number above 0.")
+    if clip is not None and not clip > 0:
+        raise ValueError(f"clip is {clip}: psi is clipped to [-clip,clip], so give a number above 0.")
     h = h[..., None] if isinstance(h, Tensor) else h
     of_D = torch.arange(game.n + game.m) >= game.n
     def move(x, who):
@@ -118,7 +138,8 @@ def alternate(
     clip:float=None,
 )->Callable:          # point (...,n+m) -> point
     "`n_critic` steps of D, then one of G, who sees what D has become."
-    if not (isinstance(n_critic, int) and n_critic >= 1): raise ValueError(f"n_critic is {n_critic}: give a whole number of at least 1.")
+    if not (isinstance(n_critic, int) and n_critic >= 1):
+        raise ValueError(f"n_critic is {n_critic}: give a whole number of at least 1.")
     move, of_D = _mover(game, h, clip)
     def step(x):
         for _ in range(n_critic): x = move(x, of_D)
@@ -145,7 +166,10 @@ def jacobian(
     with torch.enable_grad():
         x = point.detach().requires_grad_()
         y = f(x)
-    return torch.stack([grad(y[..., i].sum(), x, retain_graph=True, materialize_grads=True)[0] for i in range(y.shape[-1])], -2)
+    return torch.stack(
+        [grad(y[..., i].sum(), x, retain_graph=True, materialize_grads=True)[0] for i in range(y.shape[-1])],
+        -2,
+    )
 
 def eigenvalues(
     f:Callable,    # as in `jacobian`
@@ -177,7 +201,8 @@ def consensus(
     gamma,      # weight (Mescheder et al. 2017), at least 0: a number, or one a member (K,)
 )->Game:        # the same players, who also reduce their speed
     "Both players' losses plus `gamma` times half the squared length of the game's vector field."
-    if not (torch.as_tensor(gamma) >= 0).all(): raise ValueError(f"gamma is {gamma}: give a weight of at least 0.")
+    if not (torch.as_tensor(gamma) >= 0).all():
+        raise ValueError(f"gamma is {gamma}: give a weight of at least 0.")
     def speed(theta, psi): return gamma*game.v(torch.cat((theta, psi), -1)).square().sum(-1)/2
     return Game(lambda theta, psi: game.loss_G(theta, psi) + speed(theta, psi),
         lambda theta, psi: game.loss_D(theta, psi) + speed(theta, psi), game.n, game.m)
@@ -185,8 +210,10 @@ def consensus(
 # %% ../nbs/11_dynamics.ipynb #12af7755
 def lq(
     loss,            # as in `dirac`
-    penalties=(),    # as in `dirac`, but only those that differentiate the logits they are given, such as r1 and r2
+    # as in `dirac`, but only those that differentiate the logits they are given, such as r1 and r2
+    penalties=(),
     n_nodes:int=64,  # points along each of the two random numbers
 )->Game:             # its solution is (1,0)
-    "Real samples N(0,1), fakes a*z with z from N(0,1), and D(x) = w x² (in the style of Nagarajan and Kolter 2017)."
+    """Real samples N(0,1), fakes a*z with z from N(0,1), and
+    D(x) = w x² (in the style of Nagarajan and Kolter 2017)."""
     return _expected(lambda a, z: a*z, lambda w, x: w*x**2, lambda z: z, loss, penalties, n_nodes)

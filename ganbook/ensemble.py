@@ -34,21 +34,32 @@ def _changed(net:nn.Module, change:Callable)->nn.Module:
 def _plan(net:nn.Module)->list:
     "What two networks of one architecture have in common."
     modules = [(path, type(m), m.extra_repr(), m.training) for path, m in net.named_modules()]
-    return modules + [(name, t.shape, t.dtype, t.device, t.requires_grad) for name, t in net.state_dict(keep_vars=True).items()]
+    return modules + [
+        (name, t.shape, t.dtype, t.device, t.requires_grad)
+        for name, t in net.state_dict(keep_vars=True).items()
+    ]
 
 # %% ../nbs/10_rules_on_trial.ipynb #83d52f34
 def _side_by_side(net:nn.Module, xs:tuple)->Tensor:
     "The forward of every member in one call; running statistics change in place, each member's own."
     def one(tensors, *x): return functional_call(net, tensors, x)
-    try: return vmap(one, randomness='different')(dict(net.named_parameters()) | dict(net.named_buffers()), *xs)
+    try:
+        return vmap(one, randomness='different')(
+            dict(net.named_parameters()) | dict(net.named_buffers()), *xs
+        )
     except RuntimeError as e:
-        if 'vmap' not in str(e): raise
-        raise ValueError(f"{type(net).__name__} cannot run side by side, as its forward asks for the value of a tensor or changes one in place: "
-            f"use torch.where and new tensors, or train its members one by one ({str(e).splitlines()[0]:.80}).") from e
+        if 'vmap' not in str(e):
+            raise
+        raise ValueError(
+            f"{type(net).__name__} cannot run side by side, as its forward asks for "
+            "the value of a tensor or changes one in place: use torch.where and new "
+            f"tensors, or train its members one by one ({str(e).splitlines()[0]:.80})."
+        ) from e
 
 # %% ../nbs/10_rules_on_trial.ipynb #e310b1c5
 class _Linears(TorchFunctionMode):
-    "Inside, a linear layer with stacked weights (K,O,I) maps (K,...,I) to (K,...,O) in one product of batches of matrices."
+    """Inside, a linear layer with stacked weights (K,O,I) maps
+    (K,...,I) to (K,...,O) in one product of batches of matrices."""
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func is not F.linear: return func(*args, **(kwargs or {}))
         x, weight, bias = args
@@ -56,8 +67,10 @@ class _Linears(TorchFunctionMode):
         out = flat @ weight.mT if bias is None else torch.baddbmm(bias[:, None], flat, weight.mT)
         return out if x.ndim == 3 else out.unflatten(1, x.shape[1:-1])
 
-_direct = (nn.Sequential, nn.Linear, nn.Identity, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Softplus,
-    MLPGenerator, MLPDiscriminator)  # these take any leading sizes, so K members need no vmap
+_direct = (
+    nn.Sequential, nn.Linear, nn.Identity, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh,
+    nn.Sigmoid, nn.Softplus, MLPGenerator, MLPDiscriminator,
+)  # these take any leading sizes, so K members need no vmap
 
 # %% ../nbs/10_rules_on_trial.ipynb #7ce61d0c
 class Stacked(nn.Module):
@@ -68,16 +81,24 @@ class Stacked(nn.Module):
         super().__init__()
         if not nets: raise ValueError("there are no networks to stack: give at least one.")
         for i, other in enumerate(nets):
-            if _plan(other) != _plan(nets[0]): raise ValueError(f"network {i} is not built like network 0: members share one architecture, mode and device.")
-        def stack(path, name, t): return torch.stack([getattr(n.get_submodule(path), name).detach() for n in nets])
+            if _plan(other) != _plan(nets[0]):
+                raise ValueError(
+                    f"network {i} is not built like network 0: "
+                    "members share one architecture, mode and device."
+                )
+        def stack(path, name, t):
+            return torch.stack([getattr(n.get_submodule(path), name).detach() for n in nets])
         self.net, self.k = _changed(nets[0], stack), len(nets)
         self.direct = all(type(m) in _direct for m in self.net.modules())
         for name in ('latent_dim', 'shape'):
             if hasattr(nets[0], name): setattr(self, name, getattr(nets[0], name))
 
     def forward(self, *xs:Tensor)->Tensor:  # (K,B,...) each: member i sees xs[.][i]
-        if any(x.shape[:1] != (self.k,) for x in xs): raise ValueError(
-            f"inputs of shape {', '.join(str(tuple(x.shape)) for x in xs)} do not suit {self.k} members: give each a leading size {self.k}.")
+        if any(x.shape[:1] != (self.k,) for x in xs):
+            raise ValueError(
+                f"inputs of shape {', '.join(str(tuple(x.shape)) for x in xs)} do "
+                f"not suit {self.k} members: give each a leading size {self.k}."
+            )
         if not self.direct: return _side_by_side(self.net, xs)
         with _Linears(): return self.net(*xs)
 
@@ -88,15 +109,21 @@ class Stacked(nn.Module):
 # %% ../nbs/10_rules_on_trial.ipynb #13b17563
 def _moments(state:dict, p:Tensor)->dict:
     "Adam's memory of `p`, made at its first step."
-    if not state: state.update(step=torch.zeros((), device=p.device), exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
+    if not state:
+        state.update(
+            step=torch.zeros((), device=p.device), exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p)
+        )
     return state
 
 def _unit_step(moves:list, grads:list, states:list, group:dict):
-    "PyTorch's fused Adam with learning rate 1 on zeros: what is left in `moves` is the step that each rate scales."
+    """PyTorch's fused Adam with learning rate 1 on zeros: what
+    is left in `moves` is the step that each rate scales."""
     beta1, beta2 = group['betas']
     kept = [[s[name] for s in states] for name in ('exp_avg', 'exp_avg_sq')]
-    adam_step(moves, grads, *kept, [], [s['step'] for s in states], fused=True, capturable=group['capturable'], amsgrad=False, beta1=beta1,
-        beta2=beta2, lr=1., weight_decay=0., eps=group['eps'], maximize=False)
+    adam_step(
+        moves, grads, *kept, [], [s['step'] for s in states], fused=True, capturable=group['capturable'],
+        amsgrad=False, beta1=beta1, beta2=beta2, lr=1., weight_decay=0., eps=group['eps'], maximize=False,
+    )
 
 # %% ../nbs/10_rules_on_trial.ipynb #265fe606
 class MemberAdam(torch.optim.Optimizer):
@@ -109,7 +136,11 @@ class MemberAdam(torch.optim.Optimizer):
     ):
         params = list(params)
         lr = torch.as_tensor(lr, dtype=params[0].dtype, device=params[0].device)
-        if any(p.shape[:1] != lr.shape for p in params): raise ValueError(f"{lr.numel()} learning rates do not suit parameters of shape {tuple(params[0].shape)}: give one a member.")
+        if any(p.shape[:1] != lr.shape for p in params):
+            raise ValueError(
+                f"{lr.numel()} learning rates do not suit parameters "
+                f"of shape {tuple(params[0].shape)}: give one a member."
+            )
         super().__init__(params, dict(lr=lr, betas=tuple(betas), eps=eps, fused=True, capturable=lr.is_cuda))
         for group in self.param_groups: group['initial_lr'] = lr.clone()
 
@@ -119,7 +150,9 @@ class MemberAdam(torch.optim.Optimizer):
             params = [p for p in group['params'] if p.grad is not None]
             moves = [torch.zeros_like(p) for p in params]
             _unit_step(moves, [p.grad for p in params], [_moments(self.state[p], p) for p in params], group)
-            torch._foreach_addcmul_(params, moves, [group['lr'].to(p.dtype).view(-1, *[1]*(p.ndim - 1)) for p in params])
+            torch._foreach_addcmul_(
+                params, moves, [group['lr'].to(p.dtype).view(-1, *[1]*(p.ndim - 1)) for p in params]
+            )
 
     def load_state_dict(self, state_dict:dict):
         super().load_state_dict(state_dict)
@@ -132,33 +165,59 @@ def _rate(opt): return opt.param_groups[0].get('initial_lr', opt.param_groups[0]
 # %% ../nbs/10_rules_on_trial.ipynb #a45ea6df
 def _check(s:TrainState, first:TrainState, i:int):
     "Raise one clear error if state `i` cannot stand beside the first."
-    if not isinstance(s, TrainState): raise TypeError(f"make({i}) gave a {type(s).__name__}: it must give a TrainState, as new_state does.")
+    if not isinstance(s, TrainState):
+        raise TypeError(f"make({i}) gave a {type(s).__name__}: it must give a TrainState, as new_state does.")
     if s.members: raise ValueError(f"make({i}) gave {s.members[0]} members: it must give one GAN.")
-    if s.step or s.extra: raise ValueError(f"make({i}) gave a state at step {s.step} with {len(s.extra)} extra parts: give one at step 0, without any.")
-    if (s.G_ema is None) != (first.G_ema is None): raise ValueError(f"of make(0) and make({i}) only one keeps an average of G: let all keep one, or none.")
+    if s.step or s.extra:
+        raise ValueError(
+            f"make({i}) gave a state at step {s.step} with {len(s.extra)} "
+            "extra parts: give one at step 0, without any."
+        )
+    if (s.G_ema is None) != (first.G_ema is None):
+        raise ValueError(
+            f"of make(0) and make({i}) only one keeps an average of G: let all keep one, or none."
+        )
     for name in ('opt_G', 'opt_D'):
         opt, other = getattr(s, name), getattr(first, name)
-        plain = isinstance(opt, torch.optim.Adam) and len(opt.param_groups) == 1 and not any(opt.defaults[k] for k in ('weight_decay', 'amsgrad', 'maximize'))
-        if not plain: raise TypeError(f"{name} of make({i}) is not the Adam of train.adam: members are trained with that alone.")
+        plain = (
+            isinstance(opt, torch.optim.Adam)
+            and len(opt.param_groups) == 1
+            and not any(opt.defaults[k] for k in ('weight_decay', 'amsgrad', 'maximize'))
+        )
+        if not plain:
+            raise TypeError(
+                f"{name} of make({i}) is not the Adam of train.adam: members are trained with that alone."
+            )
         for key in ('betas', 'eps'):
             a, b = (o.param_groups[0][key] for o in (opt, other))
-            if a != b: raise ValueError(f"{name} of make({i}) has {key} {a} and that of make(0) {b}: members may differ in learning rate, weights and seed, not in this.")
+            if a != b:
+                raise ValueError(
+                    f"{name} of make({i}) has {key} {a} and that of make(0) {b}: members "
+                    "may differ in learning rate, weights and seed, not in this."
+                )
 
 # %% ../nbs/10_rules_on_trial.ipynb #67de18b9
 def members(
-    make:Callable,  # i -> TrainState of one GAN at step 0, for i = 0..k-1; weights, seed and learning rates may differ
+    # i -> TrainState of one GAN at step 0, for i = 0..k-1; weights, seed and learning rates may differ
+    make:Callable,
     k:int,          # K, how many, at least 1
 )->TrainState:      # of K GANs, to be given to `fit` as it is
     "Stack K GANs into one state."
-    if not isinstance(k, int) or k < 1: raise ValueError(f"k is {k!r}: give a whole number of members, at least 1.")
+    if not isinstance(k, int) or k < 1:
+        raise ValueError(f"k is {k!r}: give a whole number of members, at least 1.")
     each = [make(i) for i in range(k)]
     for i, s in enumerate(each): _check(s, each[0], i)
-    if len({id(s.rng) for s in each}) < k: raise ValueError("two members share one random generator: let make give each its own, with a seed from i.")
+    if len({id(s.rng) for s in each}) < k:
+        raise ValueError(
+            "two members share one random generator: let make give each its own, with a seed from i."
+        )
     G, D = (_stacked(name, each) for name in ('G', 'D'))
     G_ema = None if each[0].G_ema is None else _stacked('G_ema', each)
     def optimiser(net, name):
         group = getattr(each[0], name).param_groups[0]
-        return MemberAdam(net.parameters(), [float(_rate(getattr(s, name))) for s in each], group['betas'], group['eps'])
+        return MemberAdam(
+            net.parameters(), [float(_rate(getattr(s, name))) for s in each], group['betas'], group['eps']
+        )
     return TrainState(G, D, optimiser(G, 'opt_G'), optimiser(D, 'opt_D'), G_ema, rng=[s.rng for s in each])
 
 # %% ../nbs/10_rules_on_trial.ipynb #6603353d
@@ -173,12 +232,16 @@ def member(
     i:int,         # which, from 0 to K-1
 )->TrainState:     # of one GAN, without extra parts; it shares nothing with `s`
     "Take one GAN out of a run, as if it had been trained alone."
-    if not isinstance(s.G, Stacked): raise TypeError("this state holds no members: give one that `members` made.")
-    if not 0 <= i < s.G.k: raise ValueError(f"there is no member {i}: the {s.G.k} of this run are 0 to {s.G.k - 1}.")
+    if not isinstance(s.G, Stacked):
+        raise TypeError("this state holds no members: give one that `members` made.")
+    if not 0 <= i < s.G.k:
+        raise ValueError(f"there is no member {i}: the {s.G.k} of this run are 0 to {s.G.k - 1}.")
     G, D, G_ema = (None if net is None else net.member(i) for net in (s.G, s.D, s.G_ema))
     rng = torch.Generator(s.device)
     rng.set_state(s.rng[i].get_state())
-    return TrainState(G, D, _alone(s.opt_G, G, i), _alone(s.opt_D, D, i), G_ema, s.step, s.n_steps, _column(s.log, i), rng)
+    return TrainState(
+        G, D, _alone(s.opt_G, G, i), _alone(s.opt_D, D, i), G_ema, s.step, s.n_steps, _column(s.log, i), rng
+    )
 
 # %% ../nbs/10_rules_on_trial.ipynb #b057924f
 def _alone(opt:MemberAdam, net:nn.Module, i:int)->torch.optim.Adam:
@@ -187,7 +250,10 @@ def _alone(opt:MemberAdam, net:nn.Module, i:int)->torch.optim.Adam:
     alone = adam(net.parameters(), group['initial_lr'][i].item(), group['betas'])
     alone.param_groups[0]['eps'] = group['eps']
     for p, q in zip(net.parameters(), group['params']):
-        if q in opt.state: alone.state[p] = {name: v.clone() if name == 'step' else v[i].clone() for name, v in opt.state[q].items()}
+        if q in opt.state:
+            alone.state[p] = {
+                name: v.clone() if name == 'step' else v[i].clone() for name, v in opt.state[q].items()
+            }
     return alone
 
 def _column(log:Log, i:int)->Log:

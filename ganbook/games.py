@@ -19,7 +19,8 @@ def normal_pdf(
     std=1.,    # the same; above 0
 )->Tensor:     # (...,N), per unit of `x`
     "Density of the normal distribution."
-    if (torch.as_tensor(std) <= 0).any(): raise ValueError("a standard deviation must be above 0: use a small one for a narrow bell.")
+    if (torch.as_tensor(std) <= 0).any():
+        raise ValueError("a standard deviation must be above 0: use a small one for a narrow bell.")
     return torch.exp(-((x - mean)/std)**2/2)/(std*math.sqrt(2*math.pi))
 
 # %% ../nbs/01_game.ipynb #da2515b3
@@ -30,7 +31,10 @@ def expectation(
 )->Tensor:     # (...,)
     "Expected value of `f` under the density `p`, by the trapezoid rule."
     off = (torch.trapezoid(p, x) - 1).abs().max()
-    if off > .01: raise ValueError(f"the density's mass on this grid is {off:.2g} away from 1: take a wider or a finer grid.")
+    if off > .01:
+        raise ValueError(
+            f"the density's mass on this grid is {off:.2g} away from 1: take a wider or a finer grid."
+        )
     return torch.trapezoid(p*torch.where(p > 0, f, 0.), x)
 
 # %% ../nbs/01_game.ipynb #b610d3ca
@@ -55,7 +59,9 @@ def value_on_grid(
 def optimal_discriminator(
     p:Tensor,  # density of the real samples (...,N)
     q:Tensor,  # density of the fakes (...,N)
-)->Tensor:     # probability that a sample there is real (...,N); NaN where both are 0, since no sample falls there
+)-> (
+    Tensor
+):  # probability that a sample there is real (...,N); NaN where both are 0, since no sample falls there
     "The discriminator of the largest value: p/(p+q)."
     return p/(p + q)
 
@@ -74,7 +80,8 @@ def kl(
     x:Tensor,  # the grid, increasing (N,)
 )->Tensor:     # (...,), in nats; infinite where `q` is 0 and `p` is not
     "Kullback-Leibler divergence of `p` from `q`, by quadrature."
-    here = lambda density: torch.where(p > 0, density, 1.).log()  # elsewhere 0, so that no 0*inf spoils a gradient
+    # elsewhere 0, so that no 0*inf spoils a gradient
+    def here(density): return torch.where(p > 0, density, 1.).log()
     return expectation(p, here(p) - here(q), x)
 
 # %% ../nbs/01_game.ipynb #a3e77da6

@@ -22,10 +22,15 @@ from .train import evaluating, frozen, sample
 # %% ../nbs/21_inside.ipynb #62a1db43
 def _checked(x, name:str, shape:tuple=())->Tensor:
     "`x` if it is a finite floating-point batch (N,*shape); an empty `shape` leaves the sizes free."
-    if not isinstance(x, Tensor) or not x.is_floating_point(): raise TypeError(f"{name} must be a tensor of floating-point numbers: convert it first.")
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        raise TypeError(f"{name} must be a tensor of floating-point numbers: convert it first.")
     if shape and tuple(x.shape[1:]) != tuple(shape) or x.ndim < 2 or not x.numel():
-        raise ValueError(f"{name} of shape {tuple(x.shape)} do not fit: give at least one, as (N,{','.join(map(str, shape)) or '...'}).")
-    if not x.isfinite().all(): raise ValueError(f"{name} hold NaN or infinite values: find out where they come from first.")
+        raise ValueError(
+            f"{name} of shape {tuple(x.shape)} do not fit: give at "
+            f"least one, as (N,{','.join(map(str, shape)) or '...'})."
+        )
+    if not x.isfinite().all():
+        raise ValueError(f"{name} hold NaN or infinite values: find out where they come from first.")
     return x
 
 def _home(module, x:Tensor)->Tensor:
@@ -47,9 +52,18 @@ def _watched(*modules):
 def _ends(a:Tensor, b:Tensor, t)->tuple:
     "Both ends in one shape, and `t` with as many sizes of 1 as they have after its own."
     for x in (a, b):
-        if not isinstance(x, Tensor) or not x.is_floating_point(): raise TypeError("ends of a path must be tensors of floating-point numbers: convert them first.")
-        if not x.ndim or not x.numel() or not x.isfinite().all(): raise ValueError(f"an end of shape {tuple(x.shape)} is empty or holds NaN or infinite values: give finite (...,Z).")
-    if a.shape[-1] != b.shape[-1]: raise ValueError(f"ends with {a.shape[-1]} and {b.shape[-1]} numbers have no path between them: give latents of one length.")
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            raise TypeError("ends of a path must be tensors of floating-point numbers: convert them first.")
+        if not x.ndim or not x.numel() or not x.isfinite().all():
+            raise ValueError(
+                f"an end of shape {tuple(x.shape)} is empty or "
+                "holds NaN or infinite values: give finite (...,Z)."
+            )
+    if a.shape[-1] != b.shape[-1]:
+        raise ValueError(
+            f"ends with {a.shape[-1]} and {b.shape[-1]} numbers "
+            "have no path between them: give latents of one length."
+        )
     a, b = torch.broadcast_tensors(a, b)
     t = torch.as_tensor(t, dtype=a.dtype, device=a.device)
     return a, b, t.reshape(*t.shape, *[1]*a.ndim)
@@ -67,7 +81,8 @@ def lerp(
 def _unit(x:Tensor)->Tensor: return x/x.norm(dim=-1, keepdim=True).clamp_min(1e-30)
 
 def _turn(u:Tensor, v:Tensor)->tuple:
-    "The angle from `u` to `v`, both units (...,Z), and the unit perpendicular to `u` on the side of `v`; where there is no side, any one."
+    """The angle from `u` to `v`, both units (...,Z), and the unit perpendicular
+    to `u` on the side of `v`; where there is no side, any one."""
     cos = (u*v).sum(-1, keepdim=True)
     side = v - cos*u
     sin = side.norm(dim=-1, keepdim=True)
@@ -80,7 +95,8 @@ def slerp(
     b:Tensor,  # where to end (...,Z)
     t,         # how far along: a number, or T of them
 )->Tensor:     # (...,Z), or (T,...,Z); the length goes evenly from that of `a` to that of `b`
-    "Points of the great circle between latents; a zero end is met along a straight line, and between opposite ends some circle is taken."
+    """Points of the great circle between latents; a zero end is met along
+    a straight line, and between opposite ends some circle is taken."""
     a, b, t = _ends(a, b, t)
     if a.shape[-1] < 2: raise ValueError("latents of one number have no circle between them: take lerp.")
     long_a, long_b = (x.norm(dim=-1, keepdim=True) for x in (a, b))
@@ -96,10 +112,17 @@ def attribute_means(
 )->Tensor:            # (K,Z)
     "The mean latent of each class."
     z = _checked(z, 'latents')
-    if labels.shape != z.shape[:1]: raise ValueError(f"{len(z)} latents have labels of shape {tuple(labels.shape)}: give one label a latent.")
-    if labels.dtype != torch.int64 or labels.min() < 0 or labels.max() >= n_classes: raise ValueError(f"labels must be int64 from 0 to {n_classes - 1}: look at them first.")
+    if labels.shape != z.shape[:1]:
+        raise ValueError(
+            f"{len(z)} latents have labels of shape {tuple(labels.shape)}: give one label a latent."
+        )
+    if labels.dtype != torch.int64 or labels.min() < 0 or labels.max() >= n_classes:
+        raise ValueError(f"labels must be int64 from 0 to {n_classes - 1}: look at them first.")
     counts = labels.bincount(minlength=n_classes)
-    if not counts.all(): raise ValueError(f"no latent has the label {counts.argmin().item()}: draw more, or leave that class out.")
+    if not counts.all():
+        raise ValueError(
+            f"no latent has the label {counts.argmin().item()}: draw more, or leave that class out."
+        )
     return torch.zeros(n_classes, z.shape[1]).to(z).index_add_(0, labels, z)/counts[:, None].to(z)
 
 def traverse(
@@ -108,7 +131,11 @@ def traverse(
     steps,             # how far: S multiples of `direction`
 )->Tensor:             # (S,...,Z)
     "Walk from each latent along a direction."
-    if direction.shape[-1:] != z.shape[-1:]: raise ValueError(f"a direction of shape {tuple(direction.shape)} does not fit latents {tuple(z.shape)}: give (Z,), or one for each latent.")
+    if direction.shape[-1:] != z.shape[-1:]:
+        raise ValueError(
+            f"a direction of shape {tuple(direction.shape)} does not fit "
+            f"latents {tuple(z.shape)}: give (Z,), or one for each latent."
+        )
     steps = torch.as_tensor(steps).to(z)
     return z + steps.reshape(-1, *[1]*z.ndim)*direction
 
@@ -130,7 +157,10 @@ def activations(
     try: sample(G, z)
     finally: handle.remove()
     if sum(map(len, kept)) == len(z): return torch.cat(kept)
-    raise ValueError(f"layer {layer!r} gave {sum(map(len, kept))} rows for {len(z)} latents: choose a layer that G uses once.")
+    raise ValueError(
+        f"layer {layer!r} gave {sum(map(len, kept))} rows for "
+        f"{len(z)} latents: choose a layer that G uses once."
+    )
 
 # %% ../nbs/21_inside.ipynb #feadc573
 class Directions(NamedTuple):
@@ -151,9 +181,14 @@ def principal_directions(
     "Principal components of a layer's features, regressed back to the latents (Härkönen et al. 2020)."
     z = _latents(G, z)
     f = activations(G, layer, z).flatten(1).double()
-    U, S, _ = torch.linalg.svd(f - f.mean(0), full_matrices=False)  # columns of U: standardised coordinates, over the root of N
+    # columns of U: standardised coordinates, over the root of N
+    U, S, _ = torch.linalg.svd(f - f.mean(0), full_matrices=False)
     rank = int((S > 1e-6*S[0]).sum()) if S[0] > 0 else 0
-    if not 1 <= k <= rank: raise ValueError(f"k is {k}: these features vary along {rank} directions, so take k from 1 to {rank}, or more latents.")
+    if not 1 <= k <= rank:
+        raise ValueError(
+            f"k is {k}: these features vary along {rank} directions, "
+            f"so take k from 1 to {rank}, or more latents."
+        )
     vectors = U[:, :k].mT @ (z - z.mean(0)).double()/math.sqrt(len(z))
     return Directions(_signed(vectors).to(z), (S[:k].square()/S.square().sum()).to(z))
 
@@ -164,10 +199,17 @@ def factorise(
 )->Directions:      # unit vectors, and the share of the sum of eigenvalues
     "Steps of length 1 that move the first layer's output most: eigenvectors of AᵀA (Shen and Zhou 2021)."
     A = _checked(weight, 'weights').detach().double()
-    if A.ndim != 2: raise ValueError(f"a weight of shape {tuple(A.shape)} is no matrix: give (F,Z); of a transposed convolution (Z,C,h,w) that is weight.flatten(1).mT.")
-    if not 1 <= k <= A.shape[1]: raise ValueError(f"k is {k}: the layer reads {A.shape[1]} latents, so take k from 1 to {A.shape[1]}.")
+    if A.ndim != 2:
+        raise ValueError(
+            f"a weight of shape {tuple(A.shape)} is no matrix: give (F,Z); of "
+            "a transposed convolution (Z,C,h,w) that is weight.flatten(1).mT."
+        )
+    if not 1 <= k <= A.shape[1]:
+        raise ValueError(f"k is {k}: the layer reads {A.shape[1]} latents, so take k from 1 to {A.shape[1]}.")
     values, vectors = torch.linalg.eigh(A.mT @ A)  # smallest first
-    return Directions(_signed(vectors.mT.flip(0)[:k]).to(weight), (values.flip(0)[:k]/values.sum()).to(weight))
+    return Directions(
+        _signed(vectors.mT.flip(0)[:k]).to(weight), (values.flip(0)[:k]/values.sum()).to(weight)
+    )
 
 # %% ../nbs/21_inside.ipynb #827b1f20
 def class_directions(
@@ -179,8 +221,13 @@ def class_directions(
     with _watched(G, classify):
         z = _latents(G, z).clone().requires_grad_()
         logits = classify(G(z))
-        if logits.ndim != 2 or len(logits) != len(z): raise ValueError(f"the classifier gave {tuple(logits.shape)} for {len(z)} images: it must give logits (N,K).")
-        return torch.stack([torch.autograd.grad(l.mean(), z, retain_graph=True)[0].sum(0) for l in logits.unbind(1)])
+        if logits.ndim != 2 or len(logits) != len(z):
+            raise ValueError(
+                f"the classifier gave {tuple(logits.shape)} for {len(z)} images: it must give logits (N,K)."
+            )
+        return torch.stack(
+            [torch.autograd.grad(l.mean(), z, retain_graph=True)[0].sum(0) for l in logits.unbind(1)]
+        )
 
 # %% ../nbs/21_inside.ipynb #c6570dc5
 def dissect(
@@ -192,10 +239,19 @@ def dissect(
 )->Tensor:             # (C,): intersection over union of each unit with the concept, 0 to 1
     "Which units of a layer agree with a concept (after Bau et al. 2019)."
     maps, mask = activations(G, layer, z), concept(sample(G, _latents(G, z)))
-    if maps.ndim != 4: raise ValueError(f"features of layer {layer!r} have shape {tuple(maps.shape)}, which are no maps (N,C,h,w): choose a convolutional layer.")
-    if mask.dtype != torch.bool or mask.ndim != 3 or len(mask) != len(maps): raise ValueError(f"the concept gave {mask.dtype} {tuple(mask.shape)}: it must give bools (N,H,W).")
+    if maps.ndim != 4:
+        raise ValueError(
+            f"features of layer {layer!r} have shape {tuple(maps.shape)}, "
+            "which are no maps (N,C,h,w): choose a convolutional layer."
+        )
+    if mask.dtype != torch.bool or mask.ndim != 3 or len(mask) != len(maps):
+        raise ValueError(f"the concept gave {mask.dtype} {tuple(mask.shape)}: it must give bools (N,H,W).")
     n_on = round(mask.numel()*share) if share is not None else int(mask.sum())
-    if not 0 < n_on < mask.numel() or not mask.any(): raise ValueError(f"{n_on} of {mask.numel()} places would be on: choose a concept, or a share, that is neither nowhere nor everywhere.")
+    if not 0 < n_on < mask.numel() or not mask.any():
+        raise ValueError(
+            f"{n_on} of {mask.numel()} places would be on: choose a "
+            "concept, or a share, that is neither nowhere nor everywhere."
+        )
     maps = F.interpolate(maps, mask.shape[1:], mode='bilinear').transpose(0, 1).flatten(1)  # (C,N*H*W)
     on = maps > maps.kthvalue(mask.numel() - n_on, dim=1, keepdim=True).values
     mask = mask.flatten().to(on.device)
@@ -214,7 +270,10 @@ def ablated(
     def switch(module, args, out):
         axis = -3 if out.ndim > 3 else -1
         wrong = [u for u in units if not 0 <= u < out.shape[axis]]
-        if wrong: raise ValueError(f"layer {layer!r} has no unit {wrong[0]}: its units are 0 to {out.shape[axis] - 1}.")
+        if wrong:
+            raise ValueError(
+                f"layer {layer!r} has no unit {wrong[0]}: its units are 0 to {out.shape[axis] - 1}."
+            )
         return out.index_fill(axis, torch.tensor(units, dtype=torch.int64, device=out.device), value)
     handle = _layer(G, layer).register_forward_hook(switch)
     try: yield G
@@ -241,11 +300,17 @@ def occlusion(
     x = _images(D, x)
     if x.ndim != 4: raise ValueError(f"images of shape {tuple(x.shape)} have no patches: give (N,C,H,W).")
     (H, W), at = x.shape[2:], lambda n: range(0, n - size + 1, stride)
-    if not 1 <= size <= min(H, W) or stride < 1: raise ValueError(f"size is {size} and stride {stride}: a patch has 1 to {min(H, W)} pixels a side, and moves by at least 1.")
+    if not 1 <= size <= min(H, W) or stride < 1:
+        raise ValueError(
+            f"size is {size} and stride {stride}: a patch has 1 to "
+            f"{min(H, W)} pixels a side, and moves by at least 1."
+        )
     def covered(i, j):
-        c = x.clone(); c[..., i:i + size, j:j + size] = fill
+        c = x.clone()
+        c[..., i:i + size, j:j + size] = fill
         return c
-    with evaluating(*[D]*isinstance(D, nn.Module)): drops = torch.stack([D(x) - D(covered(i, j)) for i in at(H) for j in at(W)], 1)
+    with evaluating(*[D]*isinstance(D, nn.Module)):
+        drops = torch.stack([D(x) - D(covered(i, j)) for i in at(H) for j in at(W)], 1)
     return drops.unflatten(1, (len(at(H)), len(at(W))))
 
 # %% ../nbs/21_inside.ipynb #756d21e0
@@ -259,7 +324,11 @@ def _starts(G:nn.Module, x:Tensor, n:int, pool:int, seed:int)->Tensor:
     "For each image of `x` the latents of the `n` nearest of `pool` samples (n,N,Z)."
     z = latents(pool, G.latent_dim, torch.Generator().manual_seed(seed)).to(x)
     made = sample(G, z)
-    if made.shape[1:] != x.shape[1:]: raise ValueError(f"images of shape {tuple(x.shape)} do not fit: this G makes (N,{','.join(map(str, made.shape[1:]))}).")
+    if made.shape[1:] != x.shape[1:]:
+        raise ValueError(
+            f"images of shape {tuple(x.shape)} do not fit: this "
+            f"G makes (N,{','.join(map(str, made.shape[1:]))})."
+        )
     nearest = torch.cdist(x.flatten(1), made.flatten(1)).topk(n, largest=False).indices
     return z[nearest].transpose(0, 1)
 
@@ -276,13 +345,19 @@ def invert(
 )->Inversion:
     "Search for latents whose images are as near to `x` as can be."
     x = _home(G, _checked(x, 'images'))
-    if not 1 <= restarts <= pool or n_steps < 0: raise ValueError(f"restarts is {restarts}, pool {pool} and n_steps {n_steps}: take at least one restart, at most the pool, and no negative steps.")
+    if not 1 <= restarts <= pool or n_steps < 0:
+        raise ValueError(
+            f"restarts is {restarts}, pool {pool} and n_steps {n_steps}: take "
+            "at least one restart, at most the pool, and no negative steps."
+        )
     z = _starts(G, x, restarts, pool, seed).clone()
-    errors = lambda: (G(z.flatten(0, 1)).unflatten(0, z.shape[:2]) - x).square().flatten(2).mean(2)  # (restarts,N)
+    # (restarts,N)
+    def errors(): return (G(z.flatten(0, 1)).unflatten(0, z.shape[:2]) - x).square().flatten(2).mean(2)
     with _watched(G):
         opt = torch.optim.Adam([z.requires_grad_()], lr)
         for i in range(n_steps):
-            opt.zero_grad(); opt.param_groups[0]['lr'] = lr*(1 + math.cos(math.pi*i/n_steps))/2
+            opt.zero_grad()
+            opt.param_groups[0]['lr'] = lr*(1 + math.cos(math.pi*i/n_steps))/2
             (errors() + prior*z.square().mean(2)).sum().backward()
             opt.step()
     with evaluating(G):
@@ -300,9 +375,16 @@ def latent_view(
     "Draw a latent's image, the image after moves along directions, and the difference of the two."
     amounts = torch.as_tensor(amounts, dtype=torch.float32)
     vectors = _home(G, _checked(vectors, 'directions', (G.latent_dim,)))
-    if amounts.ndim != 1 or len(amounts) > len(vectors): raise ValueError(f"{amounts.numel()} amounts do not go with {len(vectors)} directions: give one number a direction.")
+    if amounts.ndim != 1 or len(amounts) > len(vectors):
+        raise ValueError(
+            f"{amounts.numel()} amounts do not go with "
+            f"{len(vectors)} directions: give one number a direction."
+        )
     z = latents(1, G.latent_dim, torch.Generator().manual_seed(seed)).to(vectors)
     start, end = sample(G, torch.cat([z, z + amounts.to(vectors) @ vectors[:len(amounts)]])).split(1)
     fig = Figure((6, 2.3), dpi=80)
-    for ax, x, title in zip(fig.subplots(1, 3), (start, end, (end - start)/2), (f'latent {seed}', 'moved', 'difference')): image_grid(x, ax, title=title)
+    for ax, x, title in zip(
+        fig.subplots(1, 3), (start, end, (end - start)/2), (f'latent {seed}', 'moved', 'difference')
+    ):
+        image_grid(x, ax, title=title)
     return fig

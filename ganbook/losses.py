@@ -27,10 +27,12 @@ class GANLoss:
     discriminator:Callable         # (real_logits, fake_logits) -> (...,)
     generator:Callable             # the same; real_logits may be None unless relativistic
     relativistic:bool=False        # does the generator's objective read the real logits?
-    label_loss:Callable|None=None  # (logits, label) -> one number a logit, where `D` fits labels 1 and 0; else None
+    # (logits, label) -> one number a logit, where `D` fits labels 1 and 0; else None
+    label_loss:Callable|None=None
 
 # %% ../nbs/02_losses.ipynb #5af94c8f
-def _log_D(real_logits, fake_logits): return F.softplus(-real_logits).mean(-1) + F.softplus(fake_logits).mean(-1)
+def _log_D(real_logits, fake_logits):
+    return F.softplus(-real_logits).mean(-1) + F.softplus(fake_logits).mean(-1)
 def _minimax_G(real_logits, fake_logits): return -F.softplus(fake_logits).mean(-1)
 
 minimax = GANLoss(_log_D, _minimax_G, label_loss=bce)
@@ -42,13 +44,15 @@ non_saturating = GANLoss(_log_D, _non_saturating_G, label_loss=bce)
 
 # %% ../nbs/02_losses.ipynb #45b0bcf2
 def _square(logits, label): return (logits - label)**2/2
-def _square_D(real_logits, fake_logits): return _square(real_logits, 1).mean(-1) + _square(fake_logits, 0).mean(-1)
+def _square_D(real_logits, fake_logits):
+    return _square(real_logits, 1).mean(-1) + _square(fake_logits, 0).mean(-1)
 def _square_G(real_logits, fake_logits): return _square(fake_logits, 1).mean(-1)
 
 least_squares = GANLoss(_square_D, _square_G, label_loss=_square)
 
 # %% ../nbs/02_losses.ipynb #13b1d2b2
-def _hinge_D(real_logits, fake_logits): return F.relu(1 - real_logits).mean(-1) + F.relu(1 + fake_logits).mean(-1)
+def _hinge_D(real_logits, fake_logits):
+    return F.relu(1 - real_logits).mean(-1) + F.relu(1 + fake_logits).mean(-1)
 def _linear_G(real_logits, fake_logits): return -fake_logits.mean(-1)
 
 hinge = GANLoss(_hinge_D, _linear_G)
@@ -61,9 +65,13 @@ wasserstein = GANLoss(_wasserstein_D, _linear_G)
 # %% ../nbs/02_losses.ipynb #baff1df0
 def _margin(real_logits, fake_logits):
     "Each real logit minus the fake logit of the same place."
-    if real_logits is None: raise ValueError("a relativistic generator compares with real samples: pass it the real logits too.")
-    if real_logits.shape != fake_logits.shape: raise ValueError(f"relativistic pairing needs as many real logits as fake ones, not "
-        f"{tuple(real_logits.shape)} and {tuple(fake_logits.shape)}: draw batches of one size.")
+    if real_logits is None:
+        raise ValueError("a relativistic generator compares with real samples: pass it the real logits too.")
+    if real_logits.shape != fake_logits.shape:
+        raise ValueError(
+            "relativistic pairing needs as many real logits as fake ones, not "
+            f"{tuple(real_logits.shape)} and {tuple(fake_logits.shape)}: draw batches of one size."
+        )
     return real_logits - fake_logits
 
 # %% ../nbs/02_losses.ipynb #8ad4914d
@@ -84,5 +92,8 @@ def smooth(
     "One-sided label smoothing: real samples get the label `real` in place of 1, fakes keep 0."
     if loss.label_loss is None: raise ValueError("this loss fits no labels, so it has none to smooth: "
         "take minimax, non_saturating or least_squares.")
-    if not 0 < real <= 1: raise ValueError(f"the label of real samples is {real}, which is out of range: take one above 0 and at most 1.")
+    if not 0 < real <= 1:
+        raise ValueError(
+            f"the label of real samples is {real}, which is out of range: take one above 0 and at most 1."
+        )
     return replace(loss, discriminator=partial(_to_labels, label_loss=loss.label_loss, real=real))

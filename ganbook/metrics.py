@@ -25,24 +25,41 @@ def _rows(n:int, per_row:int)->int:
 
 def _samples(x:Tensor, name:str, least:int=1)->Tensor:
     "The samples (...,N,F) themselves, or one clear error."
-    if not isinstance(x, Tensor): raise TypeError(f"{name} is a {type(x).__name__}: give a tensor with one row a sample, (...,N,F).")
-    if not x.is_floating_point(): raise TypeError(f"{name} is {x.dtype}: give floating-point numbers; of images take features, or pixels in [-1,1].")
-    if x.ndim < 2 or not x.shape[-1]: raise ValueError(f"{name} has shape {tuple(x.shape)}: give one row a sample, (...,N,F).")
-    if x.shape[-2] < least: raise ValueError(f"{name} holds {x.shape[-2]} samples, too few: give at least {least}.")
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name} is a {type(x).__name__}: give a tensor with one row a sample, (...,N,F).")
+    if not x.is_floating_point():
+        raise TypeError(
+            f"{name} is {x.dtype}: give floating-point numbers; of images take features, or pixels in [-1,1]."
+        )
+    if x.ndim < 2 or not x.shape[-1]:
+        raise ValueError(f"{name} has shape {tuple(x.shape)}: give one row a sample, (...,N,F).")
+    if x.shape[-2] < least:
+        raise ValueError(f"{name} holds {x.shape[-2]} samples, too few: give at least {least}.")
     for part in x.split(_rows(x.shape[-2], x[..., 0, :].numel()), -2):
-        if not part.isfinite().all(): raise ValueError(f"{name} holds NaN or infinite numbers: find out which samples they come from before measuring.")
+        if not part.isfinite().all():
+            raise ValueError(
+                f"{name} holds NaN or infinite numbers: find out "
+                "which samples they come from before measuring."
+            )
     return x.cpu() if x.device.type == 'mps' else x  # there is no float64 on mps
 
 def _pair(real:Tensor, fake:Tensor, least:int=1, names:tuple=('real', 'fake'))->tuple:
     "Two sets of samples that can be compared, or one clear error."
     real, fake = _samples(real, names[0], least), _samples(fake, names[1], least)
     if any(a != b and 1 not in (a, b) for a, b in zip(real.shape[-3::-1], fake.shape[-3::-1])):
-        raise ValueError(f"{names[0]} has shape {tuple(real.shape)} and {names[1]} {tuple(fake.shape)}: give both the same members.")
+        raise ValueError(
+            f"{names[0]} has shape {tuple(real.shape)} and {names[1]} "
+            f"{tuple(fake.shape)}: give both the same members."
+        )
     if real.shape[-1] == fake.shape[-1]: return real, fake
-    raise ValueError(f"{names[0]} has {real.shape[-1]} numbers a sample and {names[1]} {fake.shape[-1]}: measure both with the same features.")
+    raise ValueError(
+        f"{names[0]} has {real.shape[-1]} numbers a sample and {names[1]} "
+        f"{fake.shape[-1]}: measure both with the same features."
+    )
 
 # %% ../nbs/07_measuring.ipynb #ad3f2a98
-def _block(a:int, b:int)->list: return [nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2)]
+def _block(a:int, b:int)->list:
+    return [nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2)]
 
 class Yardstick(nn.Module):
     "A small classifier whose last hidden layer serves as features."
@@ -53,11 +70,17 @@ class Yardstick(nn.Module):
         n_classes:int=10,        # K
         card:dict=None):         # what is known of the weights
         super().__init__()
-        if len(shape) != 3 or min(shape[1:]) < 8: raise ValueError(f"{tuple(shape)} is no shape for a yardstick: give (C,H,W) with sides of at least 8.")
+        if len(shape) != 3 or min(shape[1:]) < 8:
+            raise ValueError(
+                f"{tuple(shape)} is no shape for a yardstick: give (C,H,W) with sides of at least 8."
+            )
         self.shape, self.card = tuple(shape), dict(card or {})
         sizes = shape[0], width, 2*width, 4*width
-        self.body = nn.Sequential(*(layer for a, b in zip(sizes, sizes[1:]) for layer in _block(a, b)), nn.Flatten(),
-            nn.Linear(4*width*(shape[1]//8)*(shape[2]//8), n_features, bias=False), nn.BatchNorm1d(n_features))
+        self.body = nn.Sequential(
+            *(layer for a, b in zip(sizes, sizes[1:]) for layer in _block(a, b)), nn.Flatten(),
+            nn.Linear(4*width*(shape[1]//8)*(shape[2]//8), n_features, bias=False),
+            nn.BatchNorm1d(n_features),
+        )
         self.head = nn.Sequential(nn.ReLU(), nn.Linear(n_features, n_classes))
 
     def forward(self, x:Tensor)->Tensor:  # images (B,C,H,W) in [-1,1] to logits (B,K)
@@ -73,19 +96,30 @@ class Yardstick(nn.Module):
 
 # %% ../nbs/07_measuring.ipynb #c214787b
 def _images(x:Tensor, shape:tuple)->Tensor:
-    "The images (...,N,C,H,W) themselves, without a border of 2 if they were padded from 28 to 32; or one clear error."
-    if not isinstance(x, Tensor) or not x.is_floating_point(): raise TypeError("images must be floating-point tensors in [-1,1]: take them from `draw`, or scale the bytes.")
+    """The images (...,N,C,H,W) themselves, without a border of
+    2 if they were padded from 28 to 32; or one clear error."""
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        raise TypeError(
+            "images must be floating-point tensors in [-1,1]: take them from `draw`, or scale the bytes."
+        )
     if shape[1:] == (28, 28) and x.shape[-2:] == (32, 32): x = x[..., 2:-2, 2:-2]
     if x.ndim < 4 or x.shape[-3:] != shape:
-        raise ValueError(f"images of shape {tuple(x.shape)} do not fit this yardstick: give (...,N,{','.join(map(str, shape))}).")
+        raise ValueError(
+            f"images of shape {tuple(x.shape)} do not fit this "
+            f"yardstick: give (...,N,{','.join(map(str, shape))})."
+        )
     if not x.numel(): raise ValueError("there are no images to measure: give at least one.")
-    if not x.isfinite().all() or x.abs().max() > 8: raise ValueError(f"images reach from {x.min():g} to {x.max():g}: a yardstick takes values in [-1,1].")
+    if not x.isfinite().all() or x.abs().max() > 8:
+        raise ValueError(f"images reach from {x.min():g} to {x.max():g}: a yardstick takes values in [-1,1].")
     return x
 
 @torch.no_grad()
 def _in_parts(yardstick:nn.Module, f, x:Tensor, batch:int=500)->Tensor:
-    "f of images (...,N,C,H,W), `batch` at a time in evaluation mode on the yardstick's device; its mode is put back."
-    x, p, training = _images(x, yardstick.shape), next(yardstick.parameters()), yardstick.training
+    """f of images (...,N,C,H,W), `batch` at a time in evaluation
+    mode on the yardstick's device; its mode is put back."""
+    x = _images(x, yardstick.shape)
+    p = next(yardstick.parameters())
+    training = yardstick.training
     yardstick.eval()
     try: parts = [f(part.to(p)) for part in x.flatten(0, -4).split(batch)]
     finally: yardstick.train(training)
@@ -99,10 +133,15 @@ def yardstick(
     if name == 'inception': return Inception()
     folder = files('ganbook')/'yardsticks'
     known = sorted(p.name.removesuffix('.json') for p in folder.iterdir() if p.name.endswith('.json'))
-    if name not in known: raise ValueError(f"there is no yardstick {name!r}: choose one of {', '.join(known)} or inception.")
-    card, raw = json.loads((folder/f'{name}.json').read_text(encoding='utf-8')), (folder/f'{name}.safetensors').read_bytes()
+    if name not in known:
+        raise ValueError(f"there is no yardstick {name!r}: choose one of {', '.join(known)} or inception.")
+    card = json.loads((folder/f'{name}.json').read_text(encoding='utf-8'))
+    raw = (folder/f'{name}.safetensors').read_bytes()
     if hashlib.sha256(raw).hexdigest() != card['sha256']:
-        raise ValueError(f"the weights of the yardstick {name!r} are not those that its card describes: install the package again.")
+        raise ValueError(
+            f"the weights of the yardstick {name!r} are not those "
+            "that its card describes: install the package again."
+        )
     y = Yardstick(**card['network'], card=card)
     y.load_state_dict(load(raw))
     return y.eval().requires_grad_(False)
@@ -142,18 +181,24 @@ def frechet_gaussians(
     C2:Tensor, # its covariance
 )->Tensor:     # (...,), float64, in squared units of the features
     "Squared Fréchet distance between normal distributions (Dowson and Landau 1982)."
-    if not C1.shape[-2:] == C2.shape[-2:] == 2*m1.shape[-1:] == 2*m2.shape[-1:]: raise ValueError(f"means {tuple(m1.shape)}, {tuple(m2.shape)} and covariances {tuple(C1.shape)}, {tuple(C2.shape)} do not go together: give (...,F) and (...,F,F).")
+    if not C1.shape[-2:] == C2.shape[-2:] == 2*m1.shape[-1:] == 2*m2.shape[-1:]:
+        raise ValueError(
+            f"means {tuple(m1.shape)}, {tuple(m2.shape)} and covariances {tuple(C1.shape)}, "
+            f"{tuple(C2.shape)} do not go together: give (...,F) and (...,F,F)."
+        )
     m1, C1, m2, C2 = (t.double() for t in (m1, C1, m2, C2))
     root = _sqrt(C1)
     l = torch.linalg.eigvalsh(root @ C2 @ root)
-    l = l.where(l > l[..., -1:]*l.shape[-1]*torch.finfo(l.dtype).eps, 0.)  # what is left of zero after rounding
+    # what is left of zero after rounding
+    l = l.where(l > l[..., -1:]*l.shape[-1]*torch.finfo(l.dtype).eps, 0.)
     return ((m1 - m2).square().sum(-1) + _trace(C1) + _trace(C2) - 2*l.sqrt().sum(-1)).clamp(min=0)
 
 def frechet(
     real:Tensor, # features of real samples (...,N,F)
     fake:Tensor, # features of generated samples (...,M,F); leading sizes broadcast
 )->Tensor:       # (...,), float64
-    "Squared Fréchet distance between the normal distributions fitted to two sets of features (Heusel et al. 2017)."
+    """Squared Fréchet distance between the normal distributions
+    fitted to two sets of features (Heusel et al. 2017)."""
     real, fake = _pair(real, fake, 2)
     return frechet_gaussians(*moments(real), *moments(fake))
 
@@ -163,12 +208,18 @@ def frechet_bias(
     n:int,      # samples in the first set
     m:int=None, # in the second; None: as many, math.inf: exact moments
 )->Tensor:      # (...,), float64
-    "What `frechet` gives on average for two finite samples of one normal distribution, to first order in 1/n."
+    """What `frechet` gives on average for two finite samples
+    of one normal distribution, to first order in 1/n."""
     m = n if m is None else m
     if min(n, m) < 1: raise ValueError(f"the sets have {n} and {m} samples: give at least 1 each.")
-    if cov.ndim < 2 or cov.shape[-1] != cov.shape[-2]: raise ValueError(f"cov has shape {tuple(cov.shape)}: give a covariance, (...,F,F).")
+    if cov.ndim < 2 or cov.shape[-1] != cov.shape[-2]:
+        raise ValueError(f"cov has shape {tuple(cov.shape)}: give a covariance, (...,F,F).")
     l = torch.linalg.eigvalsh(cov.double()).clamp(min=0)
-    pairs = l[..., :, None]*l[..., None, :]/(l[..., :, None] + l[..., None, :]).clamp(min=torch.finfo(l.dtype).tiny)
+    pairs = (
+        l[..., :, None]
+        *l[..., None, :]
+        /(l[..., :, None] + l[..., None, :]).clamp(min=torch.finfo(l.dtype).tiny)
+    )
     return (1/n + 1/m)*(1.25*l.sum(-1) + pairs.sum((-2, -1))/2)
 
 def frechet_floor(
@@ -176,7 +227,8 @@ def frechet_floor(
     seed:int=0,      # of the divisions
     n:int=4,         # how many random divisions to average
 )->Tensor:           # (...,), float64
-    "Mean `frechet` distance between two random halves of real features: what a perfect generator scores with samples of that size."
+    """Mean `frechet` distance between two random halves of real features:
+    what a perfect generator scores with samples of that size."""
     if n < 1: raise ValueError(f"n is {n}: average at least 1 division.")
     x, rng = _samples(features, 'features', 4), torch.Generator().manual_seed(seed)
     orders = [torch.randperm(x.shape[-2], generator=rng).to(x.device) for _ in range(n)]
@@ -188,13 +240,16 @@ def _kernel_sums(a:list, b:list, same:bool)->Tensor:  # blocks (...,n_i,F) -> (.
     out = []
     for i, x in enumerate(a):
         for j, y in enumerate(b):
-            if same and j < i: out.append(out[j*len(b) + i]); continue
+            if same and j < i:
+                out.append(out[j*len(b) + i])
+                continue
             k = (x.double() @ y.double().mT).div_(x.shape[-1]).add_(1).pow_(3)
             out.append(k.sum((-2, -1)) - (_trace(k) if same and i == j else 0))
     return torch.stack(out, -1).unflatten(-1, (len(a), len(b)))
 
 def _mmd(sums:tuple, keep:Tensor, n:Tensor, m:Tensor)->Tensor:
-    "Unbiased squared MMD from sums of a kernel (...,B,B) over the blocks that `keep` (B,) names, of `n` and `m` samples (B,)."
+    """Unbiased squared MMD from sums of a kernel (...,B,B) over the
+    blocks that `keep` (B,) names, of `n` and `m` samples (B,)."""
     xx, yy, xy = ((s*keep[:, None]*keep).sum((-2, -1)) for s in sums)
     n, m = (n*keep).sum(), (m*keep).sum()
     return xx/(n*(n - 1)) + yy/(m*(m - 1)) - 2*xy/(n*m)
@@ -205,21 +260,29 @@ def kid(
     fake:Tensor,      # features of generated samples (...,M,F), likewise
     n_blocks:int=20,  # blocks of the jackknife behind the standard error
 )->tuple:             # value (...,) and its standard error (...,), float64
-    "Kernel inception distance (Binkowski et al. 2018) over all pairs: unbiased, with a jackknife standard error."
+    """Kernel inception distance (Binkowski et al. 2018) over
+    all pairs: unbiased, with a jackknife standard error."""
     if n_blocks < 2: raise ValueError(f"n_blocks is {n_blocks}: the standard error needs at least 2.")
     real, fake = _pair(real, fake, 2*n_blocks)
     members = max(1, math.prod(torch.broadcast_shapes(real.shape[:-2], fake.shape[:-2])))
     b = max(n_blocks, math.ceil(max(real.shape[-2], fake.shape[-2])*math.sqrt(members/_budget)))
     x, y = real.tensor_split(b, -2), fake.tensor_split(b, -2)
     sums = _kernel_sums(x, x, True), _kernel_sums(y, y, True), _kernel_sums(x, y, False)
-    n, m = (torch.tensor([float(p.shape[-2]) for p in parts], dtype=torch.float64, device=real.device) for parts in (x, y))
-    left_out = torch.stack([_mmd(sums, 1 - e, n, m) for e in torch.eye(b, dtype=torch.float64, device=real.device)], -1)  # (...,b)
+    n, m = (
+        torch.tensor([float(p.shape[-2]) for p in parts], dtype=torch.float64, device=real.device)
+        for parts in (x, y)
+    )
+    # (...,b)
+    left_out = torch.stack(
+        [_mmd(sums, 1 - e, n, m) for e in torch.eye(b, dtype=torch.float64, device=real.device)], -1
+    )
     se = ((b - 1)*left_out.var(-1, correction=0)).sqrt()
     return _mmd(sums, torch.ones_like(n), n, m), se
 
 # %% ../nbs/07_measuring.ipynb #5b9508ae
 def _sq_distances(x:Tensor, y:Tensor):
-    "Yield squared distances (...,rows,M) from a block of rows of `x` (...,N,F) at a time to all of `y` (...,M,F), with their slice."
+    """Yield squared distances (...,rows,M) from a block of rows of `x`
+    (...,N,F) at a time to all of `y` (...,M,F), with their slice."""
     members = max(1, math.prod(torch.broadcast_shapes(x.shape[:-2], y.shape[:-2])))
     n, rows = x.shape[-2], _rows(x.shape[-2], members*(y.shape[-2] + y.shape[-1]))
     centre = y.double().mean(-2, keepdim=True)  # small numbers lose less when the squares cancel
@@ -239,7 +302,9 @@ def neighbours(
     query, base = _pair(query, base, 1, ('query', 'base'))
     index = torch.cat([d.argmin(-1) for _, d in _sq_distances(query, base)], -1)
     lead = index.shape[:-1]
-    there = base.expand(*lead, *base.shape[-2:]).gather(-2, index[..., None].expand(*index.shape, base.shape[-1]))
+    there = base.expand(*lead, *base.shape[-2:]).gather(
+        -2, index[..., None].expand(*index.shape, base.shape[-1])
+    )
     return (query.double() - there.double()).square().sum(-1).sqrt(), index
 
 def nearest(
@@ -259,18 +324,24 @@ def prdc(
     fake:Tensor, # features of generated samples (...,M,F), M above k
     k:int=5,     # neighbours that a ball reaches to (Naeem et al. 2020; Kynkäänniemi et al. 2019 take 3)
 )->dict:         # precision, recall, density, coverage, each (...,), float64
-    "Precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020), from balls about samples."
+    """Precision and recall (Kynkäänniemi et al. 2019), density
+    and coverage (Naeem et al. 2020), from balls about samples."""
     if k < 1 or k != int(k): raise ValueError(f"k is {k}: give a whole number of neighbours, at least 1.")
     real, fake = _pair(real, fake, k + 1)
     r, s = _radii(real, k), _radii(fake, k)
-    inside, closest, recalled = [], math.inf, False
+    inside = []
+    closest = math.inf
+    recalled = False
     for part, d in _sq_distances(fake, real):                            # (...,rows,N)
         inside.append((d <= r[..., None, :]).sum(-1))                    # real balls that hold a fake
         recalled = (d <= s[..., part, None]).any(-2) | recalled          # real samples in a fake's ball
-        closest = d.amin(-2).clamp(max=closest)                          # from a real sample to the nearest fake
+        closest = d.amin(-2).clamp(max=closest)  # from a real sample to the nearest fake
     inside = torch.cat(inside, -1).double()
-    share = lambda b: b.double().mean(-1)
-    return dict(precision=share(inside > 0), recall=share(recalled), density=inside.mean(-1)/k, coverage=share(closest <= r))
+    def share(b): return b.double().mean(-1)
+    return dict(
+        precision=share(inside > 0), recall=share(recalled), density=inside.mean(-1)/k,
+        coverage=share(closest <= r),
+    )
 
 # %% ../nbs/07_measuring.ipynb #f3c47698
 def kl_uniform(
@@ -282,17 +353,20 @@ def kl_uniform(
     return math.log(counts.shape[-1]) + torch.xlogy(p, p).sum(-1)
 
 def mode_coverage(
-    x:Tensor,         # generated points (...,N,d) in the data's own units
-    modes:Tensor,     # centres of the modes (M,d)
-    std:float,        # standard deviation of a mode along each coordinate
+    x:Tensor,  # generated points (...,N,d) in the data's own units
+    modes:Tensor,  # centres of the modes (M,d)
+    std:float,  # standard deviation of a mode along each coordinate
     at_least:int=20,  # good samples that make a mode count as found
-)->dict:              # modes (found), hq (share of good samples), rkl (nats, of good counts), kl (of all), each (...,), float64
+)-> (
+    dict
+):  # modes (found), hq (share of good samples), rkl (nats, of good counts), kl (of all), each (...,), float64
     "Which modes are found, how well and how evenly; a sample is good within 3 `std` of its nearest mode."
     x, modes = _pair(x, modes, 1, ('x', 'modes'))
     modes = modes.to(x)
     if not std > 0: raise ValueError(f"std is {std}: give the standard deviation of a mode, above 0.")
     distance, index = neighbours(x, modes)
-    good, empty = distance <= 3*std, torch.zeros(*x.shape[:-2], len(modes), dtype=torch.float64, device=x.device)
+    good = distance <= 3*std
+    empty = torch.zeros(*x.shape[:-2], len(modes), dtype=torch.float64, device=x.device)
     n_good, n_all = (empty.scatter_add(-1, index, w.double()) for w in (good, torch.ones_like(good)))
     found = (n_good >= at_least).sum(-1).double()
     return dict(modes=found, hq=good.double().mean(-1), rkl=kl_uniform(n_good), kl=kl_uniform(n_all))
@@ -301,9 +375,13 @@ def mode_coverage(
 def inception_score(
     probs:Tensor, # a classifier's probabilities (...,N,K), rows sum to 1
 )->Tensor:        # (...,), float64, from 1 to K
-    "Inception score (Salimans et al. 2016) with any classifier: exp of the mean KL divergence of p(y|x) from p(y)."
+    """Inception score (Salimans et al. 2016) with any classifier:
+    exp of the mean KL divergence of p(y|x) from p(y)."""
     p = _samples(probs, 'probs').double()
-    if (p < 0).any() or (p.sum(-1) - 1).abs().max() > 1e-3: raise ValueError("probs are no probabilities: give rows of numbers from 0 that sum to 1, as softmax makes them.")
+    if (p < 0).any() or (p.sum(-1) - 1).abs().max() > 1e-3:
+        raise ValueError(
+            "probs are no probabilities: give rows of numbers from 0 that sum to 1, as softmax makes them."
+        )
     marginal = p.mean(-2)
     return (torch.xlogy(p, p).sum(-1).mean(-1) - torch.xlogy(marginal, marginal).sum(-1)).exp()
 
@@ -314,21 +392,28 @@ def memorisation(
     held_out:Tensor, # real samples that it has not seen (...,L,F)
 )->Tensor:           # (...,), float64: 1 as far from the training data as unseen data are, towards 0 copies
     "Median distance to the nearest training sample, generated samples over held-out ones."
-    median = lambda x: nearest(x, train).quantile(.5, -1)
+    def median(x): return nearest(x, train).quantile(.5, -1)
     unseen = median(held_out)
-    if (unseen == 0).any(): raise ValueError("half of the held-out samples lie in the training set: hold out samples that it does not contain.")
+    if (unseen == 0).any():
+        raise ValueError(
+            "half of the held-out samples lie in the training set: hold out samples that it does not contain."
+        )
     return median(fake)/unseen
 
 # %% ../nbs/07_measuring.ipynb #a842f05c
 def birthday(
-    x:Tensor,     # generated samples (...,N,F), N at least 2
-    within:float, # distance below which two samples count as the same
-)->dict:          # pairs (of equal samples) and support (how many different ones there seem to be; infinite without a pair), each (...,), float64
-    "Birthday test (Arora and Zhang 2017): from the pairs of equal samples, how many different ones the generator has."
+    x:Tensor,  # generated samples (...,N,F), N at least 2
+    within:float,  # distance below which two samples count as the same
+)->dict:  # pairs (of equal samples) and support (kinds there seem to be; inf without a pair), each (...,)
+    """Birthday test (Arora and Zhang 2017): from the pairs of
+    equal samples, how many different ones the generator has."""
     x = _samples(x, 'x', 2)
     if not within >= 0: raise ValueError(f"within is {within}: give a distance of at least 0.")
-    n, close, x = x.shape[-2], 0, x.double()
-    for part in x.split(_rows(n, x[..., 0, :1].numel()*n), -2):  # not by matrix products, which round: a copy is at exactly 0
+    n = x.shape[-2]
+    close = 0
+    x = x.double()
+    # not by matrix products, which round: a copy is at exactly 0
+    for part in x.split(_rows(n, x[..., 0, :1].numel()*n), -2):
         d = torch.cdist(part, x, compute_mode='donot_use_mm_for_euclid_dist')
         close = (d <= within).sum((-2, -1)) + close
     pairs = (close - n).double()/2  # each sample is close to itself
@@ -338,9 +423,10 @@ def birthday(
 def critic_gap(
     train_logits:Tensor,    # of D on real samples it was trained on (...,N)
     held_out_logits:Tensor, # of D on real samples it has never seen (...,M), M at least 2
-)->Tensor:                  # (...,), float64, in standard deviations of the held-out logits; 0 for a D that remembers nothing
+)->Tensor:  # (...,), float64, in standard deviations of the held-out logits; 0 for a D that remembers nothing
     "How much more real D finds the samples that it was trained on."
-    train, held_out = _samples(train_logits[..., None], 'train_logits')[..., 0].double(), _samples(held_out_logits[..., None], 'held_out_logits', 2)[..., 0].double()
+    train = _samples(train_logits[..., None], 'train_logits')[..., 0].double()
+    held_out = _samples(held_out_logits[..., None], 'held_out_logits', 2)[..., 0].double()
     return (train.mean(-1) - held_out.mean(-1))/held_out.std(-1)
 
 # %% ../nbs/07_measuring.ipynb #2ca795e2
@@ -352,25 +438,29 @@ class Inception(nn.Module):
             from torchmetrics.image.fid import NoTrainInceptionV3  # optional, and slow to import
             self.net = NoTrainInceptionV3('inception-v3-compat', ['2048'], antialias=False).eval()
         except (ImportError, OSError) as e:
-            raise ImportError(f"the Inception yardstick needs a network, once, and `pip install torchmetrics torch-fidelity` ({e}): "
-                "without them use 'digits' or 'mnist'.") from None
+            raise ImportError(
+                "the Inception yardstick needs a network, once, and `pip install "
+                f"torchmetrics torch-fidelity` ({e}): without them use 'digits' or 'mnist'."
+            ) from None
         self.card = dict(name='inception', n_features=2048)
 
     @torch.no_grad()
     def features(self, x:Tensor)->Tensor:  # images (...,N,3,H,W) in [-1,1] to (...,N,2048)
-        as_bytes = lambda part: ((part + 1)*127.5).round().clamp(0, 255).to(torch.uint8)
+        def as_bytes(part): return ((part + 1)*127.5).round().clamp(0, 255).to(torch.uint8)
         parts = [self.net(as_bytes(p)) for p in _images(x, (3, *x.shape[-2:])).flatten(0, -4).split(50)]
         return torch.cat(parts).unflatten(0, x.shape[:-3])
 
     @torch.no_grad()
-    def probs(self, x:Tensor)->Tensor:  # to (...,N,1008); without the last layer's bias, as the score is published
+    # to (...,N,1008); without the last layer's bias, as the score is published
+    def probs(self, x:Tensor)->Tensor:
         return (self.features(x) @ self.net.fc.weight.mT).softmax(-1)
 
 # %% ../nbs/07_measuring.ipynb #ddea3b24
 def fid(
     real:Tensor,          # images (...,N,C,H,W) in [-1,1]
     fake:Tensor,          # generated images (...,M,C,H,W) in [-1,1]
-    feature:str='digits', # the yardstick's name; figures compare only within one yardstick and one sample size
+    # the yardstick's name; figures compare only within one yardstick and one sample size
+    feature:str='digits',
 )->Tensor:                # (...,), float64
     "`frechet` distance between two sets of images in the features of a yardstick."
     y = yardstick(feature)

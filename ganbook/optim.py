@@ -37,7 +37,8 @@ def _through(s:TrainState, wrap:Callable):
 
 # %% ../nbs/17_optimisers.ipynb #67afda0c
 def _gradients(s:TrainState, *args, **options)->dict:
-    "Leave the gradients of both players at the present point in their parameters; give what the two steps log."
+    """Leave the gradients of both players at the present
+    point in their parameters; give what the two steps log."""
     with _through(s, _Held): return alternating(s, *args, **options)
 
 def _step(s:TrainState):
@@ -67,12 +68,16 @@ def at_once(
 # %% ../nbs/17_optimisers.ipynb #db0b6a01
 def multipliers(
     path:Tensor,   # points (T,d) that a linear step made, each from those before it; T > memory*(d+1)
-    memory:int=1,  # how many points a step looks back on, at least 1: 2 for a method that remembers its last move
+    # how many points a step looks back on, at least 1: 2 for a method that remembers its last move
+    memory:int=1,
 )->Tensor:         # complex (memory*d,), the largest modulus first
     "Eigenvalues of the step that made a path, read off the path."
     d = path.shape[-1]
-    if path.ndim != 2 or not memory >= 1 or len(path) <= memory*(d + 1): raise ValueError(
-        f"{memory*d} multipliers cannot be read off a path of shape {tuple(path.shape)}: give points (T,d), T above memory*(d+1).")
+    if path.ndim != 2 or not memory >= 1 or len(path) <= memory*(d + 1):
+        raise ValueError(
+            f"{memory*d} multipliers cannot be read off a path of shape "
+            f"{tuple(path.shape)}: give points (T,d), T above memory*(d+1)."
+        )
     past = torch.cat([path[memory - 1 - j:len(path) - 1 - j] for j in range(memory)], -1).double()
     size = past.norm(dim=-1, keepdim=True)  # every step counts alike, however far from the solution
     past, after = past/size, path[memory:].double()/size
@@ -99,14 +104,16 @@ def _put(params:list, values:list):
 
 # %% ../nbs/17_optimisers.ipynb #70858bf2
 def extragradient(
-    s:TrainState,    # this and the next five as in `at_once`; with Adam it is ExtraAdam, moments updated at both points
+    # this and the next five as in `at_once`; with Adam it is ExtraAdam, moments updated at both points
+    s:TrainState,
     batch:Callable,
     loss,
     penalties=(),
     n_critic:int=1,
     **options,
 )->dict:             # column -> (...,), at the point ahead; can be captured
-    "One iteration that steps ahead, reads the gradients there, goes back, and steps with those: two gradients a player."
+    """One iteration that steps ahead, reads the gradients there,
+    goes back, and steps with those: two gradients a player."""
     _critic_ahead(s, batch, loss, penalties, n_critic, options)
     params = _params(s.opt_D, s.opt_G)
     start = _copies(params)
@@ -133,7 +140,8 @@ def _repeat(opt, params:list, factor:float):
 
 # %% ../nbs/17_optimisers.ipynb #c2216961
 def past_extragradient(
-    s:TrainState,    # this and the next five as in `at_once`; the last moves are kept in the states of the optimisers
+    # this and the next five as in `at_once`; the last moves are kept in the states of the optimisers
+    s:TrainState,
     batch:Callable,
     loss,
     penalties=(),
@@ -154,7 +162,10 @@ def past_extragradient(
 # %% ../nbs/17_optimisers.ipynb #034d36ef
 class _Optimistic:
     "An optimiser that makes each move twice, and takes the move before it back."
-    def __init__(self, opt): self.opt, self.param_groups, self.state = opt, opt.param_groups, opt.state
+    def __init__(self, opt):
+        self.opt = opt
+        self.param_groups = opt.param_groups
+        self.state = opt.state
     @torch.no_grad()
     def step(self):
         params = _params(self)
@@ -167,23 +178,30 @@ class _Optimistic:
 
 # %% ../nbs/17_optimisers.ipynb #9f11c127
 def optimistic(
-    s:TrainState,           # this and the next five as in `at_once`; with Adam it is optimistic Adam (Daskalakis et al. 2018)
+    # this and the next five as in `at_once`; with Adam it is optimistic Adam (Daskalakis et al. 2018)
+    s:TrainState,
     batch:Callable,
     loss,
     penalties=(),
     n_critic:int=1,
-    inner:Callable=at_once, # who moves when: `at_once`, or `alternating`
+    inner:Callable=at_once,  # who moves when: `at_once`, or `alternating`
     **options,
-)->dict:                    # column -> (...,); can be captured; with `clip_weights` take `past_extragradient`, whose last act is a plain step
+)->dict:  # column -> (...,); can be captured; with `clip_weights` take `past_extragradient`
     "One iteration in which each move counts twice, less the move before it: one gradient a player."
     with _through(s, _Optimistic): return inner(s, batch, loss, penalties, n_critic=n_critic, **options)
 
 # %% ../nbs/17_optimisers.ipynb #79cd25fe
 def _check_lookahead(s:TrainState, k:int, alpha:float):
-    if not (isinstance(k, Integral) and k >= 1 and 0 < alpha <= 1): raise ValueError(
-        f"k is {k} and alpha {alpha}: k is a whole number of steps, at least 1, and alpha lies above 0 and at most at 1.")
-    if s.device.type == 'cuda' and torch.cuda.is_current_stream_capturing(): raise ValueError(
-        "a captured iteration does the same each time, but lookahead pulls back at every k-th: give fit capture=False.")
+    if not (isinstance(k, Integral) and k >= 1 and 0 < alpha <= 1):
+        raise ValueError(
+            f"k is {k} and alpha {alpha}: k is a whole number of steps, "
+            "at least 1, and alpha lies above 0 and at most at 1."
+        )
+    if s.device.type == 'cuda' and torch.cuda.is_current_stream_capturing():
+        raise ValueError(
+            "a captured iteration does the same each time, but "
+            "lookahead pulls back at every k-th: give fit capture=False."
+        )
 
 @torch.no_grad()
 def _pull(opt, params:list, name:str, alpha:float):
@@ -193,34 +211,41 @@ def _pull(opt, params:list, name:str, alpha:float):
 
 # %% ../nbs/17_optimisers.ipynb #c08d432d
 def lookahead(
-    s:TrainState,               # this and the next five as in `at_once`; the slow weights are kept in the states of the optimisers
+    # this and the next five as in `at_once`; the slow weights are kept in the states of the optimisers
+    s:TrainState,
     batch:Callable,
     loss,
     penalties=(),
     n_critic:int=1,
     k:int=5,                    # iterations from one pull to the next, at least 1
-    alpha:float=.5,             # where the pull ends: 0 would be the slow weights, 1 the fast ones (Chavdarova et al. 2021)
+    # where the pull ends: 0 would be the slow weights, 1 the fast ones (Chavdarova et al. 2021)
+    alpha:float=.5,
     inner:Callable=alternating, # the iterations between: any update, even lookahead with a smaller `k`
     **options,
 )->dict:                        # column -> (...,); cannot be captured: give `fit` capture=False on a GPU
-    "Lookahead-minmax: at every `k`-th iteration both players are pulled back towards where they were at the last."
+    """Lookahead-minmax: at every `k`-th iteration both players
+    are pulled back towards where they were at the last."""
     _check_lookahead(s, k, alpha)
     starts = [_copies(params) for _, params in _own(s)]
     log = inner(s, batch, loss, penalties, n_critic=n_critic, **options)
     name = f'slow {k}'  # so that one lookahead may run inside another
     for (opt, params), start in zip(_own(s), starts):
-        if s.step % k == 0 or not any(name in opt.state.get(p, ()) for p in params): _remember(opt, name, params, start)
+        if s.step % k == 0 or not any(name in opt.state.get(p, ()) for p in params):
+            _remember(opt, name, params, start)
         if (s.step + 1) % k == 0: _pull(opt, params, name, alpha)
     return log
 
 # %% ../nbs/17_optimisers.ipynb #06e1d275
 def _both_losses(s:TrainState, real:Tensor, y:tuple, loss, penalties, augment, amp:bool)->tuple:
-    "The losses of `G` and `D`, (...,) each, on one batch and as functions of all parameters, and what to log."
+    """The losses of `G` and `D`, (...,) each, on one batch
+    and as functions of all parameters, and what to log."""
     change, device = augment or (lambda x: x), real.device
     def logits(x): return s.D(x, *y)
     logits.__wrapped__ = s.D
     with torch.autocast(device.type, torch.bfloat16, enabled=amp):
-        fake = change(s.G(latents(real.shape[len(s.members)], s.G.latent_dim, s.rng, device), *y).to(real.dtype))
+        fake = change(
+            s.G(latents(real.shape[len(s.members)], s.G.latent_dim, s.rng, device), *y).to(real.dtype)
+        )
         real = change(real).detach().requires_grad_()
         real_logits, fake_logits = logits(real), logits(fake)
     if amp: real_logits, fake_logits = real_logits.float(), fake_logits.float()
@@ -237,20 +262,25 @@ def by_consensus(
     loss,
     penalties=(),
     n_critic:int=1,
-    weight:float=1.,       # of half the squared length of both gradients, at least 0; 10 in Mescheder et al. (2017), with RMSProp
+    # of half the squared length of both gradients, at least 0; 10 in Mescheder et al. (2017), with RMSProp
+    weight:float=1.,
     augment:Callable=None, # as in `d_step`
     amp:bool=False,        # as in `d_step`
 )->dict:                   # column -> (...,), with the squared length as `speed`; can be captured
-    "One iteration of consensus optimisation: simultaneous steps of players who also reduce their common speed."
+    """One iteration of consensus optimisation: simultaneous
+    steps of players who also reduce their common speed."""
     if not weight >= 0: raise ValueError(f"weight is {weight}: it must be at least 0.")
     _critic_ahead(s, batch, loss, penalties, n_critic, dict(augment=augment, amp=amp))
     loss_G, loss_D, log = _both_losses(s, *batch(), loss, penalties, augment, amp)
-    sides = [([p for p in _params(opt) if p.requires_grad], l) for opt, l in ((s.opt_G, loss_G), (s.opt_D, loss_D))]
+    sides = [
+        ([p for p in _params(opt) if p.requires_grad], l) for opt, l in ((s.opt_G, loss_G), (s.opt_D, loss_D))
+    ]
     v = [g for params, l in sides for g in grad(l.sum(), params, create_graph=True, materialize_grads=True)]
     speed = sum(g.square().reshape(*s.members, -1).sum(-1) for g in v)
     params = [p for own, _ in sides for p in own]
     for p, g, pull in zip(params, v, grad(weight/2*speed.sum(), params, materialize_grads=True)):
-        p.grad = torch.empty_like(p).copy_(g.detach() + pull)  # laid out in memory as p is: fused Adam relies on it
+        # laid out in memory as p is: fused Adam relies on it
+        p.grad = torch.empty_like(p).copy_(g.detach() + pull)
     _step(s)
     return log | dict(speed=speed.detach())
 
@@ -259,7 +289,8 @@ def cosine_decay(
     start:float=0., # progress at which the fall begins, in [0,1)
 )->Callable:        # progress in [0,1] -> factor on both learning rates, for `fit(schedule=...)`
     "A schedule: constant up to `start`, then down to 0 along half a cosine."
-    if not 0 <= start < 1: raise ValueError(f"start is {start}: the fall begins at a progress from 0 to below 1.")
+    if not 0 <= start < 1:
+        raise ValueError(f"start is {start}: the fall begins at a progress from 0 to below 1.")
     return lambda progress: .5 + .5*math.cos(math.pi*max(0., progress - start)/(1 - start))
 
 def warm_up(

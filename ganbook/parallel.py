@@ -30,11 +30,13 @@ from .train import Stop, TrainState
 class Lost(ConnectionError):
     "Another process of a team is gone, or has not answered in time."
 
-_gone = 'connection', 'connect()', 'timed out', 'timeout', 'broken pipe', 'remote process exited'  # words of gloo and NCCL
+# words of gloo and NCCL
+_gone = 'connection', 'connect()', 'timed out', 'timeout', 'broken pipe', 'remote process exited'
 
 @contextmanager
 def _heard():
-    "Turn what the library says about a lost connection into one sentence; every other error keeps its name and words."
+    """Turn what the library says about a lost connection into
+    one sentence; every other error keeps its name and words."""
     try: yield
     except RuntimeError as e:
         said = str(e).lower()
@@ -78,8 +80,15 @@ def _place(device, size:int)->torch.device:
     device = torch.device(device or best_device())
     if size == 1 or device.type == 'cpu': return device
     k = int(os.environ.get('LOCAL_RANK', 0))
-    if device.type != 'cuda': raise ValueError(f"several processes cannot share a device of kind {device.type}: choose cpu, or cuda with a GPU for each.")
-    if k >= torch.cuda.device_count(): raise ValueError(f"process {k} finds only {torch.cuda.device_count()} GPUs here: start one process a GPU.")
+    if device.type != 'cuda':
+        raise ValueError(
+            "several processes cannot share a device of kind "
+            f"{device.type}: choose cpu, or cuda with a GPU for each."
+        )
+    if k >= torch.cuda.device_count():
+        raise ValueError(
+            f"process {k} finds only {torch.cuda.device_count()} GPUs here: start one process a GPU."
+        )
     torch.cuda.set_device(k)
     return torch.device('cuda', k)
 
@@ -94,9 +103,13 @@ def join(
     if size == 1:
         yield Team(device)
         return
-    if 'MASTER_ADDR' not in os.environ: raise ValueError("WORLD_SIZE is set, but nobody says where the other processes are: start them all with torchrun.")
+    if 'MASTER_ADDR' not in os.environ:
+        raise ValueError(
+            "WORLD_SIZE is set, but nobody says where the other processes are: start them all with torchrun."
+        )
     backend = 'cpu:gloo,cuda:nccl' if device.type == 'cuda' else 'gloo'
-    with _heard(): dist.init_process_group(backend, rank=rank, world_size=size, timeout=timedelta(seconds=timeout_s))
+    with _heard():
+        dist.init_process_group(backend, rank=rank, world_size=size, timeout=timedelta(seconds=timeout_s))
     try: yield Team(device, rank, size)
     finally: dist.destroy_process_group()
 
@@ -130,7 +143,9 @@ def _keep_statistics(m:nn.Module, mean:Tensor, var:Tensor, n:int):
 def _normalised(m:nn.Module, team:Team, x:Tensor)->Tensor:
     "What the BatchNorm `m` makes of `x` (B,C,...), with statistics over the whole team."
     if not m.training: return type(m).forward(m, x)
-    axes, shape, n = [0, *range(2, x.ndim)], (1, -1, *[1]*(x.ndim - 2)), team.size*x.numel()//x.shape[1]
+    axes = [0, *range(2, x.ndim)]
+    shape = (1, -1, *[1]*(x.ndim - 2))
+    n = team.size*x.numel()//x.shape[1]
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     centred = wide - (mean := _Total.apply(wide.sum(axes), team)/n).view(shape)
     var = _Total.apply(centred.square().sum(axes), team)/n
@@ -143,8 +158,17 @@ def _normalised(m:nn.Module, team:Team, x:Tensor)->Tensor:
 def _norms_over(team:Team, s:TrainState):
     "For the length of a `with` block, BatchNorm in `G` and `D` takes its statistics over the team."
     kind = nn.modules.batchnorm._BatchNorm
-    norms = [m for net in (s.G, s.D) for m in net.modules() if isinstance(m, kind) and not isinstance(m, nn.SyncBatchNorm)]
-    if norms and s.members: raise ValueError("members with BatchNorm cannot share its statistics between processes: train them in one process, or without it.")
+    norms = [
+        m
+        for net in (s.G, s.D)
+        for m in net.modules()
+        if isinstance(m, kind) and not isinstance(m, nn.SyncBatchNorm)
+    ]
+    if norms and s.members:
+        raise ValueError(
+            "members with BatchNorm cannot share its statistics between "
+            "processes: train them in one process, or without it."
+        )
     for m in norms: m.forward = partial(_normalised, m, team)
     try: yield
     finally:
@@ -162,22 +186,30 @@ def process_seed(
 def _generators(s:TrainState)->list:
     "The random generators of a run, then PyTorch's own."
     own = list(s.rng) if s.members else [s.rng]
-    return [*own, torch.default_generator, *([torch.cuda.default_generators[s.device.index]] if s.device.type == 'cuda' else [])]
+    return [
+        *own, torch.default_generator,
+        *([torch.cuda.default_generators[s.device.index]] if s.device.type == 'cuda' else []),
+    ]
 
 def _set_apart(team:Team, s:TrainState, seeds:list):
     "Before a step, seed all generators of a process other than 0."
-    for g, seed in zip(_generators(s), [] if team.leads else seeds): g.manual_seed(process_seed(seed, team.rank, s.step))
+    for g, seed in zip(_generators(s), [] if team.leads else seeds):
+        g.manual_seed(process_seed(seed, team.rank, s.step))
 
 # %% ../nbs/22_speed.ipynb #c7830bac
 _on, _stop, _interrupt, _failed = range(4)
-_ends = {_stop: Stop, _interrupt: KeyboardInterrupt, _failed: Lost("another process has ended with an error, which it tells itself.")}
+_ends = {
+    _stop: Stop, _interrupt: KeyboardInterrupt,
+    _failed: Lost("another process has ended with an error, which it tells itself."),
+}
 
 class _Elsewhere(Exception):
     "Another process has said that the run ends with this step, and how."
     def __init__(self, code:int): self.code = code
 
 def _that_changes(f):
-    "The callback in `f` that changes the run: `f` itself, or what it calls as `every` does; None if there is none."
+    """The callback in `f` that changes the run: `f` itself, or
+    what it calls as `every` does; None if there is none."""
     while f is not None and not getattr(f, 'changes_run', False): f = getattr(f, 'f', None)
     return f
 
@@ -185,7 +217,10 @@ def _that_changes(f):
 class _Together:
     "The only callback of a team: it calls those of the run, and all processes go on or end together."
     def __init__(self, team:Team, callbacks, seeds:list):
-        self.team, self.seeds, self.came, self.before = team, seeds, [], {}
+        self.team = team
+        self.seeds = seeds
+        self.came = []
+        self.before = {}
         self.callbacks = [f for f in callbacks if team.leads or _that_changes(f)]
     def listen(self, *signals:int):  # to be noted from now on, where Python lets this thread hear them
         if threading.current_thread() is not threading.main_thread(): return
@@ -231,15 +266,26 @@ def _means_over(together:_Together):
 # %% ../nbs/22_speed.ipynb #dc7e2516
 def _tensors(s:TrainState)->dict:
     "Name -> all weights and buffers."
-    return {f'{name}.{k}': v for name in ('G', 'D', 'G_ema') if getattr(s, name) is not None for k, v in getattr(s, name).state_dict().items()}
+    return {
+        f'{name}.{k}': v
+        for name in ('G', 'D', 'G_ema')
+        if getattr(s, name) is not None
+        for k, v in getattr(s, name).state_dict().items()
+    }
 
 def _begin_alike(team:Team, s:TrainState, callbacks)->list:  # the seeds of the generators of process 0
     "Send the weights of process 0 to all."
     changing = [type(f).__name__ for f in map(_that_changes, callbacks) if f is not None]
-    def about(): return dict(step=s.step, tensors={k: tuple(v.shape) for k, v in _tensors(s).items()}, changing=changing)
+    def about():
+        return dict(
+            step=s.step, tensors={k: tuple(v.shape) for k, v in _tensors(s).items()}, changing=changing
+        )
     lead, seeds = team.first(lambda: (about(), [g.initial_seed() for g in _generators(s)]))
-    if team.most(lead != about()): raise ValueError("the processes do not train the same GAN from the same step: "
-        "build the same networks in each, give each the same callbacks that change the run, and load the same checkpoint.")
+    if team.most(lead != about()):
+        raise ValueError(
+            "the processes do not train the same GAN from the same step: build the same networks in "
+            "each, give each the same callbacks that change the run, and load the same checkpoint."
+        )
     with _heard():
         for v in _tensors(s).values():
             dist.broadcast(sent := v.contiguous(), 0)
@@ -256,13 +302,21 @@ def _check_means(arguments:dict):
     "Raise if an argument of `fit` asks for more of a batch than means over its samples."
     given = arguments.get('update'), *arguments.get('penalties', ())
     for g in (g for f in given for g in _called(f)):
-        if g is by_consensus or g is dragan: raise ValueError(
-            f"{g.__name__} takes its whole batch at once, and several processes would each take their own: leave it out, or train in one process.")
-    loss, logits = arguments['loss'], 3*torch.linspace(-2, 3, 16, dtype=torch.float64).sin().view(2, 2, 4)  # two halves of real and fake logits
+        if g is by_consensus or g is dragan:
+            raise ValueError(
+                f"{g.__name__} takes its whole batch at once, and several processes "
+                "would each take their own: leave it out, or train in one process."
+            )
+    # two halves of real and fake logits
+    loss = arguments['loss']
+    logits = 3*torch.linspace(-2, 3, 16, dtype=torch.float64).sin().view(2, 2, 4)
     for f in (loss.discriminator, loss.generator):
         parts = torch.stack([f(real, fake) for real, fake in logits]).mean(0)
-        if not torch.allclose(f(*logits.transpose(0, 1).flatten(1)), parts): raise ValueError(
-            "this loss is no mean over the samples of a batch, so several processes cannot share it: take another, or train in one process.")
+        if not torch.allclose(f(*logits.transpose(0, 1).flatten(1)), parts):
+            raise ValueError(
+                "this loss is no mean over the samples of a batch, so several "
+                "processes cannot share it: take another, or train in one process."
+            )
 
 # %% ../nbs/22_speed.ipynb #1e19eeeb
 def _newest(checkpoints)->str:
@@ -272,15 +326,17 @@ def _newest(checkpoints)->str:
 
 def _ended(team:Team, s:TrainState, checkpoints, e:Lost)->Lost:
     "The last words of a process that has lost another."
-    words = f"{str(e).rstrip('.')}: process {team.rank} of {team.size} ended after step {s.step:,}; {_newest(checkpoints)}."
-    if 'TORCHELASTIC_RUN_ID' in os.environ: print(words, file=sys.stderr, flush=True)  # torchrun may end this process before Python tells the error
+    who = f'process {team.rank} of {team.size}'
+    words = f"{str(e).rstrip('.')}: {who} ended after step {s.step:,}; {_newest(checkpoints)}."
+    # torchrun may end this process before Python tells the error
+    if 'TORCHELASTIC_RUN_ID' in os.environ: print(words, file=sys.stderr, flush=True)
     return Lost(words)
 
 # %% ../nbs/22_speed.ipynb #06af226e
 @contextmanager
 def in_parallel(
     team:Team,         # from `join`
-    s:TrainState,      # built alike in each process; of a resumed run, loaded from the same checkpoint in each
+    s:TrainState,  # built alike in each process; of a resumed run, loaded from the same checkpoint in each
     arguments:dict,    # of `fit`; `batch_size` is that of each process
     checkpoints=None,  # folder of the checkpoints, to be named should a process be lost
 ):                     # in the `with` block: the arguments to call `fit` with
@@ -288,7 +344,11 @@ def in_parallel(
     if team.size == 1:
         yield arguments
         return
-    if arguments.get('capture'): raise ValueError("capture=True is for one process: a recorded step cannot hear that another is gone, so leave it out.")
+    if arguments.get('capture'):
+        raise ValueError(
+            "capture=True is for one process: a recorded step "
+            "cannot hear that another is gone, so leave it out."
+        )
     _check_means(arguments)
     callbacks = arguments.get('callbacks') or ()
     together = _Together(team, callbacks, _begin_alike(team, s, callbacks))
@@ -296,7 +356,8 @@ def in_parallel(
     together.listen(signal.SIGTERM)
     _set_apart(team, s, together.seeds)
     try:
-        with _norms_over(team, s), _means_over(together): yield arguments | dict(callbacks=[together], capture=False)
+        with _norms_over(team, s), _means_over(together):
+            yield arguments | dict(callbacks=[together], capture=False)
     except Lost as e: raise _ended(team, s, checkpoints, e) from e
     finally:
         for hook in hooks: hook.remove()

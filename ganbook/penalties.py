@@ -22,11 +22,18 @@ def grad_sq(
     x:Tensor,       # the samples (...,B,*S), which required grad when the logits were made
 )->Tensor:          # (...,B), squared logits per squared unit of the samples
     "Squared norm of the gradient of each logit at its own sample: a backward, but no forward."
-    if logits.shape != x.shape[:logits.ndim]: raise ValueError(f"logits of shape {tuple(logits.shape)} do not belong to samples of shape "
-        f"{tuple(x.shape)}: a penalty needs one logit a sample, (...,B) for (...,B,*S).")
+    if logits.shape != x.shape[:logits.ndim]:
+        raise ValueError(
+            f"logits of shape {tuple(logits.shape)} do not belong to samples of shape "
+            f"{tuple(x.shape)}: a penalty needs one logit a sample, (...,B) for (...,B,*S)."
+        )
     known = x.requires_grad and logits.requires_grad
     grad = torch.autograd.grad(logits.sum(), x, create_graph=True, allow_unused=True)[0] if known else None
-    if grad is None: raise ValueError("these logits know no gradient at these samples: call x.requires_grad_() before D(x), as d_step does where it has penalties.")
+    if grad is None:
+        raise ValueError(
+            "these logits know no gradient at these samples: call "
+            "x.requires_grad_() before D(x), as d_step does where it has penalties."
+        )
     return grad[..., None].flatten(logits.ndim).square().sum(-1)
 
 # %% ../nbs/12_critics.ipynb #ed686512
@@ -35,7 +42,8 @@ def lipschitz(
     x:Tensor,    # where to look (...,B,*S)
 )->Tensor:       # (...,), logits per unit of the samples; a lower bound of the Lipschitz constant
     "The steepest slope of `D` at any of the points."
-    if not x.is_floating_point(): raise TypeError(f"samples are {x.dtype}: give floating-point numbers, as `draw` makes them.")
+    if not x.is_floating_point():
+        raise TypeError(f"samples are {x.dtype}: give floating-point numbers, as `draw` makes them.")
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         return grad_sq(D(x), x).detach().sqrt().amax(-1)
@@ -50,14 +58,16 @@ def _batch_norms(D:Callable)->list:
     return sorted({type(m).__name__ for m in found})
 
 def _depends_on_others(logits:Tensor, x:Tensor)->bool:
-    "Whether the gradient of the first logit is other than 0 at any sample but the first; for samples on the CPU."
+    """Whether the gradient of the first logit is other than
+    0 at any sample but the first; for samples on the CPU."""
     grad, = torch.autograd.grad(logits[..., 0].sum(), x, retain_graph=True)
     others = grad.narrow(logits.ndim - 1, 1, logits.shape[-1] - 1)
     return bool((others.abs() > 0).any())
 
 # %% ../nbs/12_critics.ipynb #4e15f295
 def _warn_if_coupled(D:Callable, logits:Tensor, x:Tensor, most:int=8):
-    "Warn, once for each `D`, if a logit depends on other samples than its own; nothing is read from a device."
+    """Warn, once for each `D`, if a logit depends on other
+    samples than its own; nothing is read from a device."""
     D = inspect.unwrap(D)
     D = getattr(D, '__self__', D)  # a method is made anew at each call, what it belongs to stays
     done = _looks.get(D, 0)
@@ -69,8 +79,11 @@ def _warn_if_coupled(D:Callable, logits:Tensor, x:Tensor, most:int=8):
     name = getattr(D, '__name__', type(D).__name__)
     through = f", through {' and '.join(norms)}" if norms else ''
     cure = 'without it' if norms else 'so that it judges each alone'
-    warnings.warn(f"the logit that {name} gives a sample depends on the other samples of its batch{through}, so a gradient penalty "
-        f"holds no single sample's slope: build D {cure}, or leave the penalty out.", stacklevel=3)
+    warnings.warn(
+        f"the logit that {name} gives a sample depends on the other samples of its batch{through}, so "
+        f"a gradient penalty holds no single sample's slope: build D {cure}, or leave the penalty out.",
+        stacklevel=3,
+    )
 
 def _check_weight(weight, name:str):
     "Refuse a negative number; tensors are taken as they are, since looking at one would wait for the device."
@@ -79,7 +92,8 @@ def _check_weight(weight, name:str):
 
 # %% ../nbs/12_critics.ipynb #34602515
 def r1(
-    D:Callable,          # critic, samples (...,B,*S) to logits (...,B); not called, but every penalty takes the same five
+    # critic, samples (...,B,*S) to logits (...,B); not called, but every penalty takes the same five
+    D:Callable,
     real:Tensor,         # real samples (...,B,*S) that require grad; images lie in [-1,1]
     fake:Tensor,         # generated samples, the same shape
     real_logits:Tensor,  # what `D` made of `real` a moment ago (...,B)
@@ -114,7 +128,11 @@ def _uniform(shape:tuple, x:Tensor, rng)->Tensor:
     "Uniform numbers in [0,1), of the kind of `x`; members draw each from its own of a list of generators."
     def one(size, g): return torch.rand(size, generator=g, device=x.device, dtype=x.dtype)
     if not isinstance(rng, (list, tuple)): return one(shape, rng)
-    if len(rng) != shape[0]: raise ValueError(f"{len(rng)} generators do not suit samples of shape {tuple(x.shape)}: give one, or a list of K for K members.")
+    if len(rng) != shape[0]:
+        raise ValueError(
+            f"{len(rng)} generators do not suit samples of shape "
+            f"{tuple(x.shape)}: give one, or a list of K for K members."
+        )
     return torch.stack([one(shape[1:], g) for g in rng])
 
 def _off_slope(D:Callable, x:Tensor, weight)->Tensor:
@@ -137,7 +155,11 @@ def wgan_gp(
     rng=None,            # a torch.Generator or a list of K, of the points; None: the global one
 )->Tensor:               # (...,), added to the loss of `D`
     "`weight` times the mean of (slope - 1)², at random points between real and generated samples."
-    if real.shape != fake.shape: raise ValueError(f"real has shape {tuple(real.shape)} and fake {tuple(fake.shape)}: points between need as many of each.")
+    if real.shape != fake.shape:
+        raise ValueError(
+            f"real has shape {tuple(real.shape)} and fake "
+            f"{tuple(fake.shape)}: points between need as many of each."
+        )
     t = _like(_uniform(real_logits.shape, real, rng), real)
     return _off_slope(D, torch.lerp(real, fake, t.expand_as(real)), weight)
 
@@ -150,7 +172,8 @@ def dragan(
     weight=10.,          # lambda (Kodali et al. 2017, algorithm 1): a number, or one a member (K,)
     rng=None,            # as in `wgan_gp`
 )->Tensor:               # (...,), added to the loss of `D`
-    "`weight` times the mean of (slope - 1)², at real samples moved by up to half of their standard deviation."
+    """`weight` times the mean of (slope - 1)², at real samples
+    moved by up to half of their standard deviation."""
     std = real.detach().flatten(real_logits.ndim - 1).std(-1)  # one a member
     return _off_slope(D, real + .5*_like(std, real)*_uniform(real.shape, real, rng), weight)
 
@@ -160,11 +183,16 @@ def clip_weights(
     c:float=.01,               # bound of each weight (Arjovsky et al. 2017, algorithm 1), above 0
 ):                             # a handle, whose `remove` ends it
     "Bring every weight of `opt` into [-c,c], now and after each of its steps."
-    if not isinstance(opt, torch.optim.Optimizer): raise TypeError(f"opt is a {type(opt).__name__}: give the optimiser of the critic, such as state.opt_D.")
+    if not isinstance(opt, torch.optim.Optimizer):
+        raise TypeError(
+            f"opt is a {type(opt).__name__}: give the optimiser of the critic, such as state.opt_D."
+        )
     if not c > 0: raise ValueError(f"c is {c}: weights are clipped to [-c,c], so give a number above 0.")
     @torch.no_grad()
     def clip(opt, *_):
-        for group in opt.param_groups: torch._foreach_clamp_min_(group['params'], -c); torch._foreach_clamp_max_(group['params'], c)
+        for group in opt.param_groups:
+            torch._foreach_clamp_min_(group['params'], -c)
+            torch._foreach_clamp_max_(group['params'], c)
     clip(opt)
     return opt.register_step_post_hook(clip)
 
@@ -182,12 +210,23 @@ def _power(W:Tensor, u:Tensor, v:Tensor, n:int)->tuple:
 
 def _check_layer(layer:nn.Module, n_power:int):
     "Raise one clear error for what has no spectral norm to divide by."
-    if not isinstance(layer, _layers): raise TypeError(f"{type(layer).__name__} is no linear or convolutional layer: give one, or let spectral_norm find them.")
-    if not isinstance(n_power, int) or n_power < 1: raise ValueError(f"n_power is {n_power!r}: do at least 1 power iteration a forward.")
-    if layer.weight.ndim != 2 + len(getattr(layer, 'kernel_size', ())): raise ValueError(
-        f"weights of shape {tuple(layer.weight.shape)} have a size for members: normalise each network before they are stacked.")
-    if not layer.weight.is_meta and not layer.weight.any(): raise ValueError(
-        "all weights of a layer are 0, so it has no spectral norm to divide by: give it other initial weights.")
+    if not isinstance(layer, _layers):
+        raise TypeError(
+            f"{type(layer).__name__} is no linear or convolutional "
+            "layer: give one, or let spectral_norm find them."
+        )
+    if not isinstance(n_power, int) or n_power < 1:
+        raise ValueError(f"n_power is {n_power!r}: do at least 1 power iteration a forward.")
+    if layer.weight.ndim != 2 + len(getattr(layer, 'kernel_size', ())):
+        raise ValueError(
+            f"weights of shape {tuple(layer.weight.shape)} have a size "
+            "for members: normalise each network before they are stacked."
+        )
+    if not layer.weight.is_meta and not layer.weight.any():
+        raise ValueError(
+            "all weights of a layer are 0, so it has no spectral "
+            "norm to divide by: give it other initial weights."
+        )
 
 # %% ../nbs/12_critics.ipynb #5317b0d5
 class SpectralNorm(nn.Module):
@@ -212,9 +251,14 @@ class SpectralNorm(nn.Module):
 
     def sigma(self)->Tensor:
         "The estimate; in training mode it is improved first."
-        W, u, v = self.matrix(), self.u.clone(), self.v.clone()
+        W = self.matrix()
+        u = self.u.clone()
+        v = self.v.clone()
         with torch.autocast(W.device.type, enabled=False):
-            if self.training: u, v = _power(W, u, v, self.n_power); self.u.copy_(u); self.v.copy_(v)
+            if self.training:
+                u, v = _power(W, u, v, self.n_power)
+                self.u.copy_(u)
+                self.v.copy_(v)
             return u @ W @ v
 
     def forward(self, x:Tensor)->Tensor:

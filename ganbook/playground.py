@@ -35,15 +35,29 @@ from .plots import FAKE, REAL, arrows, scatter
 from .train import Log, TrainState, adam, d_step, evaluating, g_step, sample
 
 # %% ../nbs/23_playground.ipynb #3fa659ba
-_data = dict(ring=partial(ring, 20_000, std=.05), grid=partial(grid, 20_000, std=.15), spiral=partial(spiral, 20_000),
-    moons=partial(two_moons, 20_000), gaussian=lambda: replace(gaussian(std=.6, n=20_000), scale=1.))
-_losses = dict(non_saturating=non_saturating, minimax=minimax, least_squares=least_squares, hinge=hinge, wasserstein=wasserstein, relativistic=relativistic)
+_data = dict(
+    ring=partial(ring, 20_000, std=.05), grid=partial(grid, 20_000, std=.15), spiral=partial(spiral, 20_000),
+    moons=partial(two_moons, 20_000), gaussian=lambda: replace(gaussian(std=.6, n=20_000), scale=1.),
+)
+_losses = dict(
+    non_saturating=non_saturating, minimax=minimax, least_squares=least_squares, hinge=hinge,
+    wasserstein=wasserstein, relativistic=relativistic,
+)
 _penalties = dict(none=(), r1=(r1,), r2=(r2,), r1_r2=(r1, r2), wgan_gp=(wgan_gp,), dragan=(dragan,))
-_optimisers = dict(adam=partial(adam, betas=(0., .99)), adam_momentum=partial(adam, betas=(.5, .999)), rmsprop=torch.optim.RMSprop, sgd=torch.optim.SGD)
+_optimisers = dict(
+    adam=partial(adam, betas=(0., .99)), adam_momentum=partial(adam, betas=(.5, .999)),
+    rmsprop=torch.optim.RMSprop, sgd=torch.optim.SGD,
+)
 
-choices = dict(data=(*_data, 'drawn'), loss=tuple(_losses), penalty=tuple(_penalties), optimiser=tuple(_optimisers), noise=('normal', 'uniform'))
-ranges = dict(gamma=(0, 1e4), lr_G=(1e-6, 10), lr_D=(1e-6, 10), n_critic=(1, 20), n_generator=(1, 20), batch_size=(2, 2048), latent_dim=(1, 2),
-    width_G=(1, 256), depth_G=(1, 6), width_D=(1, 256), depth_D=(1, 6), seed=(0, 10**6))
+choices = dict(
+    data=(*_data, 'drawn'), loss=tuple(_losses), penalty=tuple(_penalties), optimiser=tuple(_optimisers),
+    noise=('normal', 'uniform'),
+)
+ranges = dict(
+    gamma=(0, 1e4), lr_G=(1e-6, 10), lr_D=(1e-6, 10), n_critic=(1, 20), n_generator=(1, 20),
+    batch_size=(2, 2048), latent_dim=(1, 2), width_G=(1, 256), depth_G=(1, 6), width_D=(1, 256),
+    depth_D=(1, 6), seed=(0, 10**6),
+)
 
 # %% ../nbs/23_playground.ipynb #1ef60478
 @dataclass(frozen=True)
@@ -68,8 +82,10 @@ class Setting:
     depth_D:int=2
     seed:int=0                  # of weights, batches and latents
     def __post_init__(self):
-        for f in fields(self): object.__setattr__(self, f.name, _checked(f.name, getattr(self, f.name), f.type))
-        if self.data == 'drawn' and not self.drawing: raise ValueError("nothing has been drawn yet: press draw, and drag the mouse over the plane.")
+        for f in fields(self):
+            object.__setattr__(self, f.name, _checked(f.name, getattr(self, f.name), f.type))
+        if self.data == 'drawn' and not self.drawing:
+            raise ValueError("nothing has been drawn yet: press draw, and drag the mouse over the plane.")
 
 # %% ../nbs/23_playground.ipynb #c69d7d11
 def _checked(name:str, value, kind:type):
@@ -81,7 +97,9 @@ def _checked(name:str, value, kind:type):
     low, high = ranges[name]
     number = isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
     if number and (kind is float or value == int(value)): return kind(value)
-    raise ValueError(f"{name} is {value!r}: give a {'whole ' if kind is int else ''}number from {low:g} to {high:g}.")
+    raise ValueError(
+        f"{name} is {value!r}: give a {'whole ' if kind is int else ''}number from {low:g} to {high:g}."
+    )
 
 # %% ../nbs/23_playground.ipynb #a6fa8337
 lim = 2.5        # half the side of the plane that is shown, in the unit of the data as drawn
@@ -93,8 +111,15 @@ def to_drawing(
     "Write a drawing as a short text."
     x = np.asarray(places, dtype=float)
     if x.size == 0 or x.ndim == 2 and x.shape[1] == 2 and len(x) <= most_dabs and (np.abs(x) <= lim).all():
-        return base64.urlsafe_b64encode(((x + lim)*(255/(2*lim))).round().astype(np.uint8).tobytes()).decode().rstrip('=')
-    raise ValueError(f"a drawing holds at most {most_dabs} places (x,y) within [{-lim},{lim}], and these are of shape {x.shape}: leave some out.")
+        return (
+            base64.urlsafe_b64encode(((x + lim)*(255/(2*lim))).round().astype(np.uint8).tobytes())
+            .decode()
+            .rstrip('=')
+        )
+    raise ValueError(
+        f"a drawing holds at most {most_dabs} places (x,y) within "
+        f"[{-lim},{lim}], and these are of shape {x.shape}: leave some out."
+    )
 
 def from_drawing(
     text:str,  # as `to_drawing` writes it
@@ -102,15 +127,21 @@ def from_drawing(
     "Read a drawing."
     try: raw = base64.b64decode(text + '='*(-len(text) % 4), altchars=b'-_', validate=True)
     except (TypeError, ValueError): raw = b'?'
-    if len(raw) % 2 == 0 and len(raw) <= 2*most_dabs: return (np.frombuffer(raw, np.uint8).reshape(-1, 2)*(2*lim/255) - lim).tolist()
+    if len(raw) % 2 == 0 and len(raw) <= 2*most_dabs:
+        return (np.frombuffer(raw, np.uint8).reshape(-1, 2)*(2*lim/255) - lim).tolist()
     raise ValueError(f"the drawing {str(text)[:40]!r} has been damaged: copy it once more, or draw anew.")
 
 # %% ../nbs/23_playground.ipynb #66bd7da2
 def to_text(
     setting:Setting,  # any
 )->str:               # such as v1~data-grid~lr_D-0.01, safe in an address
-    "Write a setting in one line: the version of this form, and what differs from the defaults; a drawing only if it is in use."
-    own = [(f.name, getattr(setting, f.name)) for f in fields(Setting) if getattr(setting, f.name) != f.default and (f.name != 'drawing' or setting.data == 'drawn')]
+    """Write a setting in one line: the version of this form, and what
+    differs from the defaults; a drawing only if it is in use."""
+    own = [
+        (f.name, getattr(setting, f.name))
+        for f in fields(Setting)
+        if getattr(setting, f.name) != f.default and (f.name != 'drawing' or setting.data == 'drawn')
+    ]
     return '~'.join(['v1', *(f'{name}-{value}' for name, value in own)])
 
 def from_text(
@@ -118,11 +149,16 @@ def from_text(
 )->Setting:
     "Read a setting, or say in a sentence what is wrong with the text."
     version, *parts = str(text).strip().split('~')
-    if version != 'v1': raise ValueError(f"{str(text)[:40]!r} is no setting of the playground: such a text begins with v1, as in v1~data-grid.")
+    if version != 'v1':
+        raise ValueError(
+            f"{str(text)[:40]!r} is no setting of the playground: "
+            "such a text begins with v1, as in v1~data-grid."
+        )
     pairs, kinds = [part.partition('-')[::2] for part in parts], {f.name: f.type for f in fields(Setting)}
     unknown = [name for name, _ in pairs if name not in kinds]
     if unknown: raise ValueError(f"this playground knows no {unknown[0]!r}: take {', '.join(kinds)}.")
-    if len(dict(pairs)) < len(pairs): raise ValueError("a setting names each thing once, and this one names something twice.")
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a setting names each thing once, and this one names something twice.")
     return Setting(**{name: _number(value) if kinds[name] is not str else value for name, value in pairs})
 
 def _number(text:str):
@@ -149,7 +185,9 @@ def _networks(s:Setting)->tuple:
 def _samples(s:Setting)->Data:
     "The data of a setting."
     if s.data != 'drawn': return _data[s.data]()
-    return replace(mixture(from_drawing(s.drawing), .06, n=20_000, name='drawn'), y=None, modes=None, std=None, scale=1.)
+    return replace(
+        mixture(from_drawing(s.drawing), .06, n=20_000, name='drawn'), y=None, modes=None, std=None, scale=1.,
+    )
 
 # %% ../nbs/23_playground.ipynb #616b926d
 n_shown, n_counted = 400, 1000  # points that are shown, and fakes that are measured
@@ -178,16 +216,24 @@ def new_match(
     setting:Setting=Setting(), # what to play
 )->Match:
     "Networks, data and optimisers at step 0."
-    if not isinstance(setting, Setting): raise TypeError(f"a match is played by a Setting, not a {type(setting).__name__}: make one, or read one with from_text.")
+    if not isinstance(setting, Setting):
+        raise TypeError(
+            "a match is played by a Setting, not a "
+            f"{type(setting).__name__}: make one, or read one with from_text."
+        )
     s, (G, D) = setting, _networks(setting)
-    opt_G, opt_D = _optimisers[s.optimiser](G.parameters(), s.lr_G), _optimisers[s.optimiser](D.parameters(), s.lr_D)
+    opt_G = _optimisers[s.optimiser](G.parameters(), s.lr_G)
+    opt_D = _optimisers[s.optimiser](D.parameters(), s.lr_D)
     state = TrainState(G, D, opt_G, opt_D, rng=torch.Generator().manual_seed(s.seed))
     z = latents(n_counted, s.latent_dim, torch.Generator().manual_seed(1))
     return Match(s, state=state, z=z, **_rules(s, state), **_target(s))
 
 def _rules(s:Setting, state:TrainState)->dict:
     "Loss and penalties."
-    weighed = [partial(f, gamma=s.gamma) if f in (r1, r2) else partial(f, weight=s.gamma, rng=state.rng) for f in _penalties[s.penalty]]
+    weighed = [
+        partial(f, gamma=s.gamma) if f in (r1, r2) else partial(f, weight=s.gamma, rng=state.rng)
+        for f in _penalties[s.penalty]
+    ]
     return dict(loss=_losses[s.loss], penalties=weighed)
 
 def _target(s:Setting)->dict:
@@ -215,14 +261,16 @@ def play(
     n:int=1,   # iterations, at least 1; one that is under way counts
 )->Match:      # the same
     "Whole iterations."
-    if not isinstance(n, int) or n < 1: raise ValueError(f"n is {n!r}: play a whole number of iterations, at least 1.")
+    if not isinstance(n, int) or n < 1:
+        raise ValueError(f"n is {n!r}: play a whole number of iterations, at least 1.")
     end = m.state.step + n
     while m.state.step < end: move(m)
     return m
 
 # %% ../nbs/23_playground.ipynb #d1acd516
 def _end(m:Match):
-    "Close an iteration: count it, log it, measure it if it is its turn, and thin the history where it grows long."
+    """Close an iteration: count it, log it, measure it if it
+    is its turn, and thin the history where it grows long."""
     m.state.step += 1
     m.state.log.append(m.row)
     if m.state.step % m.stride == 0: m.history.append(_measured(m))
@@ -235,7 +283,11 @@ def _measured(m:Match)->tuple:
     good = fake.isfinite().all().item()
     kl, js = divergences(m.p, shares(fake)) if good else (math.nan, math.nan)
     d = m.data
-    modes = mode_coverage(to_units(d, fake), d.modes, d.std, 10)['modes'].item() if good and d.modes is not None else math.nan
+    modes = (
+        mode_coverage(to_units(d, fake), d.modes, d.std, 10)['modes'].item()
+        if good and d.modes is not None
+        else math.nan
+    )
     return (m.state.step, *(float(m.row[c]) for c in columns[1:5]), kl, js, modes)
 
 # %% ../nbs/23_playground.ipynb #2f0feee7
@@ -244,7 +296,8 @@ def shares(
     n:int=20,   # cells along each side of [-lim,lim]²
 )->Tensor:      # (n,n) float64, the first index is that of the first coordinate; they sum to 1
     "The share of points in each cell of the plane."
-    if x.ndim != 2 or x.shape[1] != 2 or not len(x): raise ValueError(f"points have shape {tuple(x.shape)}: give at least one point of the plane, (N,2).")
+    if x.ndim != 2 or x.shape[1] != 2 or not len(x):
+        raise ValueError(f"points have shape {tuple(x.shape)}: give at least one point of the plane, (N,2).")
     if x.isnan().any(): raise ValueError("some points are NaN, and lie nowhere: leave them out.")
     i = ((x.double() + lim)*(n/(2*lim))).clamp(0, n - 1).long()
     return torch.bincount(i[:, 0]*n + i[:, 1], minlength=n*n).view(n, n).double()/len(x)
@@ -255,7 +308,7 @@ def divergences(
     spread:float=.01, # of the fakes that are taken to lie evenly over all cells, so that KL stays finite
 )->tuple:             # KL(p‖q) from 0, and JS from 0 to log 2, in nats
     "How far the fakes are from the data, cell by cell."
-    kl = lambda p, q: (torch.xlogy(p, p) - torch.xlogy(p, q)).sum().item()
+    def kl(p, q): return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum().item()
     middle = (p + q)/2
     return kl(p, (1 - spread)*q + spread/q.numel()), (kl(p, middle) + kl(q, middle))/2
 
@@ -275,7 +328,8 @@ def judged(
     real_logits:Tensor, # of `m.real`
     fake_logits:Tensor, # of the fakes that are shown
 )->Tensor:              # (...), 0 where D cannot tell
-    "Logits as the loss understands them; a loss that only compares has no zero of its own, so the middle of both kinds serves."
+    """Logits as the loss understands them; a loss that only compares
+    has no zero of its own, so the middle of both kinds serves."""
     if m.setting.loss == 'least_squares': return 4*(logits - .5)
     compares = m.setting.loss in ('wasserstein', 'relativistic')
     return logits - (real_logits.mean() + fake_logits.mean())/2 if compares else logits
@@ -295,23 +349,31 @@ def pushes(
 # %% ../nbs/23_playground.ipynb #8ff10a77
 def look(
     m:Match,  # not changed
-)->dict:      # name -> float32 array: field (40,40), fake (400,2), arrows (40,2), warp (13,13,2) or (1,169,2), counts (2,20,20), history (n,8)
-    "Everything that is shown of a match, in numbers."
+)->dict:  # name -> float32 array
+    """Everything that is shown of a match, in numbers: field (40,40), fake (400,2), arrows (40,2),
+    warp (13,13,2) or (1,169,2), counts (2,20,20) and history (n,8)."""
     s, knots = m.state, _lattice(m.setting.latent_dim)
     with evaluating(s.G, s.D):
-        fake, warp, rest = s.G(torch.cat([m.z[:n_shown], knots.flatten(0, 1), m.z[n_shown:]])).split([n_shown, knots.shape[:2].numel(), len(m.z) - n_shown])
+        fake, warp, rest = s.G(torch.cat([m.z[:n_shown], knots.flatten(0, 1), m.z[n_shown:]])).split(
+            [n_shown, knots.shape[:2].numel(), len(m.z) - n_shown]
+        )
         parts = s.D(torch.cat([_places, m.real, fake])).split([len(_places), len(m.real), n_shown])
         field = judged(m, *parts).sigmoid().view(_side, _side)
     counts = torch.stack([m.p, shares(torch.cat([fake, rest]).nan_to_num())])
-    out = dict(field=field, fake=fake, arrows=pushes(m, fake[:40]), warp=warp.view(*knots.shape[:2], 2), counts=counts,
-        history=torch.tensor(m.history).view(-1, len(columns)))
+    out = dict(
+        field=field, fake=fake, arrows=pushes(m, fake[:40]), warp=warp.view(*knots.shape[:2], 2),
+        counts=counts, history=torch.tensor(m.history).view(-1, len(columns)),
+    )
     return {name: x.to(torch.float32).numpy() for name, x in out.items()}
 
 # %% ../nbs/23_playground.ipynb #5d22acdd
 def _verdict(m:Match)->list|None:
     "What the doctor says of the steps since the last change; None before 100 of them."
     if len(m.state.log) < 100: return None
-    return [dict(severity=f.severity, name=f.name, evidence=f.evidence, advice=f.try_, chapter=f.chapter) for f in diagnose(m.state, m.data, m.loss)]
+    return [
+        dict(severity=f.severity, name=f.name, evidence=f.evidence, advice=f.try_, chapter=f.chapter)
+        for f in diagnose(m.state, m.data, m.loss)
+    ]
 
 # %% ../nbs/23_playground.ipynb #c4392bd5
 def _draw_warp(ax, warp:np.ndarray):
@@ -322,7 +384,9 @@ def _draw_warp(ax, warp:np.ndarray):
     area = np.abs((x*np.roll(y, -1, 1) - y*np.roll(x, -1, 1)).sum(1))/2  # the shoelace formula
     density = (.96/(len(warp) - 1))**2/area.clip(1e-9)
     faces = np.column_stack([np.tile(mpl.colors.to_rgb(FAKE), (len(quads), 1)), .8*density/(density + .5)])
-    return ax.add_collection(PolyCollection(quads, facecolors=faces, edgecolors=(*mpl.colors.to_rgb(FAKE), .35), linewidths=.6))
+    return ax.add_collection(
+        PolyCollection(quads, facecolors=faces, edgecolors=(*mpl.colors.to_rgb(FAKE), .35), linewidths=.6)
+    )
 
 # %% ../nbs/23_playground.ipynb #18b57bc6
 def draw_plane(
@@ -330,25 +394,46 @@ def draw_plane(
     ax,                                               # matplotlib axes
     layers:tuple=('field', 'real', 'fake', 'arrows'), # what to draw; 'warp' and 'density' are there too
 ):                                                    # the axes
-    "What the page shows of the plane: D's field in grey, real points teal, fakes orange, and where the loss pushes them."
+    """What the page shows of the plane: D's field in grey, real
+    points teal, fakes orange, and where the loss pushes them."""
     unknown = set(layers) - {'field', 'density', 'warp', 'real', 'fake', 'arrows'}
-    if unknown: raise ValueError(f"there is no layer {', '.join(sorted(unknown))}: take field, density, warp, real, fake or arrows.")
+    if unknown:
+        raise ValueError(
+            f"there is no layer {', '.join(sorted(unknown))}: "
+            "take field, density, warp, real, fake or arrows."
+        )
     a, square = look(m), (-lim, lim, -lim, lim)
-    if 'field' in layers: ax.imshow((92 + 163*a['field'])/255, cmap='gray', vmin=0, vmax=1, extent=square, interpolation='bilinear')
+    if 'field' in layers:
+        ax.imshow(
+            (92 + 163*a['field'])/255, cmap='gray', vmin=0, vmax=1, extent=square, interpolation='bilinear',
+        )
     if 'density' in layers:
         for share, color in zip(a['counts'], (REAL, FAKE)):
-            ax.scatter(*((_cells + .5)*(2*lim/20) - lim).T, s=60*share.ravel()/a['counts'].max(), color=color, alpha=.5, marker='s', lw=0)
+            ax.scatter(
+                *((_cells + .5)*(2*lim/20) - lim).T, s=60*share.ravel()/a['counts'].max(), color=color,
+                alpha=.5, marker='s', lw=0,
+            )
     if 'warp' in layers: _draw_warp(ax, a['warp'])
-    scatter(*(x if name in layers else None for name, x in (('real', m.real), ('fake', a['fake']))), ax=ax, lim=lim, size=5, legend=False)
-    if 'arrows' in layers: arrows(a['fake'][:40], a['arrows']*np.minimum(1, .35/np.hypot(*a['arrows'].T).clip(1e-9))[:, None], ax=ax)
+    scatter(
+        *(x if name in layers else None for name, x in (('real', m.real), ('fake', a['fake']))), ax=ax,
+        lim=lim, size=5, legend=False,
+    )
+    if 'arrows' in layers:
+        arrows(
+            a['fake'][:40], a['arrows']*np.minimum(1, .35/np.hypot(*a['arrows'].T).clip(1e-9))[:, None],
+            ax=ax,
+        )
     ax.spines[:].set(visible=True, color='#dddddd')
     ax.set(xlabel='', ylabel='', xticks=[], yticks=[])
     return ax
 
-_cells = np.stack(np.meshgrid(np.arange(20), np.arange(20), indexing='ij'), -1).reshape(-1, 2)  # in the order of `shares`
+# in the order of `shares`
+_cells = np.stack(np.meshgrid(np.arange(20), np.arange(20), indexing='ij'), -1).reshape(-1, 2)
 
 # %% ../nbs/23_playground.ipynb #720141e5
-_panels = dict(losses=('loss_D', 'loss_G'), logits=('real_logit', 'fake_logit'), KL=('kl',), JS=('js',), modes=('modes',))
+_panels = dict(
+    losses=('loss_D', 'loss_G'), logits=('real_logit', 'fake_logit'), KL=('kl',), JS=('js',), modes=('modes',)
+)
 
 def picture(
     m:Match,                                          # not changed
@@ -362,16 +447,27 @@ def picture(
     history = dict(zip(columns, np.array(m.history).reshape(-1, len(columns)).T))
     for name, shown in _panels.items():
         ax = axes[name]
-        for c, color in zip(shown, dict(losses=('#333333', FAKE), logits=(REAL, FAKE)).get(name, ('#333333',))): ax.plot(history['step'], history[c], color=color, lw=1)
-        ax.set_ylabel(name, fontsize=8); ax.tick_params(labelsize=7, labelbottom=name == 'modes')
+        for c, color in zip(
+            shown, dict(losses=('#333333', FAKE), logits=(REAL, FAKE)).get(name, ('#333333',))
+        ):
+            ax.plot(history['step'], history[c], color=color, lw=1)
+        ax.set_ylabel(name, fontsize=8)
+        ax.tick_params(labelsize=7, labelbottom=name == 'modes')
     if verdict:
         said = _verdict(m)
-        lines = ['the doctor waits for 100 steps'] if said is None else [f"{f['name']}: {f['evidence']}" for f in said[:2]] or ['the doctor finds nothing wrong']
-        fig.supxlabel('\n'.join(line for text in lines for line in wrap(text, 105)), fontsize=8, x=.01, ha='left')
+        lines = (
+            ['the doctor waits for 100 steps']
+            if said is None
+            else [f"{f['name']}: {f['evidence']}" for f in said[:2]] or ['the doctor finds nothing wrong']
+        )
+        fig.supxlabel(
+            '\n'.join(line for text in lines for line in wrap(text, 105)), fontsize=8, x=.01, ha='left'
+        )
     return fig
 
 # %% ../nbs/23_playground.ipynb #595e2f1e
-_built = ('noise', 'latent_dim', 'width_G', 'depth_G', 'width_D', 'depth_D', 'seed')  # a change of these needs new networks
+# a change of these needs new networks
+_built = ('noise', 'latent_dim', 'width_G', 'depth_G', 'width_D', 'depth_D', 'seed')
 
 def change(
     m:Match,    # goes on from where it is; new networks begin anew
@@ -379,7 +475,11 @@ def change(
 )->Match:       # the same
     "Change the setting between two updates; what cannot be is refused, and nothing has changed then."
     unknown = changes.keys() - {f.name for f in fields(Setting)}
-    if unknown: raise ValueError(f"a setting has no {', '.join(sorted(unknown))}: take {', '.join(f.name for f in fields(Setting))}.")
+    if unknown:
+        raise ValueError(
+            f"a setting has no {', '.join(sorted(unknown))}: "
+            f"take {', '.join(f.name for f in fields(Setting))}."
+        )
     old, new = m.setting, replace(m.setting, **changes)
     if new == old: return m
     if any(getattr(new, name) != getattr(old, name) for name in _built): return restart(m, new)
@@ -424,7 +524,10 @@ def _frame(m:Match, player:str='')->tuple:
     "What changes from frame to frame: bytes, and what is said of them."
     arrays, last = look(m), m.state.log.last() if len(m.state.log) else {}
     values = {name: x if math.isfinite(x) else None for name, x in last.items()}  # JSON has no NaN
-    said = dict(step=m.state.step, player=player, values=values, sizes=[[name, list(x.shape)] for name, x in arrays.items()])
+    said = dict(
+        step=m.state.step, player=player, values=values,
+        sizes=[[name, list(x.shape)] for name, x in arrays.items()],
+    )
     return b''.join(x.tobytes() for x in arrays.values()), said
 
 def _scene(m:Match)->tuple:
@@ -434,19 +537,40 @@ def _scene(m:Match)->tuple:
     return traits, dict(real_size=list(m.real.shape), lim=lim, columns=list(columns), modes=modes, dabs=dabs)
 
 # %% ../nbs/23_playground.ipynb #27315879
-_rates, _steps = (1e-6, 1e-5, 1e-4, 3e-4, 5e-4, 1e-3, 2e-3, 3e-3, 5e-3, .01, .02, .05, .1), (1, 2, 3, 5, 10, 20)
-_options = dict(data=choices['data'], loss=choices['loss'], penalty=choices['penalty'], gamma=(.001, .01, .05, .1, .5, 1., 10., 100.), lr_D=_rates, lr_G=_rates,
-    optimiser=choices['optimiser'], n_critic=_steps, n_generator=_steps, width_D=(4, 16, 64, 128), depth_D=(1, 2, 3, 4), width_G=(4, 16, 64, 128), depth_G=(1, 2, 3, 4),
-    noise=choices['noise'], latent_dim=(1, 2), batch_size=(8, 32, 128, 512), seed=tuple(range(10)))  # what its menus offer
+_rates = (1e-6, 1e-5, 1e-4, 3e-4, 5e-4, 1e-3, 2e-3, 3e-3, 5e-3, .01, .02, .05, .1)
+_steps = (1, 2, 3, 5, 10, 20)
+_options = dict(
+    data=choices['data'],
+    loss=choices['loss'],
+    penalty=choices['penalty'],
+    gamma=(.001, .01, .05, .1, .5, 1., 10., 100.),
+    lr_D=_rates,
+    lr_G=_rates,
+    optimiser=choices['optimiser'],
+    n_critic=_steps,
+    n_generator=_steps,
+    width_D=(4, 16, 64, 128),
+    depth_D=(1, 2, 3, 4),
+    width_G=(4, 16, 64, 128),
+    depth_G=(1, 2, 3, 4),
+    # what its menus offer
+    noise=choices['noise'],
+    latent_dim=(1, 2),
+    batch_size=(8, 32, 128, 512),
+    seed=tuple(range(10)),
+)
 
-_actions = dict(play=play, move=move, restart=restart, draw=dab, change=lambda m, changes: change(m, **changes),
-    text=lambda m, text: change(m, **asdict(from_text(text))))  # what a front end may ask for
+_actions = dict(
+    play=play, move=move, restart=restart, draw=dab, change=lambda m, changes: change(m, **changes),
+    text=lambda m, text: change(m, **asdict(from_text(text))),
+)  # what a front end may ask for
 
 def _static(name:str)->str: return (files('ganbook')/'static'/name).read_text(encoding='utf-8')
 
 @contextmanager
 def _one_thread():
-    "For the length of a `with` block PyTorch uses one thread: on networks this small, two spend their time waiting for each other."
+    """For the length of a `with` block PyTorch uses one thread: on
+    networks this small, two spend their time waiting for each other."""
     n = torch.get_num_threads()
     torch.set_num_threads(1)
     try: yield
@@ -456,26 +580,40 @@ def _one_thread():
 class Playground(anywidget.AnyWidget):
     "A match on a page. The page asks for every frame, so nothing runs while nobody looks."
     _esm, _css = _static('playground.js'), _static('playground.css')
-    frame, real, about = (kind().tag(sync=True) for kind in (traitlets.Bytes, traitlets.Bytes, traitlets.Dict))
-    setting, text, options = (kind().tag(sync=True) for kind in (traitlets.Dict, traitlets.Unicode, traitlets.Dict))
+    frame = traitlets.Bytes().tag(sync=True)
+    real = traitlets.Bytes().tag(sync=True)
+    about = traitlets.Dict().tag(sync=True)
+    setting = traitlets.Dict().tag(sync=True)
+    text = traitlets.Unicode().tag(sync=True)
+    options = traitlets.Dict().tag(sync=True)
     verdict = traitlets.List(None, allow_none=True).tag(sync=True)
     def __init__(self,
         setting=Setting(),  # to begin with: a Setting, or one as text
     ):
         super().__init__(options={name: list(v) for name, v in _options.items()})
-        self.match, self._lock, self._n, self._examined = new_match(from_text(setting) if isinstance(setting, str) else setting), threading.RLock(), 0, ()
+        self.match = new_match(from_text(setting) if isinstance(setting, str) else setting)
+        self._lock = threading.RLock()
+        self._n = 0
+        self._examined = ()
         self.on_msg(_heard)
         self.show()
     def do(self, what:str, asked=(), repeat:int=1, **how):
-        "Act on the match as the page does, and show it: do('play', n=100), do('change', changes=dict(lr_D=.01)), do('restart')."
-        if what not in _actions: raise ValueError(f"the playground cannot {what!r}: ask for one of {', '.join(_actions)}.")
-        with self._lock, _one_thread():
-            self.show([_frame(self.match, _player(_actions[what](self.match, **how))) for _ in range(repeat)], what=what, **dict(asked))
+        """Act on the match as the page does, and show it: do('play',
+        n=100), do('change', changes=dict(lr_D=.01)), do('restart')."""
+        if what not in _actions:
+            raise ValueError(f"the playground cannot {what!r}: ask for one of {', '.join(_actions)}.")
+        def frame(): return _frame(self.match, _player(_actions[what](self.match, **how)))
+        with self._lock, _one_thread(): self.show([frame() for _ in range(repeat)], what=what, **dict(asked))
     def show(self, frames=None, id='', seq=0, what='', error=''):
         "Show the match as it is, or the frames of its last steps."
         with self._lock, _one_thread(), self.hold_sync():
-            (traits, about), (parts, said), self._n = _scene(self.match), zip(*(frames or [_frame(self.match)])), self._n + 1
-            traits |= dict(frame=b''.join(parts), about=about | dict(frames=list(said), n=self._n, id=id, seq=seq, what=what, error=error))
+            traits, about = _scene(self.match)
+            parts, said = zip(*(frames or [_frame(self.match)]))
+            self._n += 1
+            traits |= dict(
+                frame=b''.join(parts),
+                about=about | dict(frames=list(said), n=self._n, id=id, seq=seq, what=what, error=error),
+            )
             for name, value in traits.items(): setattr(self, name, value)
             self._examine()
 
@@ -489,7 +627,8 @@ def _examine(self:Playground):
 
 def _heard(p:Playground, message:dict, buffers):
     "Do what a front end asks; what cannot be done it is told in a sentence."
-    asked, how = {k: message[k] for k in ('id', 'seq')}, {k: v for k, v in message.items() if k not in ('id', 'seq', 'do')}
+    asked = {k: message[k] for k in ('id', 'seq')}
+    how = {k: v for k, v in message.items() if k not in ('id', 'seq', 'do')}
     try: p.do(message['do'], asked, **how)
     except Exception as e:
         p.show(**asked, error=str(e))

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 # %% ../nbs/a1_plots.ipynb #b14e350c
 REAL, FAKE = '#0d8a8a', '#f0801a'  # teal for data, orange for what a generator made
 _INK, _SOFT = '#333333', '#9a9a9a'  # lines and words; what should stand back
-_greys = LinearSegmentedColormap.from_list('D', ['#5c5c5c', '#ffffff'])  # sure of fakes is dark, sure of real data white
+# sure of fakes is dark, sure of real data white
+_greys = LinearSegmentedColormap.from_list('D', ['#5c5c5c', '#ffffff'])
 
 def style()->None:
     "Set the look of the book for every figure made after it."
@@ -58,25 +59,34 @@ def _to_uint8(images:np.ndarray, low:float)->np.ndarray:
 def _check_images(images:np.ndarray)->np.ndarray:
     "The images as (N,C,H,W), or a ValueError that says what is wrong with their shape."
     s = tuple(images.shape)
-    if len(s) == 5: raise ValueError(f"images of shape {s} have a leading size for members: choose one member, such as images[0].")
-    if len(s) not in (3, 4): raise ValueError(f"images of shape {s} cannot be tiled: give (N,C,H,W) or (N,H,W).")
+    if len(s) == 5:
+        raise ValueError(
+            f"images of shape {s} have a leading size for members: choose one member, such as images[0]."
+        )
+    if len(s) not in (3, 4):
+        raise ValueError(f"images of shape {s} cannot be tiled: give (N,C,H,W) or (N,H,W).")
     if 0 in s: raise ValueError(f"images of shape {s} hold nothing to draw: give at least one image.")
     if len(s) == 3: images = images[:, None]
     if images.shape[1] in (1, 3): return images
-    raise ValueError(f"images with {images.shape[1]} channels cannot be drawn: choose 1 (grey) or 3 (red, green, blue) of them.")
+    raise ValueError(
+        f"images with {images.shape[1]} channels cannot be "
+        "drawn: choose 1 (grey) or 3 (red, green, blue) of them."
+    )
 
 # %% ../nbs/a1_plots.ipynb #f1b69e7b
 def tile(
-    images,         # (N,C,H,W) or (N,H,W), C is 1 or 3: uint8, or float in [low,1]; tensor on any device, or array
+    images,  # (N,C,H,W) or (N,H,W), C is 1 or 3: uint8, or float in [low,1]; tensor on any device, or array
     n_cols:int=8,   # images a row; fewer if there are fewer images
     pad:int=1,      # white pixels between neighbours
-    low:float=-1.,  # the value of black: -1 for a generator that ends in a tanh, 0 for one that ends in a sigmoid
+    # the value of black: -1 for a generator that ends in a tanh, 0 for one that ends in a sigmoid
+    low:float=-1.,
 )->np.ndarray:      # uint8 (H',W') for grey images, (H',W',3) for coloured ones
     "Lay images out in a grid, row by row, with white where the last row is not full."
     x = _to_uint8(_check_images(_host(images)), low).transpose(0, 2, 3, 1)  # (N,H,W,C)
     if n_cols < 1: raise ValueError(f"n_cols={n_cols} leaves no room: put at least one image in a row.")
     n, h, w, c = x.shape
-    cols = min(n_cols, n); rows = math.ceil(n/cols)
+    cols = min(n_cols, n)
+    rows = math.ceil(n/cols)
     out = np.full((rows, h + pad, cols, w + pad, c), 255, np.uint8)
     for i in range(n): out[i//cols, :h, i % cols, :w] = x[i]
     out = out.reshape(rows*(h + pad), cols*(w + pad), c)[:rows*(h + pad) - pad, :cols*(w + pad) - pad]
@@ -87,7 +97,9 @@ def _show(grid:np.ndarray, ax, title):
     "Draw a tiled array on `ax`, or on new axes of its own proportions, without ticks and frame."
     ax = _axes(ax, min(8., 6*grid.shape[0]/grid.shape[1] + (.3 if title else 0)))
     ax.imshow(grid, cmap='gray', vmin=0, vmax=255, interpolation='nearest')
-    ax.set_xticks([]); ax.set_yticks([]); ax.spines[:].set_visible(False)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.spines[:].set_visible(False)
     if title: ax.set_title(title)
     return ax
 
@@ -111,12 +123,17 @@ def film_strip(
 ):                    # the axes
     "Draw one row of images a moment: time runs down, a column keeps its latent."
     frames, steps = [_host(f) for f in frames], list(steps)
-    if not frames or len(frames) != len(steps): raise ValueError(f"{len(frames)} frames and {len(steps)} steps: give each frame its step, and at least one.")
-    if len({f.shape for f in frames}) > 1: raise ValueError("the frames differ in shape: draw each from the same latents.")
+    if not frames or len(frames) != len(steps):
+        raise ValueError(
+            f"{len(frames)} frames and {len(steps)} steps: give each frame its step, and at least one."
+        )
+    if len({f.shape for f in frames}) > 1:
+        raise ValueError("the frames differ in shape: draw each from the same latents.")
     h = frames[0].shape[-2] + 1
     ax = _show(tile(np.concatenate(frames), n_cols=len(frames[0]), low=low), ax, title)
     ax.set_yticks([i*h + h/2 - 1 for i in range(len(frames))], [f'{s:,}' for s in steps])
-    ax.tick_params(length=0); ax.set_ylabel('step')
+    ax.tick_params(length=0)
+    ax.set_ylabel('step')
     return ax
 
 # %% ../nbs/a1_plots.ipynb #181b2199
@@ -130,7 +147,8 @@ def save_png(
     "Write images as a grid into a PNG file; it appears whole or not at all."
     grid, path = tile(images, n_cols, low=low), Path(path)
     if scale is None: scale = max(1, round(600/grid.shape[1]))
-    if scale < 1 or scale != int(scale): raise ValueError(f"scale={scale} would blur the pixels: take a whole number of at least 1.")
+    if scale < 1 or scale != int(scale):
+        raise ValueError(f"scale={scale} would blur the pixels: take a whole number of at least 1.")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f'.{path.name}.part')
     try:
@@ -151,7 +169,9 @@ def _points(x, name:str)->np.ndarray:
     "Points as an array (N,2)."
     x = _host(x)
     if x.ndim == 2 and x.shape[1] == 2: return x
-    raise ValueError(f"{name} has shape {x.shape}: give points of the plane, (N,2), and of several members choose one.")
+    raise ValueError(
+        f"{name} has shape {x.shape}: give points of the plane, (N,2), and of several members choose one."
+    )
 
 # %% ../nbs/a1_plots.ipynb #14dc5517
 def scatter(
@@ -163,11 +183,18 @@ def scatter(
     legend:bool=True, # name the colours
 ):                    # the axes
     "Draw real and generated points of the plane."
-    shown = [(_points(x, name), name, color) for x, name, color in ((real, 'real', REAL), (fake, 'fake', FAKE)) if x is not None]
+    shown = [
+        (_points(x, name), name, color)
+        for x, name, color in ((real, 'real', REAL), (fake, 'fake', FAKE))
+        if x is not None
+    ]
     ax = _axes(ax, 4.)
     for x, name, color in shown: ax.scatter(*x.T, s=size, color=color, alpha=.6, lw=0, label=name, zorder=2)
     if legend and shown:
-        ax.legend(markerscale=2.5, loc='upper right', handletextpad=.1, borderpad=.1, frameon=True, framealpha=.8, edgecolor='none')
+        ax.legend(
+            markerscale=2.5, loc='upper right', handletextpad=.1, borderpad=.1, frameon=True, framealpha=.8,
+            edgecolor='none',
+        )
     return _plane(ax, lim)
 
 # %% ../nbs/a1_plots.ipynb #5ab3fd3b
@@ -181,7 +208,10 @@ def _probability(D:Callable, x:Tensor)->Tensor:
     finally:
         if training: D.train()
     if logits.shape == x.shape[:1]: return logits.float().sigmoid().cpu()
-    raise ValueError(f"D gave logits of shape {tuple(logits.shape)} for {len(x)} points: draw one discriminator at a time, one logit a point.")
+    raise ValueError(
+        f"D gave logits of shape {tuple(logits.shape)} for {len(x)} "
+        "points: draw one discriminator at a time, one logit a point."
+    )
 
 # %% ../nbs/a1_plots.ipynb #73be9f6b
 def field(
@@ -191,13 +221,20 @@ def field(
     n:int=60,       # points along a side
     bar:bool=False, # draw the scale beside the field
 ):                  # the axes
-    "Draw what `D` thinks of each place: white for sure real, dark for sure fake, dashed where it cannot tell."
+    """Draw what `D` thinks of each place: white for sure
+    real, dark for sure fake, dashed where it cannot tell."""
     t = torch.linspace(-lim, lim, n)
     p = _probability(D, torch.cartesian_prod(t, t)).view(n, n).T.numpy()  # rows are x₁, columns x₀
     ax = _axes(ax, 4.)
-    shown = ax.contourf(t, t, np.ma.masked_invalid(p), np.linspace(0, 1, 13), cmap=_greys, vmin=0, vmax=1, zorder=0)
-    if p.min() < .5 < p.max(): ax.contour(t, t, p, [.5], colors=[_INK], linewidths=.8, linestyles='dashed', zorder=1)
-    if bar: ax.figure.colorbar(shown, ax=ax, shrink=.8, ticks=[0, .25, .5, .75, 1], label='probability of real, $\\sigma(D(x))$')
+    shown = ax.contourf(
+        t, t, np.ma.masked_invalid(p), np.linspace(0, 1, 13), cmap=_greys, vmin=0, vmax=1, zorder=0
+    )
+    if p.min() < .5 < p.max():
+        ax.contour(t, t, p, [.5], colors=[_INK], linewidths=.8, linestyles='dashed', zorder=1)
+    if bar:
+        ax.figure.colorbar(
+            shown, ax=ax, shrink=.8, ticks=[0, .25, .5, .75, 1], label='probability of real, $\\sigma(D(x))$',
+        )
     return _plane(ax, lim)
 
 # %% ../nbs/a1_plots.ipynb #deeda697
@@ -209,7 +246,9 @@ def arrows(
     color=_INK,          # of the arrows
 ):                       # the axes
     "Draw vectors at points of the plane."
-    x, v, ax = _points(points, 'points'), _points(vectors, 'vectors'), _axes(ax, 4.)
+    x = _points(points, 'points')
+    v = _points(vectors, 'vectors')
+    ax = _axes(ax, 4.)
     if longest and len(v): v = v*longest/max(np.hypot(*v.T).max(), 1e-12)
     ax.quiver(*x.T, *v.T, angles='xy', scale_units='xy', scale=1, color=color, width=.005, zorder=3)
     return _plane(ax)
@@ -218,8 +257,11 @@ def arrows(
 def _smooth(y:np.ndarray, window:int)->np.ndarray:
     "Centred moving average along the first axis."
     ok = np.isfinite(y)
-    total, count = (np.concatenate([np.zeros_like(a[:1]), a.cumsum(0)]) for a in (np.where(ok, y, 0.), ok.astype(float)))
-    i = np.arange(len(y)); lo, hi = np.maximum(i - (window - 1)//2, 0), np.minimum(i + window//2 + 1, len(y))
+    total, count = (
+        np.concatenate([np.zeros_like(a[:1]), a.cumsum(0)]) for a in (np.where(ok, y, 0.), ok.astype(float))
+    )
+    i = np.arange(len(y))
+    lo, hi = np.maximum(i - (window - 1)//2, 0), np.minimum(i + window//2 + 1, len(y))
     n = count[hi] - count[lo]
     return np.where(n > 0, (total[hi] - total[lo])/np.maximum(n, 1), np.nan)
 
@@ -228,9 +270,13 @@ _looks = dict(loss_D=_INK, loss_G=FAKE, real_logit=REAL, fake_logit=FAKE)
 _cannot_tell = dict(loss_D=(2*math.log(2), '2 log 2'), loss_G=(math.log(2), 'log 2'))
 
 def _curve(ax, y:np.ndarray, name:str, window:int):
-    "One column: (steps,) faint with its average over it, or (steps,K) with a thin line a member and their mean."
+    """One column: (steps,) faint with its average over it,
+    or (steps,K) with a thin line a member and their mean."""
     smooth = _smooth(y, window)
-    line, = ax.plot(smooth if y.ndim == 1 else smooth.mean(1), color=_looks.get(name), label=name.replace('_', ' '), zorder=3)
+    (line,) = ax.plot(
+        smooth if y.ndim == 1 else smooth.mean(1), color=_looks.get(name), label=name.replace('_', ' '),
+        zorder=3,
+    )
     ax.plot(y if y.ndim == 1 else smooth, color=line.get_color(), alpha=.3, lw=.6, zorder=2)
 
 def _mark(ax, columns):
@@ -239,12 +285,15 @@ def _mark(ax, columns):
         if c not in _cannot_tell: continue
         y, name = _cannot_tell[c]
         ax.axhline(y, color=_looks[c], ls=':', lw=1, zorder=1)
-        ax.annotate(f'{name}\nD cannot tell', (1, y), xycoords=('axes fraction', 'data'), xytext=(4, 0), textcoords='offset points',
-                    va='center', color=_looks[c], fontsize=8, annotation_clip=False)
+        ax.annotate(
+            f'{name}\nD cannot tell', (1, y), xycoords=('axes fraction', 'data'), xytext=(4, 0),
+            textcoords='offset points', va='center', color=_looks[c], fontsize=8, annotation_clip=False,
+        )
 
 # %% ../nbs/a1_plots.ipynb #b4ef90a7
 def curves(
-    table:dict,              # name of a column to its values, (steps,) or (steps,K) for K members, as a run's log gives them
+    # name of a column to its values, (steps,) or (steps,K) for K members, as a run's log gives them
+    table:dict,
     columns=None,            # the names to draw; None takes those that begin with loss
     ax=None,                 # matplotlib axes; new ones if None
     smooth:int=None,         # window of the moving average in steps; None takes a fiftieth of the run, 1 none
@@ -253,7 +302,11 @@ def curves(
     "Draw the curves of a run: the raw values faint, their moving average above them."
     columns = [c for c in table if c.startswith('loss')] if columns is None else list(columns)
     unknown = [c for c in columns if c not in table]
-    if unknown or not columns: raise ValueError(f"no column is called {', '.join(unknown) or 'loss...'}: this table has {', '.join(table) or 'none'}.")
+    if unknown or not columns:
+        raise ValueError(
+            f"no column is called {', '.join(unknown) or 'loss...'}: "
+            f"this table has {', '.join(table) or 'none'}."
+        )
     ax = _axes(ax)
     for c in columns:
         y = _host(table[c]).astype(float)
@@ -279,8 +332,11 @@ def _picture(frame)->_Image.Image:
     if isinstance(frame, Figure): frame = to_png(frame)
     if isinstance(frame, bytes): return _Image.open(io.BytesIO(frame)).convert('RGB')
     frame = _host(frame)
-    if frame.dtype == np.uint8 and (frame.ndim == 2 or frame.shape[2:] == (3,)): return _Image.fromarray(frame).convert('RGB')
-    raise ValueError(f"a frame is {frame.dtype} of shape {frame.shape}: give uint8 (H,W) or (H,W,3), as `tile` makes them.")
+    if frame.dtype == np.uint8 and (frame.ndim == 2 or frame.shape[2:] == (3,)):
+        return _Image.fromarray(frame).convert('RGB')
+    raise ValueError(
+        f"a frame is {frame.dtype} of shape {frame.shape}: give uint8 (H,W) or (H,W,3), as `tile` makes them."
+    )
 
 def _one_palette(pictures:list, n_colors:int)->list:
     "The pictures in `n_colors` colours chosen for all of them together, so that still parts stay still."
@@ -301,8 +357,12 @@ def animation(
     from IPython.display import Image
     pictures = [_picture(f) for f in frames]
     if not pictures: raise ValueError("there are no frames to animate: give at least one.")
-    if len({p.size for p in pictures}) > 1: raise ValueError(f"the frames have the sizes {sorted({p.size for p in pictures})}: make all of one size.")
-    if format not in ('gif', 'webp'): raise ValueError(f"format {format!r} is no film: choose 'gif' or 'webp'.")
+    if len({p.size for p in pictures}) > 1:
+        raise ValueError(
+            f"the frames have the sizes {sorted({p.size for p in pictures})}: make all of one size."
+        )
+    if format not in ('gif', 'webp'):
+        raise ValueError(f"format {format!r} is no film: choose 'gif' or 'webp'.")
     if format == 'gif': pictures = _one_palette(pictures, n_colors)
     times, out = [round(1000/fps)]*(len(pictures) - 1) + [round(1000*hold_s)], io.BytesIO()
     more = dict(quality=quality) if format == 'webp' else {}

@@ -40,7 +40,7 @@ class Pair:
     up:str='transposed'        # how `G` grows: 'transposed' or 'upsampled' (dcgan)
     norm_G:str='batch'         # what follows the layers of `G`: 'batch' or 'none' (dcgan)
     norm_D:str='batch'         # what follows those of `D`: the same two (dcgan)
-    init:str='normal'          # initial weights: 'normal' as in the paper, or 'pytorch' as PyTorch has them (dcgan)
+    init:str='normal'  # initial weights: 'normal' as in the paper, or 'pytorch' as PyTorch has them (dcgan)
     spectral:bool=False        # divide the weights of `D` by their largest singular values?
     pack:int=1                 # samples that `D` judges together
     minibatch_std:bool=False   # show `D` the spread of its batch?
@@ -51,7 +51,7 @@ class Recipe(Pair):
     "All that decides how a GAN is trained, as plain data."
     loss:str='non_saturating'  # a loss of chapter 2
     real_label:float=1.        # label of real samples in the loss of `D`; below 1 it is smoothed
-    noise:float=0.             # standard deviation of the noise on all that `D` sees, in the range of the data as drawn
+    noise:float=0.  # standard deviation of the noise on all that `D` sees, in the range of the data as drawn
     lr:float=2e-4              # Adam's learning rate, both players
     betas:tuple=(.5, .999)     # Adam's decays, both players
     batch_size:int=64          # real samples a step of `D`
@@ -65,37 +65,75 @@ class Recipe(Pair):
     clip:float=None            # bound of each weight of `D`, or None
 
 # %% ../nbs/15_stabilised_dcgan.ipynb #cfdcc582
-mlp = Recipe('mlp', 'tuned on the 8x8 digits for this book; noise after Sønderby et al. 2017, averaging after Yazıcı et al. 2019',
-    'images', latent_dim=64, hidden=(256, 256), noise=.3, lr=1e-3, betas=(0., .99), decay_from=.5, ema_halflife=200.)
+mlp = Recipe(
+    'mlp',
+    'tuned on the 8x8 digits for this book; noise after '
+    'Sønderby et al. 2017, averaging after Yazıcı et al. 2019',
+    'images', latent_dim=64, hidden=(256, 256), noise=.3, lr=1e-3, betas=(0., .99), decay_from=.5,
+    ema_halflife=200.,
+)
 
-mlp_textbook = Recipe('mlp_textbook', 'the usual first GAN on MNIST; Adam as in Radford et al. 2016, section 4',
-    'images', out='sigmoid', n_steps=20_000)
+mlp_textbook = Recipe(
+    'mlp_textbook', 'the usual first GAN on MNIST; Adam as in Radford et al. 2016, section 4', 'images',
+    out='sigmoid', n_steps=20_000,
+)
 
-points = Recipe('points', 'chapter 13: the objective of Huang et al. 2024, tuned on the ring and the grid', 'points', latent_dim=2, hidden=(128, 128, 128),
-    slope_G=0., out='identity', loss='relativistic', lr=2e-3, betas=(0., .9), batch_size=256, n_steps=6_500, decay_from=.5, ema_halflife=100., r1=.05, r2=.05)
+points = Recipe(
+    'points', 'chapter 13: the objective of Huang et al. 2024, tuned on the ring and the grid', 'points',
+    latent_dim=2, hidden=(128, 128, 128), slope_G=0., out='identity', loss='relativistic', lr=2e-3,
+    betas=(0., .9), batch_size=256, n_steps=6_500, decay_from=.5, ema_halflife=100., r1=.05, r2=.05,
+)
 
-dcgan = Recipe('dcgan', 'tuned on the 8x8 digits for this book; networks after Radford et al. 2016, noise and averaging as in mlp',
-    'images', 'dcgan', latent_dim=64, noise=.5, lr=2e-3, betas=(0., .99), decay_from=.5, ema_halflife=200., width=32, smallest=2, norm_D='none')
+dcgan = Recipe(
+    'dcgan',
+    'tuned on the 8x8 digits for this book; networks after '
+    'Radford et al. 2016, noise and averaging as in mlp',
+    'images', 'dcgan', latent_dim=64, noise=.5, lr=2e-3, betas=(0., .99), decay_from=.5, ema_halflife=200.,
+    width=32, smallest=2, norm_D='none',
+)
 
-dcgan_textbook = Recipe('dcgan_textbook', 'Radford et al. 2016, section 4; 64 channels as in the PyTorch example',
-    'images', 'dcgan', batch_size=128, n_steps=20_000)
+dcgan_textbook = Recipe(
+    'dcgan_textbook', 'Radford et al. 2016, section 4; 64 channels as in the PyTorch example', 'images',
+    'dcgan', batch_size=128, n_steps=20_000,
+)
 
-stable = Recipe('stable', 'assembled in chapter 15, tuned on the 8x8 digits; objective after Huang et al. 2024, averaging after Yazıcı et al. 2019',
-    'images', 'dcgan', latent_dim=64, loss='relativistic', lr=3e-3, betas=(0., .99), n_steps=3_000, decay_from=.5, ema_halflife=150., width=32, smallest=2,
-    norm_D='none', init='pytorch', r1=1., r2=1.)
+stable = Recipe(
+    'stable',
+    'assembled in chapter 15, tuned on the 8x8 digits; objective '
+    'after Huang et al. 2024, averaging after Yazıcı et al. 2019',
+    'images', 'dcgan', latent_dim=64, loss='relativistic', lr=3e-3, betas=(0., .99), n_steps=3_000,
+    decay_from=.5, ema_halflife=150., width=32, smallest=2, norm_D='none', init='pytorch', r1=1., r2=1.,
+)
 
 # %% ../nbs/15_stabilised_dcgan.ipynb #1e5988a7
 _published = (
-    Recipe('lsgan', 'Mao et al. 2017, on the networks of Radford et al. 2016', 'images', 'dcgan', loss='least_squares', n_steps=20_000),
-    Recipe('wgan', 'Arjovsky et al. 2017, algorithm 1, with Adam without momentum for RMSProp', 'images', 'dcgan', loss='wasserstein', lr=5e-5,
-        betas=(0., .9), n_critic=5, n_steps=20_000, clip=.01),
-    Recipe('wgan_gp', 'Gulrajani et al. 2017, algorithm 1', 'images', 'dcgan', loss='wasserstein', lr=1e-4, betas=(0., .9), n_critic=5, n_steps=20_000,
-        norm_D='none', gp=10.),
-    Recipe('sngan_hinge', 'Miyato et al. 2018, hinge loss and setting C of table 1', 'images', 'dcgan', loss='hinge', n_steps=20_000, norm_D='none', spectral=True),
-    Recipe('r1', 'Mescheder et al. 2018, gamma 10 and average of section 5, with Adam without momentum for RMSProp', 'images', 'dcgan', lr=1e-4, betas=(0., .99),
-        n_steps=20_000, ema_halflife=693., norm_D='none', r1=10.),
-    Recipe('r3', 'Huang et al. 2024: relativistic pairing, R1 and R2, no normalisation; rates tuned on the digits', 'images', 'dcgan', latent_dim=64, loss='relativistic',
-        lr=1e-3, betas=(0., .99), n_steps=10_000, decay_from=.5, ema_halflife=150., norm_G='none', norm_D='none', init='pytorch', r1=1., r2=1.),
+    Recipe(
+        'lsgan', 'Mao et al. 2017, on the networks of Radford et al. 2016', 'images', 'dcgan',
+        loss='least_squares', n_steps=20_000,
+    ),
+    Recipe(
+        'wgan', 'Arjovsky et al. 2017, algorithm 1, with Adam without momentum for RMSProp', 'images',
+        'dcgan', loss='wasserstein', lr=5e-5, betas=(0., .9), n_critic=5, n_steps=20_000, clip=.01,
+    ),
+    Recipe(
+        'wgan_gp', 'Gulrajani et al. 2017, algorithm 1', 'images', 'dcgan', loss='wasserstein', lr=1e-4,
+        betas=(0., .9), n_critic=5, n_steps=20_000, norm_D='none', gp=10.,
+    ),
+    Recipe(
+        'sngan_hinge', 'Miyato et al. 2018, hinge loss and setting C of table 1', 'images', 'dcgan',
+        loss='hinge', n_steps=20_000, norm_D='none', spectral=True,
+    ),
+    Recipe(
+        'r1',
+        'Mescheder et al. 2018, gamma 10 and average of section 5, with Adam without momentum for RMSProp',
+        'images', 'dcgan', lr=1e-4, betas=(0., .99), n_steps=20_000, ema_halflife=693., norm_D='none', r1=10.,
+    ),
+    Recipe(
+        'r3',
+        'Huang et al. 2024: relativistic pairing, R1 and R2, no normalisation; rates tuned on the digits',
+        'images', 'dcgan', latent_dim=64, loss='relativistic', lr=1e-3, betas=(0., .99), n_steps=10_000,
+        decay_from=.5, ema_halflife=150., norm_G='none', norm_D='none', init='pytorch', r1=1., r2=1.,
+    ),
     Recipe('pac', 'Lin et al. 2018, section 4: PacDCGAN2', 'images', 'dcgan', n_steps=20_000, pack=2),
 )
 recipes = {r.name: r for r in (stable, mlp, mlp_textbook, points, dcgan, dcgan_textbook, *_published)}
@@ -106,7 +144,11 @@ def from_settings(
 )->Recipe:
     "Read a stored recipe."
     unknown = settings.keys() - {f.name for f in fields(Recipe)}
-    if unknown: raise ValueError(f"the stored recipe has {', '.join(sorted(unknown))}, which this ganbook does not know: use the ganbook that wrote it.")
+    if unknown:
+        raise ValueError(
+            f"the stored recipe has {', '.join(sorted(unknown))}, which "
+            "this ganbook does not know: use the ganbook that wrote it."
+        )
     kinds = {bool: bool, int: int, float: (int, float, type(None)), str: str, tuple: (list, tuple)}
     for f in fields(Recipe):
         if not isinstance(settings.get(f.name, f.default), kinds[f.type]):
@@ -114,14 +156,19 @@ def from_settings(
     return Recipe(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
 
 # %% ../nbs/15_stabilised_dcgan.ipynb #2f509349
-_norms, _ups, _inits = dict(batch=nn.BatchNorm2d, none=None), dict(transposed=transposed, upsampled=upsampled), dict(normal=normal_init, pytorch=None)
+_norms = dict(batch=nn.BatchNorm2d, none=None)
+_ups = dict(transposed=transposed, upsampled=upsampled)
+_inits = dict(normal=normal_init, pytorch=None)
 _outs = dict(tanh=nn.Tanh, sigmoid=nn.Sigmoid, identity=nn.Identity)
-_losses = dict(minimax=minimax, non_saturating=non_saturating, least_squares=least_squares, hinge=hinge, wasserstein=wasserstein,
-    relativistic=relativistic)
+_losses = dict(
+    minimax=minimax, non_saturating=non_saturating, least_squares=least_squares, hinge=hinge,
+    wasserstein=wasserstein, relativistic=relativistic,
+)
 
 def _pick(table:dict, name:str, what:str):
     "The entry called `name`."
-    if name not in table: raise ValueError(f"there is no {what} called {name!r}: take one of {', '.join(table)}.")
+    if name not in table:
+        raise ValueError(f"there is no {what} called {name!r}: take one of {', '.join(table)}.")
     return table[name]
 
 def find(
@@ -137,7 +184,9 @@ def _mlp_pair(r:Recipe, shape:tuple, seen:tuple, out)->tuple:
 def _dcgan_pair(r:Recipe, shape:tuple, seen:tuple, out)->tuple:
     norm_G, norm_D = (_pick(_norms, name, 'normalisation') for name in (r.norm_G, r.norm_D))
     common = dict(init=_pick(_inits, r.init, 'way to draw initial weights'), smallest=r.smallest)
-    G = DCGANGenerator(shape, r.latent_dim, r.width, _pick(_ups, r.up, 'way to grow'), norm_G, out=out, **common)
+    G = DCGANGenerator(
+        shape, r.latent_dim, r.width, _pick(_ups, r.up, 'way to grow'), norm_G, out=out, **common
+    )
     return G, DCGANDiscriminator(seen, r.width, norm=norm_D, **common)
 
 def _changed(r:Recipe, D:nn.Module)->nn.Module:
@@ -167,16 +216,22 @@ def _with_noise(std:float, rng)->Callable:
 
 def _check(r:Recipe, data:Data):
     "Raise on numbers that cannot be, and on data of another kind."
-    low = dict(latent_dim=1, batch_size=r.pack, n_critic=1, n_steps=1, noise=0, width=1, r1=0, r2=0, gp=0, pack=1)
+    low = dict(
+        latent_dim=1, batch_size=r.pack, n_critic=1, n_steps=1, noise=0, width=1, r1=0, r2=0, gp=0, pack=1
+    )
     for name, least in low.items():
-        if not getattr(r, name) >= least: raise ValueError(f"{name} is {getattr(r, name)}: it must be at least {least}.")
+        if not getattr(r, name) >= least:
+            raise ValueError(f"{name} is {getattr(r, name)}: it must be at least {least}.")
     for name in ('lr', 'ema_halflife', 'clip'):
         v = getattr(r, name)
         if v is not None and not 0 < v < float('inf'): raise ValueError(f"{name} is {v}: it must be above 0.")
     kind = 'images' if data.is_image else 'points'
     if kind == r.kind: return
     others = ' or '.join(n for n, o in recipes.items() if o.kind == kind)
-    raise ValueError(f"the recipe {r.name} makes {r.kind}, but {data.name} holds {kind}: take the recipe {others}, or other data.")
+    raise ValueError(
+        f"the recipe {r.name} makes {r.kind}, but {data.name} "
+        f"holds {kind}: take the recipe {others}, or other data."
+    )
 
 def prepare(
     recipe,     # a Recipe or its name
@@ -190,7 +245,10 @@ def prepare(
 # %% ../nbs/15_stabilised_dcgan.ipynb #3c169e2b
 def _penalties(r:Recipe, rng)->list:
     "The penalties of a recipe, for `fit`."
-    weighed = (r.r1, partial(r1, gamma=r.r1)), (r.r2, partial(r2, gamma=r.r2)), (r.gp, partial(wgan_gp, weight=r.gp, rng=rng))
+    weighed = (
+        (r.r1, partial(r1, gamma=r.r1)), (r.r2, partial(r2, gamma=r.r2)),
+        (r.gp, partial(wgan_gp, weight=r.gp, rng=rng)),
+    )
     return [penalty for weight, penalty in weighed if weight]
 
 def build(
@@ -201,14 +259,23 @@ def build(
     k:int=None,   # train this many side by side (chapter 10), with seeds from `seed` on; None: one GAN
 )->tuple:         # (state, arguments), which belong together: train with `fit(state, **arguments)`
     "Resolve all names, once."
-    r, data, place = find(recipe), prepare(recipe, data), best_device(device)
+    r = find(recipe)
+    data = prepare(recipe, data)
+    place = best_device(device)
     def state(i=0):
         G, D = (m.to(place) for m in networks(r, data.shape, seed + i))
         return new_state(G, D, r.lr, r.betas, ema=r.ema_halflife is not None, seed=seed + i)
     loss, s = _pick(_losses, r.loss, 'loss'), state() if k is None else members(state, k)
     if r.clip is not None: clip_weights(s.opt_D, r.clip)
-    return s, dict(data=data, penalties=_penalties(r, s.rng), n_steps=r.n_steps, batch_size=r.batch_size, n_critic=r.n_critic,
+    return s, dict(
+        data=data,
+        penalties=_penalties(r, s.rng),
+        n_steps=r.n_steps,
+        batch_size=r.batch_size,
+        n_critic=r.n_critic,
         loss=loss if r.real_label == 1 else smooth(loss, r.real_label),
         schedule=None if r.decay_from is None else linear_decay(r.decay_from),
         augment=_with_noise(r.noise, s.rng) if r.noise else None,
-        ema_halflife=min(r.ema_halflife or 200., r.n_steps/20))  # an average longer than the run would show its beginning
+        # an average longer than the run would show its beginning
+        ema_halflife=min(r.ema_halflife or 200., r.n_steps/20),
+    )

@@ -27,7 +27,9 @@ def scale()->str:  # 'quick' or 'full'
     "The scale that the environment variable `GANBOOK_SCALE` names; quick unless it is set."
     name = os.environ.get('GANBOOK_SCALE', '') or 'quick'
     if name in ('quick', 'full'): return name
-    raise ValueError(f"GANBOOK_SCALE is {name!r}, which is no scale: set it to 'quick' or 'full', or leave it unset.")
+    raise ValueError(
+        f"GANBOOK_SCALE is {name!r}, which is no scale: set it to 'quick' or 'full', or leave it unset."
+    )
 
 # %% ../nbs/00_reading.ipynb #342892cb
 def scaled(
@@ -47,15 +49,20 @@ def device(
     has = dict(cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available(), cpu=True)
     if not name: return torch.device(next(k for k in has if has[k]))
     if has.get(name.split(':')[0]): return torch.device(name)
-    raise ValueError(f"device {name!r} is not to be had here: use one of {', '.join(k for k in has if has[k])}.")
+    raise ValueError(
+        f"device {name!r} is not to be had here: use one of {', '.join(k for k in has if has[k])}."
+    )
 
 # %% ../nbs/00_reading.ipynb #c2bda3f0
 def seed_everything(
     seed:int,  # any whole number from 0 to 2**32 - 1
 ):
     "Seed the global random number generators of Python, NumPy and PyTorch (every device)."
-    if not 0 <= seed < 2**32: raise ValueError(f"seed {seed} is out of range: take a whole number from 0 to 2**32 - 1.")
-    random.seed(seed); np.random.seed(seed); torch.manual_seed(seed)
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed {seed} is out of range: take a whole number from 0 to 2**32 - 1.")
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
 
 # %% ../nbs/00_reading.ipynb #33151ef2
 def seeded(
@@ -64,11 +71,14 @@ def seeded(
     "The seed to use: the book's own, unless `GANBOOK_SEED` (a whole number from 0 to 1,000,000) moves it."
     moved = os.environ.get('GANBOOK_SEED', '') or '0'
     if moved.isdecimal() and int(moved) <= 1_000_000: return seed + 1000*int(moved)
-    raise ValueError(f"GANBOOK_SEED is {moved!r}: set it to a whole number from 0 to 1,000,000, or leave it unset.")
+    raise ValueError(
+        f"GANBOOK_SEED is {moved!r}: set it to a whole number from 0 to 1,000,000, or leave it unset."
+    )
 
 # %% ../nbs/00_reading.ipynb #101d43dc
 def _t_cdf(t:float, dof:int)->float:
-    "Distribution function of Student's t at `t` >= 0: half, plus Simpson's rule on the density from 0 to `t`."
+    """Distribution function of Student's t at `t` >= 0: half,
+    plus Simpson's rule on the density from 0 to `t`."""
     n = 2000
     x = np.linspace(0, t, n + 1)
     log_c = math.lgamma((dof + 1)/2) - math.lgamma(dof/2) - .5*math.log(dof*math.pi)
@@ -81,7 +91,10 @@ def t_quantile(
     level:float=.95, # probability inside the two-sided interval, in (0,1)
 )->float:            # the half-width in units of the standard error
     "Two-sided quantile of Student's t distribution."
-    if not (dof >= 1 and 0 < level < 1): raise ValueError(f"dof is {dof} and level {level}: give at least 1 degree of freedom, and a level between 0 and 1.")
+    if not (dof >= 1 and 0 < level < 1):
+        raise ValueError(
+            f"dof is {dof} and level {level}: give at least 1 degree of freedom, and a level between 0 and 1."
+        )
     lo, hi = 0., 1.
     while _t_cdf(hi, dof) < (1 + level)/2: hi *= 2
     for _ in range(60):
@@ -96,7 +109,8 @@ def interval(
 )->tuple:            # (low, high)
     "Student's interval for the mean of `members`; it assumes that they are independent and roughly normal."
     x = np.asarray(members, dtype=float)
-    if x.size < 2: raise ValueError(f"an interval from {x.size} values cannot be: give at least 2, one a member.")
+    if x.size < 2:
+        raise ValueError(f"an interval from {x.size} values cannot be: give at least 2, one a member.")
     half = t_quantile(len(x) - 1, level)*x.std(ddof=1)/math.sqrt(len(x))
     return float(x.mean() - half), float(x.mean() + half)
 
@@ -120,11 +134,16 @@ def _versions()->dict:
 def device_name()->str:
     "The device in words: a GPU's name, or the number of processor threads in use."
     d = device()
-    return torch.cuda.get_device_name(d) if d.type == 'cuda' else f"{d.type} ({torch.get_num_threads()} thread{'s'*(torch.get_num_threads() > 1)})"
+    return (
+        torch.cuda.get_device_name(d)
+        if d.type == 'cuda'
+        else f"{d.type} ({torch.get_num_threads()} thread{'s'*(torch.get_num_threads() > 1)})"
+    )
 
 # %% ../nbs/00_reading.ipynb #e348be0b
 def _record(entry:dict, path:Path):
-    "Add `entry` to the JSON list at `path`, replacing an earlier one of the same text; the file is never half written."
+    """Add `entry` to the JSON list at `path`, replacing an earlier
+    one of the same text; the file is never half written."""
     old = json.loads(path.read_text(encoding='utf-8')) if path.exists() else []
     new = [e for e in old if e['claim'] != entry['claim']] + [entry]
     part = path.with_suffix('.part')
@@ -132,7 +151,8 @@ def _record(entry:dict, path:Path):
     part.replace(path)
 
 # %% ../nbs/00_reading.ipynb #a0a891b4
-def _compared(value, goal:float, op:str, tol, mean_only:bool)->tuple:  # (holds, mean, interval or None, number of members)
+# (holds, mean, interval or None, number of members)
+def _compared(value, goal:float, op:str, tol, mean_only:bool)->tuple:
     "Hold a value, or the worse end of the interval of several, against a target."
     x = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value, dtype=float)
     mean = float(x.mean())
@@ -143,45 +163,67 @@ def _compared(value, goal:float, op:str, tol, mean_only:bool)->tuple:  # (holds,
 def _about_stored(stored:dict)->dict:  # bench, date, device, steps
     "What a reader must know of a stored bench; `stored` comes from `read_bench`."
     missing = [k for k in ('bench', 'date', 'device') if not stored.get(k)]
-    if missing: raise ValueError(f"the stored bench says no {' and no '.join(missing)}: read it with read_bench(name, entry), and run it again if it is older than that.")
-    return dict(bench=stored['bench'], date=stored['date'], device=stored['device'], steps=stored.get('n_steps'))
+    if missing:
+        raise ValueError(
+            f"the stored bench says no {' and no '.join(missing)}: read it with "
+            "read_bench(name, entry), and run it again if it is older than that."
+        )
+    return dict(
+        bench=stored['bench'], date=stored['date'], device=stored['device'], steps=stored.get('n_steps')
+    )
 
 # %% ../nbs/00_reading.ipynb #d310d05e
 def claim(
     text:str,             # the statement, as the reader should understand it, with its unit
     value,                # measured: a number, or one value a member (K,)
     op:str,               # '<', '<=', '>', '>=', '==' or '~' (within `tol`)
-    target:float,         # what `value` is held against at full scale, and at quick scale unless `quick` is given
+    target:float,  # what `value` is held against at full scale, and at quick scale unless `quick` is given
     quick:float=None,     # the target at quick scale
     tol:float=None,       # the tolerance of '~', in the unit of `value`
     source:str=None,      # where the target comes from: a paper and its table, or a derivation
     mean_only:bool=False, # the mean holds, but its interval may cross the target; the line says so
-    stored:dict=None,     # the bench that the value was read from (`read_bench`); None: it was measured in this chapter
+    # the bench that the value was read from (`read_bench`); None: it was measured in this chapter
+    stored:dict=None,
 ):
-    "Assert a statement of the book; while rendering, also record it in the ledger that `GANBOOK_LEDGER` names."
+    """Assert a statement of the book; while rendering, also
+    record it in the ledger that `GANBOOK_LEDGER` names."""
     goal = quick if quick is not None and scale() == 'quick' else target
     ok, mean, bounds, members = _compared(value, goal, op, tol, mean_only)
     sign = {'<=': '≤', '>=': '≥', '~': '≈', '==': '='}.get(op, op)
     between = f' [{bounds[0]:.4g}, {bounds[1]:.4g}]' if bounds else ''
-    line = f"{text}: {mean:.6g}{between} {sign} {goal:g}{f' ± {tol:g}' if op == '~' else ''}{' (mean only)' if mean_only else ''}"
+    around = f' ± {tol:g}' if op == '~' else ''
+    note = ' (mean only)' if mean_only else ''
+    line = f'{text}: {mean:.6g}{between} {sign} {goal:g}{around}{note}'
     if not ok: raise AssertionError(f"claim does not hold at {scale()} scale: {line}")
     about = _about_stored(stored) if stored else None
     steps = f", {about['steps']:,} steps" if about and about['steps'] else ''
     print('✓', line + (f" · stored, {about['date']}, {about['device']}{steps}" if about else ''))
-    entry = dict(claim=text, value=mean, interval=bounds, members=members, op=op, target=goal, tol=tol, source=source, mean_only=mean_only,
-        scale=scale(), device=about['device'] if about else device_name(), stored=about,
-        seconds=round(time.perf_counter() - _start, 1), versions=stored.get('versions') if stored else _versions())
+    entry = dict(
+        claim=text, value=mean, interval=bounds, members=members, op=op, target=goal, tol=tol, source=source,
+        mean_only=mean_only, scale=scale(), device=about['device'] if about else device_name(), stored=about,
+        seconds=round(time.perf_counter() - _start, 1),
+        versions=stored.get('versions') if stored else _versions(),
+    )
     if os.environ.get('GANBOOK_LEDGER'): _record(entry, Path(os.environ['GANBOOK_LEDGER']))
 
 # %% ../nbs/00_reading.ipynb #353de28e
 def results()->Path:
-    "The folder of stored results: `GANBOOK_RESULTS`, or results/ in the current folder, above it, or beside the package."
+    """The folder of stored results: `GANBOOK_RESULTS`, or results/
+    in the current folder, above it, or beside the package."""
     named = os.environ.get('GANBOOK_RESULTS', '')
     here = Path.cwd()
-    places = [Path(named)] if named else [folder/'results' for folder in (here, *here.parents, Path(__file__).resolve().parents[1])]
+    places = (
+        [Path(named)]
+        if named
+        else [folder/'results' for folder in (here, *here.parents, Path(__file__).resolve().parents[1])]
+    )
     for place in places:
         if any(place.glob('bench_*.json')): return place
-    raise FileNotFoundError(f"no stored results in {places[0]}{'' if named else ', in the folders above it or beside the package'}: set GANBOOK_RESULTS to the folder results/ of a checkout.")
+    raise FileNotFoundError(
+        "no stored results in "
+        f"{places[0]}{'' if named else ', in the folders above it or beside the package'}: "
+        "set GANBOOK_RESULTS to the folder results/ of a checkout."
+    )
 
 def read_bench(
     name:str,  # of the bench, such as 'modes' for results/bench_modes.json
@@ -189,9 +231,14 @@ def read_bench(
 )->dict:       # what was stored, with bench, date and device
     "Read what a bench measured, for `claim(..., stored=)`."
     path = results()/f'bench_{name}.json'
-    if not path.exists(): raise FileNotFoundError(f"there is no bench {name!r}: results/ has {', '.join(sorted(p.stem[6:] for p in results().glob('bench_*.json')))}.")
+    if not path.exists():
+        raise FileNotFoundError(
+            f"there is no bench {name!r}: results/ has "
+            f"{', '.join(sorted(p.stem[6:] for p in results().glob('bench_*.json')))}."
+        )
     found = json.loads(path.read_text(encoding='utf-8'))
-    if entry not in found: raise ValueError(f"bench {name!r} has no entry {entry!r}: it has {', '.join(found)}.")
+    if entry not in found:
+        raise ValueError(f"bench {name!r} has no entry {entry!r}: it has {', '.join(found)}.")
     return found[entry] | dict(bench=name)
 
 # %% ../nbs/00_reading.ipynb #4ced55a4
@@ -205,18 +252,25 @@ def _exercise(number:str)->dict:
     here = [e for e in book if e['exercise'].split('.')[0] == number.split('.')[0]]
     for e in here:
         if e['exercise'] == number: return e
-    there = f"the chapter has {', '.join(e['exercise'] for e in here)}" if here else f"they go from {book[0]['exercise']} to {book[-1]['exercise']}"
+    there = (
+        f"the chapter has {', '.join(e['exercise'] for e in here)}"
+        if here
+        else f"they go from {book[0]['exercise']} to {book[-1]['exercise']}"
+    )
     raise ValueError(f"there is no exercise {number!r}: {there}.")
 
 # %% ../nbs/00_reading.ipynb #83e69315
-def _solved_path()->Path: return Path(os.environ.get('GANBOOK_HOME') or user_data_dir('ganbook', False))/'exercises.json'
+def _solved_path()->Path:
+    return Path(os.environ.get('GANBOOK_HOME') or user_data_dir('ganbook', False))/'exercises.json'
 
 def solved()->dict:  # exercise -> the day on which `check` first found it right, such as '2026-01-31'
     "What the reader has solved."
     path = _solved_path()
     if not path.exists(): return {}
-    try: return dict(json.loads(path.read_text(encoding='utf-8')))
-    except (ValueError, TypeError): raise ValueError(f"{path} is damaged: remove it, and your list of exercises begins anew.") from None
+    try:
+        return dict(json.loads(path.read_text(encoding='utf-8')))
+    except (ValueError, TypeError):
+        raise ValueError(f"{path} is damaged: remove it, and your list of exercises begins anew.") from None
 
 def _keep(exercise:str):
     "Add an exercise to the list of those solved; the file is never half written."
@@ -227,7 +281,12 @@ def _keep(exercise:str):
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(json.dumps(done, indent=1) + '\n', encoding='utf-8')
         part.replace(path)
-    except OSError as e: warnings.warn(f"the solution is right, but it could not be written down in {path} ({e.strerror}): set GANBOOK_HOME to a folder of yours.", stacklevel=3)
+    except OSError as e:
+        warnings.warn(
+            "the solution is right, but it could not be written down in "
+            f"{path} ({e.strerror}): set GANBOOK_HOME to a folder of yours.",
+            stacklevel=3,
+        )
 
 # %% ../nbs/00_reading.ipynb #378081b2
 def _row(value)->list:
@@ -242,17 +301,27 @@ def check(
     exercise:str,  # its number, such as '9.1'
     value,         # your result: a number, or as many as the exercise has check numbers, in their order
 ):
-    "Compare a result with the check number of an exercise, and write down that it is solved; raises if it is not."
+    """Compare a result with the check number of an exercise,
+    and write down that it is solved; raises if it is not."""
     e, got = _exercise(str(exercise)), _row(value)
     n, shown = len(e['values']), ', '.join(f'{x:.6g}' if isinstance(x, float) else str(x) for x in got[:4])
-    if len(got) != n: raise AssertionError(f"exercise {exercise} has {n} check number{'s'*(n > 1)}, and you gave {len(got)}. {e['check']}")
+    if len(got) != n:
+        raise AssertionError(
+            f"exercise {exercise} has {n} check number{'s'*(n > 1)}, and you gave {len(got)}. {e['check']}"
+        )
     if not all(abs(x - v) <= tol for x, v, tol in zip(got, e['values'], e['tolerances'])):
-        raise AssertionError(f"exercise {exercise}: {shown} does not agree to the digits printed. {e['check']}")
+        raise AssertionError(
+            f"exercise {exercise}: {shown} does not agree to the digits printed. {e['check']}"
+        )
     print('✓ exercise', exercise)
     _keep(str(exercise))
 
 # %% ../nbs/00_reading.ipynb #cda06357
 def stamp()->None:
-    "Print the scale, the device, the seconds since the chapter began and the versions that made the outputs above."
+    """Print the scale, the device, the seconds since the chapter
+    began and the versions that made the outputs above."""
     v = _versions()
-    print(f"{scale()} scale · {device_name()} · {time.perf_counter() - _start:.0f} s · Python {v['python']} · torch {v['torch']}")
+    print(
+        f"{scale()} scale · {device_name()} · {time.perf_counter() - _start:.0f} "
+        f"s · Python {v['python']} · torch {v['torch']}"
+    )

@@ -47,8 +47,13 @@ def adam(
 )->torch.optim.Adam:
     "Fused Adam; on a GPU its learning rate is a tensor, so that a recorded step sees it change."
     params, lr = [] if isinstance(params, nn.Module) else list(params), float(lr)
-    if not params: raise ValueError("there are no parameters to step: give those of a network with weights, as in adam(G.parameters()).")
-    if not 0 <= lr < float('inf'): raise ValueError(f"lr is {lr}: a learning rate must be a number of at least 0.")
+    if not params:
+        raise ValueError(
+            "there are no parameters to step: give those of a "
+            "network with weights, as in adam(G.parameters())."
+        )
+    if not 0 <= lr < float('inf'):
+        raise ValueError(f"lr is {lr}: a learning rate must be a number of at least 0.")
     if not (isinstance(betas, (tuple, list)) and len(betas) == 2 and all(0 <= b < 1 for b in betas)):
         raise ValueError(f"betas are {betas}: give two decays from 0 to below 1, such as (.5, .999).")
     cuda = params[0].is_cuda
@@ -65,7 +70,10 @@ def _widened(rows:Tensor, n:int)->Tensor:  # (steps,columns,...) to (steps,n,...
 class Log:
     "The numbers of every step, left on the device and read to the host a block at a time."
     def __init__(self, block:int=1000):  # steps between two readings
-        self.block, self.columns, self._host, self._waiting = block, (), [], []
+        self.block = block
+        self.columns = ()
+        self._host = []
+        self._waiting = []
     def __len__(self): return sum(map(len, self._host)) + len(self._waiting)
     def append(self, values:dict):  # column -> (...,); a column that a step lacks is NaN there
         if values.keys() - set(self.columns): self.columns = tuple(dict.fromkeys([*self.columns, *values]))
@@ -97,7 +105,7 @@ class TrainState:
     step:int=0                  # generator updates done
     n_steps:int=0               # the target of the present `fit`
     log:Log=field(default_factory=Log)
-    rng:object=None             # torch.Generator on the device of `G`, or a list of K; made with seed 0 if not given
+    rng:object=None  # torch.Generator on the device of `G`, or a list of K; made with seed 0 if not given
     extra:dict=field(default_factory=dict) # name -> object with state_dict and load_state_dict
     def __post_init__(self):
         if self.rng is None: self.rng = torch.Generator(self.device).manual_seed(0)
@@ -115,11 +123,16 @@ class TrainState:
 # %% ../nbs/05_training.ipynb #7f67378b
 def _copy(G:nn.Module)->nn.Module:
     "A copy of `G`, or one clear error where a layer holds a weight that PyTorch cannot copy."
-    try: return copy.deepcopy(G)
+    try:
+        return copy.deepcopy(G)
     except RuntimeError as e:
-        if 'deepcopy' not in str(e): raise
-        raise ValueError(f"{type(G).__name__} cannot be copied after a forward, as a hook such as torch.nn.utils.spectral_norm keeps "
-            "a computed weight in it: make the state first, or use torch.nn.utils.parametrizations.spectral_norm.") from e
+        if 'deepcopy' not in str(e):
+            raise
+        raise ValueError(
+            f"{type(G).__name__} cannot be copied after a forward, as a hook such "
+            "as torch.nn.utils.spectral_norm keeps a computed weight in it: make "
+            "the state first, or use torch.nn.utils.parametrizations.spectral_norm."
+        ) from e
 
 def new_state(
     G:nn.Module,           # generator, already on its device
@@ -132,13 +145,22 @@ def new_state(
 )->TrainState:
     "A state at step 0 with Adam for both players."
     for name, m in dict(G=G, D=D).items():
-        if not (isinstance(m, nn.Module) and [*m.parameters()]): raise TypeError(f"{name} is a {type(m).__name__}, which is no network with weights: make one first, such as MLPDiscriminator((2,)).")
-    if not hasattr(G, 'latent_dim'): raise TypeError(f"{type(G).__name__} has no attribute latent_dim: set it to the length of its latent vectors.")
+        if not (isinstance(m, nn.Module) and [*m.parameters()]):
+            raise TypeError(
+                f"{name} is a {type(m).__name__}, which is no network with "
+                "weights: make one first, such as MLPDiscriminator((2,))."
+            )
+    if not hasattr(G, 'latent_dim'):
+        raise TypeError(
+            f"{type(G).__name__} has no attribute latent_dim: set it to the length of its latent vectors."
+        )
     on_G, on_D = (next(m.parameters()).device for m in (G, D))
     if on_G != on_D: raise ValueError(f"G is on {on_G} and D on {on_D}: move both to the same device first.")
     G_ema = _copy(G).requires_grad_(False).eval() if ema else None
-    return TrainState(G, D, adam(G.parameters(), lr, betas), adam(D.parameters(), lr if lr_D is None else lr_D, betas),
-        G_ema, rng=torch.Generator(on_G).manual_seed(seed))
+    return TrainState(
+        G, D, adam(G.parameters(), lr, betas), adam(D.parameters(), lr if lr_D is None else lr_D, betas),
+        G_ema, rng=torch.Generator(on_G).manual_seed(seed),
+    )
 
 # %% ../nbs/05_training.ipynb #bda4772c
 def _autocast(s:TrainState, amp:bool):
@@ -146,7 +168,8 @@ def _autocast(s:TrainState, amp:bool):
     return torch.autocast(s.device.type, torch.bfloat16) if amp else nullcontext()
 
 def _descend(opt:torch.optim.Optimizer, loss:Tensor):
-    "One step of `opt` down `loss` (...,). Members do not touch, so the gradient of their sum is each one's own."
+    """One step of `opt` down `loss` (...,). Members do not
+    touch, so the gradient of their sum is each one's own."""
     for group in opt.param_groups:
         for p in group['params']: p.grad = None  # what zero_grad does, at a fraction of its time
     loss.backward(torch.ones_like(loss))
@@ -168,7 +191,7 @@ def d_step(
     s:TrainState,          # `D` and `opt_D` change, and the running statistics of G's BatchNorm if it has any
     real:Tensor,           # real samples (...,B,*S)
     loss,                  # a GANLoss: its discriminator maps (real_logits, fake_logits) to (...,)
-    penalties=(),          # functions (D, real, fake, real_logits, fake_logits) -> (...,), added to the loss of `D`
+    penalties=(),  # functions (D, real, fake, real_logits, fake_logits) -> (...,), added to the loss of `D`
     y:tuple=(),            # labels of the batch, () or (y,)
     augment:Callable=None, # maps a batch to a batch, real and fake alike
     amp:bool=False,        # bfloat16 in the networks; the loss is always in float32
@@ -183,7 +206,10 @@ def d_step(
     D = _given(s.D, y) if y else s.D
     for p in penalties: total = total + p(D, real, fake, real_logits, fake_logits)
     _descend(s.opt_D, total)
-    log = dict(loss_D=loss_D.detach(), real_logit=real_logits.detach().mean(-1), fake_logit=fake_logits.detach().mean(-1))
+    log = dict(
+        loss_D=loss_D.detach(), real_logit=real_logits.detach().mean(-1),
+        fake_logit=fake_logits.detach().mean(-1),
+    )
     return log | dict(penalty=(total - loss_D).detach()) if penalties else log
 
 # %% ../nbs/05_training.ipynb #a1bc6e42
@@ -224,7 +250,8 @@ def linear_decay(
     start:float=.5,  # progress at which the fall begins, in [0,1)
 )->Callable:         # progress in [0,1] -> factor on both learning rates
     "A schedule: constant up to `start`, then straight down to 0 at the end."
-    if not 0 <= start < 1: raise ValueError(f"start is {start}: the fall begins at a progress from 0 to below 1.")
+    if not 0 <= start < 1:
+        raise ValueError(f"start is {start}: the fall begins at a progress from 0 to below 1.")
     return lambda progress: min(1., (1 - progress)/(1 - start))
 
 def set_lr(
@@ -233,13 +260,17 @@ def set_lr(
 ):
     "Set the learning rate of every group, in place where it is a tensor."
     for group in opt.param_groups:
-        if 'initial_lr' not in group: group['initial_lr'] = float(group['lr'])  # read once: a tensor's value costs a wait
+        # read once: a tensor's value costs a wait
+        if 'initial_lr' not in group: group['initial_lr'] = float(group['lr'])
         lr = group['initial_lr']*factor
-        if isinstance(group['lr'], Tensor): group['lr'].fill_(lr) if isinstance(lr, float) else group['lr'].copy_(lr)
-        else: group['lr'] = lr
+        if isinstance(group['lr'], Tensor):
+            group['lr'].fill_(lr) if isinstance(lr, float) else group['lr'].copy_(lr)
+        else:
+            group['lr'] = lr
 
 # %% ../nbs/05_training.ipynb #f82d58b4
-_averages = 'running_mean', 'running_var'  # the buffers that are averages themselves: those of BatchNorm and InstanceNorm
+# the buffers that are averages themselves: those of BatchNorm and InstanceNorm
+_averages = 'running_mean', 'running_var'
 
 def _lerp(slow:list, fast:list, share:float):
     "Move the floating ones of `slow` by `share` towards `fast`; copy the others."
@@ -271,10 +302,13 @@ class Stop(Exception):
 def _whole_steps():
     "Turn Ctrl-C into a note: the block gets a function that raises KeyboardInterrupt if one came in."
     came, ending = [], []
-    def interrupt(): ending.append(True); raise KeyboardInterrupt
+    def interrupt():
+        ending.append(True)
+        raise KeyboardInterrupt
     def note(signum, frame):
         came.append(signum)
-        if len(came) > 1 and not ending: interrupt()  # once it ends, nothing may cut the last checkpoint short
+        # once it ends, nothing may cut the last checkpoint short
+        if len(came) > 1 and not ending: interrupt()
     def check():
         if came: interrupt()
     main = threading.current_thread() is threading.main_thread()
@@ -282,7 +316,9 @@ def _whole_steps():
     try:
         yield check
         check()
-    except Stop: check(); raise
+    except Stop:
+        check()
+        raise
     finally:
         if main: signal.signal(signal.SIGINT, old)
 
@@ -307,7 +343,11 @@ def sample(
     batch:int=1000,    # samples at a time, to bound memory
 )->Tensor:             # (...,N,*S) in the range of the data as drawn
     "Samples in evaluation mode, without gradients; the modes of `G` are put back."
-    if z.ndim < 2 or not batch >= 1: raise ValueError(f"z has shape {tuple(z.shape)} and batch is {batch}: give latents (...,N,Z), and at least 1 at a time.")
+    if z.ndim < 2 or not batch >= 1:
+        raise ValueError(
+            f"z has shape {tuple(z.shape)} and batch is {batch}: "
+            "give latents (...,N,Z), and at least 1 at a time."
+        )
     with evaluating(G):
         parts = [G(*chunk) for chunk in zip(z.split(batch, -2), *(l.split(batch, -1) for l in y))]
     return torch.cat(parts, z.ndim - 2)
@@ -317,7 +357,8 @@ _layers = nn.Linear, nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm
 
 @contextmanager
 def _outputs(net:nn.Module):
-    "In the `with` block: a list that gets (layer, its values a channel and sample, its bytes) for every layer with weights."
+    """In the `with` block: a list that gets (layer, its values a
+    channel and sample, its bytes) for every layer with weights."""
     seen, layers = [], [m for m in net.modules() if isinstance(m, _layers)]
     def note(m, given, out): seen.append((m, out.shape[2:].numel(), out.numel()*out.element_size()))
     hooks = [m.register_forward_hook(note) for m in layers]
@@ -326,49 +367,80 @@ def _outputs(net:nn.Module):
         for h in hooks: h.remove()
 
 def _check_batch(s:TrainState, batch_size:int, of_G:list, of_D:list):
-    "Raise one clear error if a batch is too small for BatchNorm or too large for the memory; the outputs are those for two samples."
+    """Raise one clear error if a batch is too small for BatchNorm or
+    too large for the memory; the outputs are those for two samples."""
     for layer, values, _ in (*of_G, *of_D):
-        if batch_size == 1 and values == 1 and isinstance(layer, nn.modules.batchnorm._BatchNorm): raise ValueError(
-            f"batch_size is 1, but a {type(layer).__name__} here sees one value a channel and sample, which has no variance: give it at least 2.")
+        if batch_size == 1 and values == 1 and isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            raise ValueError(
+                f"batch_size is 1, but a {type(layer).__name__} here sees one value "
+                "a channel and sample, which has no variance: give it at least 2."
+            )
     G, D = (sum(size for *_, size in outs)/2 for outs in (of_G, of_D))  # bytes a sample
     need, device = 4*batch_size*max(2*D, D + G), s.device
     there = torch.cuda.get_device_properties(device).total_memory if device.type == 'cuda' else _memory()
-    if need > there: raise ValueError(f"batch_size is {batch_size:,}: a step would need about {need/2**30:,.0f} GiB of memory, "
-        f"and {device} has {there/2**30:,.0f}: give a smaller one, such as 64.")
+    if need > there:
+        raise ValueError(
+            f"batch_size is {batch_size:,}: a step would need about {need/2**30:,.0f} GiB of "
+            f"memory, and {device} has {there/2**30:,.0f}: give a smaller one, such as 64."
+        )
 
 # %% ../nbs/05_training.ipynb #219346ea
 def _check(s:TrainState, data:Data, loss, lists:dict, counts:dict, ema_halflife:float, labels:bool):
-    "Raise one clear error for an argument of `fit` that could not work, or for networks that do not fit the data."
-    if not isinstance(data, Data): raise TypeError(f"data is a {type(data).__name__}: give a Data, as ganbook.data makes them.")
+    """Raise one clear error for an argument of `fit` that could
+    not work, or for networks that do not fit the data."""
+    if not isinstance(data, Data):
+        raise TypeError(f"data is a {type(data).__name__}: give a Data, as ganbook.data makes them.")
     if not (hasattr(loss, 'discriminator') and hasattr(loss, 'generator')):
         raise TypeError(f"loss is {loss!r:.60}: give a GANLoss, such as ganbook.losses.non_saturating.")
     for name, v in lists.items():
-        if not (isinstance(v, (list, tuple)) and all(map(callable, v))): raise TypeError(f"{name} must be a list of functions.")
+        if not (isinstance(v, (list, tuple)) and all(map(callable, v))):
+            raise TypeError(f"{name} must be a list of functions.")
     for name, v in counts.items():
-        if not (isinstance(v, Integral) and v >= 1): raise ValueError(f"{name} is {v!r}: it must be a whole number of at least 1.")
+        if not (isinstance(v, Integral) and v >= 1):
+            raise ValueError(f"{name} is {v!r}: it must be a whole number of at least 1.")
     if not ema_halflife > 0: raise ValueError(f"ema_halflife is {ema_halflife}: it must be above 0 steps.")
-    if labels and data.y is None: raise ValueError(f"labels=True, but {data.name} has no labels: leave it out, or give the data a y.")
+    if labels and data.y is None:
+        raise ValueError(f"labels=True, but {data.name} has no labels: leave it out, or give the data a y.")
     with _outputs(s.G) as of_G, _outputs(s.D) as of_D: _check_shapes(s, data, labels)
     if 'batch_size' in counts: _check_batch(s, counts['batch_size'], of_G, of_D)
 
+# %% ../nbs/05_training.ipynb #56dc19ed
 def _check_shapes(s:TrainState, data:Data, labels:bool):
-    "Raise one clear error if the networks do not fit the data; two samples go through both, in evaluation mode."
-    K, G, D, two = s.members, type(s.G).__name__, type(s.D).__name__, torch.zeros(2, dtype=torch.long)
+    """Raise one clear error if the networks do not fit the
+    data; two samples go through both, in evaluation mode."""
+    K = s.members
+    G = type(s.G).__name__
+    D = type(s.D).__name__
+    two = torch.zeros(2, dtype=torch.long)
     y = (data.y.cpu()[two].expand(*K, 2).to(s.device),) if labels else ()
     z = torch.zeros(*K, 2, s.G.latent_dim, device=s.device)
-    try: made = sample(s.G, z, *y)
-    except RuntimeError as e: raise ValueError(f"{G} cannot take latents of shape {tuple(z.shape)}, as its latent_dim says: {str(e).splitlines()[0]:.120}.") from None
-    if made.shape != (*K, 2, *data.shape): raise ValueError(
-        f"{G} makes samples of shape {tuple(made.shape[len(K)+1:])}, but those of {data.name} have {tuple(data.shape)}: build it for that shape.")
+    try:
+        made = sample(s.G, z, *y)
+    except RuntimeError as e:
+        raise ValueError(
+            f"{G} cannot take latents of shape {tuple(z.shape)}, as "
+            f"its latent_dim says: {str(e).splitlines()[0]:.120}."
+        ) from None
+    if made.shape != (*K, 2, *data.shape):
+        raise ValueError(
+            f"{G} makes samples of shape {tuple(made.shape[len(K)+1:])}, but those "
+            f"of {data.name} have {tuple(data.shape)}: build it for that shape."
+        )
     with evaluating(s.D): logits = s.D(made, *y)
-    if logits.shape != (*K, 2): raise ValueError(
-        f"{D} gives {tuple(logits.shape)} for {tuple(made.shape)}: it must give one logit a sample, {(*K, 2)}.")
+    if logits.shape != (*K, 2):
+        raise ValueError(
+            f"{D} gives {tuple(logits.shape)} for {tuple(made.shape)}: "
+            f"it must give one logit a sample, {(*K, 2)}."
+        )
 
 # %% ../nbs/05_training.ipynb #b6d6fab8
 class Captured:
     "`iteration` recorded in a CUDA graph after a few plain calls; each later call replays the record."
     def __init__(self, s:TrainState, iteration:Callable, n_plain:int=3):
-        self.s, self.iteration, self.n_plain, self.graph = s, iteration, n_plain, None
+        self.s = s
+        self.iteration = iteration
+        self.n_plain = n_plain
+        self.graph = None
         self.side = torch.cuda.Stream(s.device)
     def __call__(self)->dict:  # what `iteration` gives, in memory of its own
         if self.n_plain:
@@ -395,7 +467,9 @@ def _batches(s:TrainState, data:Data, batch_size:int, labels:bool, channels_last
     if channels_last:
         for m in (s.G, s.D): m.to(memory_format=torch.channels_last)
     def batch():
-        real, y = draw(data, batch_size, s.rng, labels=True) if labels else (draw(data, batch_size, s.rng), None)
+        real, y = (
+            draw(data, batch_size, s.rng, labels=True) if labels else (draw(data, batch_size, s.rng), None)
+        )
         real = real.to(device, non_blocking=True)
         if channels_last and real.ndim == 4: real = real.contiguous(memory_format=torch.channels_last)
         return real, (y.to(device, non_blocking=True),) if labels else ()
@@ -404,7 +478,8 @@ def _batches(s:TrainState, data:Data, batch_size:int, labels:bool, channels_last
 # %% ../nbs/05_training.ipynb #b0129fc5
 def _check_functions(s, **functions):
     "Raise one clear error for what is no state, or for an argument of `fit` that should be a function."
-    if not isinstance(s, TrainState): raise TypeError(f"s is a {type(s).__name__}: give a TrainState, as new_state makes it.")
+    if not isinstance(s, TrainState):
+        raise TypeError(f"s is a {type(s).__name__}: give a TrainState, as new_state makes it.")
     for name, f in functions.items():
         if not callable(f): raise TypeError(f"{name} is {f!r:.60}: give a function.")
 
@@ -430,9 +505,16 @@ def _recorded(s:TrainState, data:Data, iteration:Callable, ema_halflife:float, c
         if s.G_ema is not None: average(s.G_ema, s.G, ema_halflife)
         return values
     rates = [g['lr'] for opt in (s.opt_G, s.opt_D) for g in opt.param_groups]
-    can = s.device.type == 'cuda' and data.x.device == s.device and all(isinstance(r, Tensor) and r.is_cuda for r in rates)
-    if capture and not can: raise ValueError(
-        "capture=True wants networks, data and learning rates on one GPU: move them, make optimisers with train.adam, or leave capture out.")
+    can = (
+        s.device.type == 'cuda'
+        and data.x.device == s.device
+        and all(isinstance(r, Tensor) and r.is_cuda for r in rates)
+    )
+    if capture and not can:
+        raise ValueError(
+            "capture=True wants networks, data and learning rates on one GPU: "
+            "move them, make optimisers with train.adam, or leave capture out."
+        )
     return Captured(s, whole) if can and capture is not False else whole
 
 # %% ../nbs/05_training.ipynb #c3dde175
@@ -446,24 +528,31 @@ def fit(
     n_critic:int=1,          # updates of `D` for one of `G`
     schedule:Callable=None,  # progress in [0,1) -> factor on both first learning rates; None: 1 throughout
     augment:Callable=None,   # batch -> batch, on real and fake
-    callbacks=(),            # functions of the state, called after each step; if one has `close`, `close(s)` at the end
+    callbacks=(),  # functions of the state, called after each step; if one has `close`, `close(s)` at the end
     labels:bool=False,       # hand the data's labels to `G` and `D`?
     update:Callable=alternating, # one iteration, with the signature of `alternating`
     ema_halflife:float=200., # of `s.G_ema`, in steps, if the state keeps one
     amp:bool=False,          # compute the networks in bfloat16?
     channels_last:bool=False,# lay images out channels last?
-    capture:bool=None,       # record the iteration in a CUDA graph? None: where networks and data are on a GPU
+    capture:bool=None,  # record the iteration in a CUDA graph? None: where networks and data are on a GPU
 )->TrainState:               # the same `s`
     "Train `s` on `data` until step `n_steps`."
-    lists, counts = dict(penalties=penalties, callbacks=callbacks), dict(n_steps=n_steps, batch_size=batch_size, n_critic=n_critic)
+    lists = dict(penalties=penalties, callbacks=callbacks)
+    counts = dict(n_steps=n_steps, batch_size=batch_size, n_critic=n_critic)
     _check_functions(s, schedule=schedule or id, augment=augment or id, update=update)
     _check(s, data, loss, lists, counts, ema_halflife, labels)
-    if s.step >= n_steps: warnings.warn(
-        f"the state is at step {s.step:,} and n_steps is {n_steps:,}: nothing to do; n_steps is the target, not an increment.", stacklevel=2)
+    if s.step >= n_steps:
+        warnings.warn(
+            f"the state is at step {s.step:,} and n_steps is {n_steps:,}: "
+            "nothing to do; n_steps is the target, not an increment.",
+            stacklevel=2,
+        )
     s.n_steps, data = n_steps, data.to(s.device)
     batch = _batches(s, data, batch_size, labels, channels_last)
     def iteration(): return update(s, batch, loss, penalties, n_critic=n_critic, augment=augment, amp=amp)
-    return _loop(s, _recorded(s, data, iteration, ema_halflife, capture), schedule or (lambda progress: 1.), callbacks)
+    return _loop(
+        s, _recorded(s, data, iteration, ema_halflife, capture), schedule or (lambda progress: 1.), callbacks
+    )
 
 # %% ../nbs/05_training.ipynb #45e0486d
 @contextmanager
@@ -498,12 +587,16 @@ def save(
     settings:dict=None,  # plain values to keep with it, as JSON has them
 ):
     "Write a checkpoint of `s`, whole or not at all."
-    try: settings = json.loads(json.dumps(settings or {}))
-    except TypeError as e: raise TypeError(f"settings must be plain values (strings, numbers, lists, dicts), but {e}.") from None
+    try:
+        settings = json.loads(json.dumps(settings or {}))
+    except TypeError as e:
+        raise TypeError(f"settings must be plain values (strings, numbers, lists, dicts), but {e}.") from None
     rows = dict(columns=list(s.log.columns), rows=s.log.rows())
-    content = dict(format='ganbook', version=_version, settings=settings, step=s.step, random=_random_states(s), log=rows,
-        kinds=dict(opt_G=type(s.opt_G).__name__, opt_D=type(s.opt_D).__name__),
-        parts={name: part.state_dict() for name, part in _parts(s).items()})
+    content = dict(
+        format='ganbook', version=_version, settings=settings, step=s.step, random=_random_states(s),
+        log=rows, kinds=dict(opt_G=type(s.opt_G).__name__, opt_D=type(s.opt_D).__name__),
+        parts={name: part.state_dict() for name, part in _parts(s).items()},
+    )
     buffer = io.BytesIO()
     torch.save(content, buffer)
     with whole_file(path) as part: part.write_bytes(buffer.getvalue())
@@ -511,7 +604,9 @@ def save(
 def _parts(s:TrainState)->dict:
     "Name -> everything in `s` that has a state_dict."
     parts = dict(G=s.G, D=s.D, opt_G=s.opt_G, opt_D=s.opt_D, G_ema=s.G_ema)
-    return {name: part for name, part in parts.items() if part is not None} | {f'extra.{k}': v for k, v in s.extra.items()}
+    return {name: part for name, part in parts.items() if part is not None} | {
+        f'extra.{k}': v for k, v in s.extra.items()
+    }
 
 # %% ../nbs/05_training.ipynb #901acb6d
 def read(
@@ -519,21 +614,34 @@ def read(
 )->dict:            # its content, on the CPU
     "The content of a checkpoint, checked; no code in it is run."
     path = Path(path)
-    if not path.is_file(): raise FileNotFoundError(f"there is no checkpoint at {path}: check the path, or train first.")
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no checkpoint at {path}: check the path, or train first.")
     raw = io.BytesIO(path.read_bytes())
     try:
         with zipfile.ZipFile(raw) as z: broken = z.testzip()
         if broken: raise zipfile.BadZipFile(broken)
         raw.seek(0)
         content = torch.load(raw, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError: raise ValueError(f"{path} holds more than tensors and plain values, so it was not loaded: it could run code.") from None
+    except pickle.UnpicklingError:
+        raise ValueError(
+            f"{path} holds more than tensors and plain values, so it was not loaded: it could run code."
+        ) from None
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError, LookupError):
-        raise ValueError(f"{path} is damaged or no checkpoint at all: use an older one, or train again.") from None
-    if not (isinstance(content, dict) and content.get('format') == 'ganbook'): raise ValueError(f"{path} is not a checkpoint of ganbook.")
-    if content.get('version') != _version: raise ValueError(
-        f"{path} has version {content.get('version')}, this ganbook reads version {_version}: load it with the ganbook that wrote it.")
-    if missing := {'settings', 'step', 'random', 'log', 'kinds', 'parts'} - content.keys(): raise ValueError(
-        f"{path} is no whole checkpoint, it lacks {', '.join(sorted(missing))}: use an older one, or train again.")
+        raise ValueError(
+            f"{path} is damaged or no checkpoint at all: use an older one, or train again."
+        ) from None
+    if not (isinstance(content, dict) and content.get('format') == 'ganbook'):
+        raise ValueError(f"{path} is not a checkpoint of ganbook.")
+    if content.get('version') != _version:
+        raise ValueError(
+            f"{path} has version {content.get('version')}, this ganbook reads "
+            f"version {_version}: load it with the ganbook that wrote it."
+        )
+    if missing := {'settings', 'step', 'random', 'log', 'kinds', 'parts'} - content.keys():
+        raise ValueError(
+            f"{path} is no whole checkpoint, it lacks "
+            f"{', '.join(sorted(missing))}: use an older one, or train again."
+        )
     return content
 
 def read_settings(path:str|Path)->dict:
@@ -548,22 +656,31 @@ def _difference(name:str, saved:dict, part)->str:
     for key in [*mine, *saved]:
         if key not in saved: return f"it has no {name}.{key}"
         if key not in mine: return f"it has {name}.{key}, which this {name} lacks"
-        if saved[key].shape != mine[key].shape: return f"its {name}.{key} is {tuple(saved[key].shape)}, here it is {tuple(mine[key].shape)}"
+        if saved[key].shape != mine[key].shape:
+            return f"its {name}.{key} is {tuple(saved[key].shape)}, here it is {tuple(mine[key].shape)}"
     return ''
 
 def _differences(s:TrainState, content:dict)->str:
     "The first thing in a checkpoint that does not fit `s`, in words."
-    parts, saved, kinds = _parts(s), content['parts'], dict(opt_G=s.opt_G, opt_D=s.opt_D)
+    parts = _parts(s)
+    saved = content['parts']
+    kinds = dict(opt_G=s.opt_G, opt_D=s.opt_D)
     for name in parts.keys() ^ saved.keys(): return f"{'it has' if name in saved else 'it lacks'} {name}"
     for name, opt in kinds.items():
-        if content['kinds'][name] != type(opt).__name__: return f"its {name} is {content['kinds'][name]}, here it is {type(opt).__name__}"
-    if len(content['random']['own']) != (s.members or (1,))[0]: return f"it has {len(content['random']['own'])} members"
+        if content['kinds'][name] != type(opt).__name__:
+            return f"its {name} is {content['kinds'][name]}, here it is {type(opt).__name__}"
+    if len(content['random']['own']) != (s.members or (1,))[0]:
+        return f"it has {len(content['random']['own'])} members"
     return next(filter(None, (_difference(name, saved[name], part) for name, part in parts.items())), '')
 
 # %% ../nbs/05_training.ipynb #af9c1787
 def _load_optimizer(opt:torch.optim.Optimizer, saved:dict):
-    "Load `saved`, but keep what belongs to the machine: the kind of kernel, and whether the rate is a tensor."
-    ours = [{k: g[k] for k in ('fused', 'foreach', 'capturable') if k in g} | dict(lr=g['lr']) for g in opt.param_groups]
+    """Load `saved`, but keep what belongs to the machine:
+    the kind of kernel, and whether the rate is a tensor."""
+    ours = [
+        {k: g[k] for k in ('fused', 'foreach', 'capturable') if k in g} | dict(lr=g['lr'])
+        for g in opt.param_groups
+    ]
     opt.load_state_dict(saved)
     for group, own in zip(opt.param_groups, ours):
         lr, now = own.pop('lr'), group['lr']
@@ -573,7 +690,11 @@ def _set_random(s:TrainState, states:dict):
     "Put all random generators where they stood; between kinds of device that cannot be, and is said."
     torch.set_rng_state(states['cpu'])
     if states['device'] != s.device.type:
-        return warnings.warn(f"the checkpoint is from {states['device']}: on {s.device.type} the run goes on, with other random numbers.", stacklevel=3)
+        return warnings.warn(
+            f"the checkpoint is from {states['device']}: on "
+            f"{s.device.type} the run goes on, with other random numbers.",
+            stacklevel=3,
+        )
     for g, state in zip(s.rng if s.members else [s.rng], states['own']): g.set_state(state)
     if s.device.type == 'cuda': torch.cuda.set_rng_state(states['gpu'], s.device)
 
@@ -592,12 +713,17 @@ def load(
     if trouble := _differences(s, content): raise ValueError(f"{path} does not fit, {trouble}: {advice}")
     before, done = copy.deepcopy({name: part.state_dict() for name, part in parts.items()}), []
     for name, part in parts.items():
-        try: _put(part, content['parts'][name])
+        try:
+            _put(part, content['parts'][name])
         except Exception as e:
-            for other in (*done, name): _put(parts[other], before[other])
-            raise ValueError(f"{path} does not fit, its {name} was refused ({str(e).splitlines()[0]:.100}): {advice}") from e
+            for other in (*done, name):
+                _put(parts[other], before[other])
+            raise ValueError(
+                f"{path} does not fit, its {name} was refused ({str(e).splitlines()[0]:.100}): {advice}"
+            ) from e
         done.append(name)
     s.step, s.log = content['step'], Log()
-    s.log.columns, s.log._host = tuple(content['log']['columns']), [content['log']['rows']] if content['step'] else []
+    s.log.columns = tuple(content['log']['columns'])
+    s.log._host = [content['log']['rows']] if content['step'] else []
     _set_random(s, content['random'])
     return s

@@ -2,9 +2,8 @@
 
     with Lab(folder) as lab, lab.run_notebook('01_game') as page: ...
 
-The server has folders of its own for everything it reads and writes, its kernels are this very interpreter, and both
-it and the browser are gone when the block ends, however it ends. Nothing leaves the machine.
-"""
+The server has folders of its own for everything it reads and writes, its kernels are this very interpreter,
+and both it and the browser are gone when the block ends, however it ends. Nothing leaves the machine. """
 import json
 import os
 import re
@@ -20,25 +19,38 @@ from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
 start_s, run_s = 60, 150  # limits: for the server to answer and a page to appear; for a chapter to run
-flags = ('--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update '
-         '--disable-sync --disable-dev-shm-usage --no-proxy-server').split()
+flags = (
+    '--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking '
+    '--disable-component-update --disable-sync --disable-dev-shm-usage --no-proxy-server'
+).split()
 settings = {
-    'apputils-extension/notification': {'fetchNews': 'false', 'checkForUpdates': False},  # no pop-up over the page
+    # no pop-up over the page
+    'apputils-extension/notification': {'fetchNews': 'false', 'checkForUpdates': False},
     'docmanager-extension/plugin': {'autosave': False},
-    'notebook-extension/tracker': {'windowingMode': 'none'},  # every cell is in the page, also those out of sight
+    # every cell is in the page, also those out of sight
+    'notebook-extension/tracker': {'windowingMode': 'none'},
 }
 
 
 def chromium():
-    "Path of the browser: the program that GANBOOK_CHROMIUM names, else the first that is installed, else None."
+    """Path of the browser: the program that GANBOOK_CHROMIUM
+    names, else the first that is installed, else None."""
     named = os.environ.get('GANBOOK_CHROMIUM')
     if named and not shutil.which(named):
-        raise FileNotFoundError(f"GANBOOK_CHROMIUM is {named!r}, which is no program: set it to the path of Chromium, or leave it unset.")
-    return shutil.which(named) if named else next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
+        raise FileNotFoundError(
+            f"GANBOOK_CHROMIUM is {named!r}, which is no program: "
+            "set it to the path of Chromium, or leave it unset."
+        )
+    return (
+        shutil.which(named)
+        if named
+        else next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
+    )
 
 
 def wait_until(done, limit_s, what):
-    "The first true value of `done()`, asked ten times a second; a TimeoutError that says `what` was awaited otherwise."
+    """The first true value of `done()`, asked ten times a second;
+    a TimeoutError that says `what` was awaited otherwise."""
     end = time.monotonic() + limit_s
     while time.monotonic() < end:
         if value := done(): return value
@@ -56,12 +68,18 @@ class Lab:
     "A JupyterLab server on the folder `work` inside `tmp`, and a browser; use it in a `with` block."
 
     def __init__(self, tmp, scale='quick'):
-        self.tmp, self.scale, self.token = Path(tmp), scale, 'ganbook'
+        self.tmp = Path(tmp)
+        self.scale = scale
+        self.token = 'ganbook'
         self.server = self.browser = self.playwright = None
 
     def __enter__(self):
-        try: self._start_server(); self._start_browser()
-        except BaseException: self.__exit__(); raise
+        try:
+            self._start_server()
+            self._start_browser()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_):
@@ -71,10 +89,13 @@ class Lab:
         finally: self._stop_server()
 
     def _environment(self):
-        "The server's environment: its own folders, this checkout on the path, quick scale, one thread, no claims recorded."
+        """The server's environment: its own folders, this checkout
+        on the path, quick scale, one thread, no claims recorded."""
         env = {k: v for k, v in os.environ.items() if k not in ('GANBOOK_LEDGER', 'MPLBACKEND', 'IN_TEST')}
-        names = dict(JUPYTER_CONFIG_DIR='config', JUPYTER_DATA_DIR='data', JUPYTER_RUNTIME_DIR='runtime', IPYTHONDIR='ipython',
-                     JUPYTERLAB_SETTINGS_DIR='settings', JUPYTERLAB_WORKSPACES_DIR='workspaces')
+        names = dict(
+            JUPYTER_CONFIG_DIR='config', JUPYTER_DATA_DIR='data', JUPYTER_RUNTIME_DIR='runtime',
+            IPYTHONDIR='ipython', JUPYTERLAB_SETTINGS_DIR='settings', JUPYTERLAB_WORKSPACES_DIR='workspaces',
+        )
         for name, folder in names.items():
             (self.tmp/folder).mkdir(parents=True, exist_ok=True)
             env[name] = str(self.tmp/folder)
@@ -85,7 +106,8 @@ class Lab:
         "The front end's settings, and a kernel that is the interpreter running this test."
         for name, value in settings.items():
             path = self.tmp/'settings'/'@jupyterlab'/f'{name}.jupyterlab-settings'
-            path.parent.mkdir(parents=True, exist_ok=True); path.write_text(json.dumps(value))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(value))
         kernel = self.tmp/'data'/'kernels'/'python3'/'kernel.json'
         kernel.parent.mkdir(parents=True, exist_ok=True)
         argv = [sys.executable, '-m', 'ipykernel_launcher', '-f', '{connection_file}']
@@ -94,36 +116,58 @@ class Lab:
     def _start_server(self):
         env, port = self._environment(), free_port()
         self._write_settings()
-        self.work, self.url, self.log = self.tmp/'work', f'http://127.0.0.1:{port}', self.tmp/'server.log'
+        self.work = self.tmp/'work'
+        self.url = f'http://127.0.0.1:{port}'
+        self.log = self.tmp/'server.log'
         self.work.mkdir(exist_ok=True)
-        command = [sys.executable, '-m', 'jupyterlab', '--no-browser', '--allow-root', '--ServerApp.ip=127.0.0.1', f'--ServerApp.port={port}',
-                   '--ServerApp.port_retries=0', f'--IdentityProvider.token={self.token}', f'--ServerApp.root_dir={self.work}']
+        command = [
+            sys.executable, '-m', 'jupyterlab', '--no-browser', '--allow-root', '--ServerApp.ip=127.0.0.1',
+            f'--ServerApp.port={port}', '--ServerApp.port_retries=0',
+            f'--IdentityProvider.token={self.token}', f'--ServerApp.root_dir={self.work}',
+        ]
         with self.log.open('w') as log:
-            self.server = subprocess.Popen(command, env=env, cwd=self.work, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
-        try: wait_until(lambda: self.server.poll() is not None or self.ask('api/status'), start_s, 'starting JupyterLab')
-        except TimeoutError as e: raise TimeoutError(f'{e}; its log ends:\n{self.log_tail()}') from None
-        if self.server.poll() is not None: raise RuntimeError(f'JupyterLab ended at once; its log:\n{self.log_tail()}')
+            self.server = subprocess.Popen(
+                command, env=env, cwd=self.work, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        try:
+            wait_until(
+                lambda: self.server.poll() is not None or self.ask('api/status'), start_s,
+                'starting JupyterLab',
+            )
+        except TimeoutError as e:
+            raise TimeoutError(f'{e}; its log ends:\n{self.log_tail()}') from None
+        if self.server.poll() is not None:
+            raise RuntimeError(f'JupyterLab ended at once; its log:\n{self.log_tail()}')
 
     def _stop_server(self):
-        "Ask the server to end, which ends its kernels; after 10 s end its process group. A kernel left alone ends itself."
+        """Ask the server to end, which ends its kernels; after 10 s
+        end its process group. A kernel left alone ends itself."""
         if self.server is None or self.server.poll() is not None: return
         self.server.terminate()
-        try: self.server.wait(10)
+        try:
+            self.server.wait(10)
         except subprocess.TimeoutExpired:
-            os.killpg(self.server.pid, signal.SIGKILL); self.server.wait(10)
+            os.killpg(self.server.pid, signal.SIGKILL)
+            self.server.wait(10)
 
     def _start_browser(self):
         from playwright.sync_api import sync_playwright
         self.playwright = sync_playwright().start()
-        self.browser = self.playwright.chromium.launch(executable_path=chromium(), args=flags, timeout=start_s*1000)
+        self.browser = self.playwright.chromium.launch(
+            executable_path=chromium(), args=flags, timeout=start_s*1000
+        )
 
     def log_tail(self, n=2000): return self.log.read_text(errors='replace')[-n:]
 
     def ask(self, path, method='GET'):
         "What the server's interface answers, or None while it does not."
-        request = urllib.request.Request(f'{self.url}/{path}', method=method, headers={'Authorization': f'token {self.token}'})
+        request = urllib.request.Request(
+            f'{self.url}/{path}', method=method, headers={'Authorization': f'token {self.token}'}
+        )
         try:
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as r: return json.loads(r.read() or 'null')
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as r:
+                return json.loads(r.read() or 'null')
         except OSError: return None
 
     def sessions(self, name):
@@ -136,7 +180,8 @@ class Lab:
 
     @contextmanager
     def run_notebook(self, name, limit_s=run_s):
-        "Open a copy of chapter `name`, its outputs removed, and run all cells; gives Playwright's page. Asserts that no cell and no script failed."
+        """Open a copy of chapter `name`, its outputs removed, and run all cells;
+        gives Playwright's page. Asserts that no cell and no script failed."""
         n_cells = copy_chapter(name, self.work)
         page = self.browser.new_page(viewport=dict(width=1200, height=900))
         page.set_default_timeout(start_s*1000)
@@ -145,27 +190,42 @@ class Lab:
         try:
             page.goto(f'{self.url}/lab/tree/{name}.ipynb?reset&token={self.token}')
             page.locator('.jp-NotebookPanel .jp-Notebook').wait_for()
-            wait_until(lambda: page.wait_for_timeout(200) or self.connected(f'{name}.ipynb'), start_s, 'connecting the page to its kernel')
+            wait_until(
+                lambda: page.wait_for_timeout(200) or self.connected(f'{name}.ipynb'), start_s,
+                'connecting the page to its kernel',
+            )
             self._run_all(page)
-            wait_until(lambda: page.wait_for_timeout(200) or finished(page, n_cells), limit_s, f'running {name}')
+            wait_until(
+                lambda: page.wait_for_timeout(200) or finished(page, n_cells), limit_s, f'running {name}'
+            )
             yield page
             assert not broken, f'scripts of the page failed: {broken}'
         finally:
             page.close()
-            for s in self.sessions(f'{name}.ipynb'): self.ask(f"api/sessions/{s['id']}", 'DELETE')  # its kernel ends
+            # its kernel ends
+            for s in self.sessions(f'{name}.ipynb'): self.ask(f"api/sessions/{s['id']}", 'DELETE')
 
     def _run_all(self, page):
-        "Choose Run All Cells from the menu, again if it was lost, until a prompt shows that a cell is under way."
+        """Choose Run All Cells from the menu, again if it was
+        lost, until a prompt shows that a cell is under way."""
         for _ in range(5):
             page.locator('.lm-MenuBar-itemLabel', has_text=re.compile('^Run$')).click()
             page.locator('.lm-Menu-itemLabel', has_text=re.compile('^Run All Cells$')).click()
-            try: return wait_until(lambda: page.wait_for_timeout(200) or any(p.strip('[]: \xa0') for p in prompts(page)), 8, 'a first prompt')
-            except TimeoutError: pass
-        raise TimeoutError(f'Run All Cells was chosen five times and no cell ran; the server says:\n{self.log_tail()}')
+            try:
+                return wait_until(
+                    lambda: page.wait_for_timeout(200) or any(p.strip('[]: \xa0') for p in prompts(page)), 8,
+                    'a first prompt',
+                )
+            except TimeoutError:
+                pass
+        raise TimeoutError(
+            f'Run All Cells was chosen five times and no cell ran; the server says:\n{self.log_tail()}'
+        )
 
 
 def copy_chapter(name, folder):
-    "Copy a chapter without its outputs, the pictures beside it and the stored results; returns the number of cells that will run."
+    """Copy a chapter without its outputs, the pictures beside it and
+    the stored results; returns the number of cells that will run."""
     nb = json.loads((root/'nbs'/f'{name}.ipynb').read_text(encoding='utf-8'))
     code = [c for c in nb['cells'] if c['cell_type'] == 'code']
     for c in code: c.update(outputs=[], execution_count=None)
@@ -182,6 +242,8 @@ def finished(page, n_cells):
     "Have all cells run? Raises AssertionError with the traceback where one failed."
     done = sum(bool(re.search(r'\d', p)) for p in prompts(page)) == n_cells
     if done: page.wait_for_timeout(500)  # the last output is drawn a moment after its prompt
-    failed = page.locator('[data-mime-type="application/vnd.jupyter.stderr"]', has_text='Traceback (most recent call last)')
+    failed = page.locator(
+        '[data-mime-type="application/vnd.jupyter.stderr"]', has_text='Traceback (most recent call last)'
+    )
     assert not failed.count(), f'a cell failed in the browser:\n{failed.first.inner_text()}'
     return done

@@ -1,11 +1,10 @@
 """Everything that must hold, in one go: `make test`.
 
-Exports in step with the notebooks; every chapter and solution run, and counted; stored outputs that must repeat; the tests; the linter.
-Needs no network. Stops at the first part that fails, and says which.
+Exports in step with the notebooks; every chapter and solution run, and counted; stored outputs that must
+repeat; the tests; the linter. Needs no network. Stops at the first part that fails, and says which.
 
-`make quick` (--quick) is what to run while working: exports in step, the linter, the tests that are not marked slow, and the chapters
-that differ from the branch main, with their solutions.
-"""
+`make quick` (--quick) is what to run while working: exports in step, the linter, the tests that
+are not marked slow, and the chapters that differ from the branch main, with their solutions. """
 import hashlib
 import json
 import os
@@ -29,20 +28,29 @@ def say(text: str): print(f'\n== {text}', flush=True)
 def run(*command, **options) -> subprocess.CompletedProcess:
     "Run a command from the root of the repository; end the whole test if it fails."
     done = subprocess.run(command, cwd=root, **options)
-    if done.returncode: sys.exit(f"\nFAILED: {' '.join(command)} (exit {done.returncode})\n{(done.stdout or '')[-6000:]}")
+    if done.returncode:
+        sys.exit(f"\nFAILED: {' '.join(command)} (exit {done.returncode})\n{(done.stdout or '')[-6000:]}")
     return done
 
 
 def loopback():
-    "Bring the loopback interface up where a cut-off network namespace has it down; kernels and the browser talk over it."
+    """Bring the loopback interface up where a cut-off network
+    namespace has it down; kernels and the browser talk over it."""
     with socket.socket() as s:
-        s.bind(('127.0.0.1', 0)); s.listen()
-        try: socket.create_connection(s.getsockname(), timeout=5).close()
+        s.bind(('127.0.0.1', 0))
+        s.listen()
+        try:
+            socket.create_connection(s.getsockname(), timeout=5).close()
         except OSError:
             import fcntl
+
             up, set_flags = 0x1, 0x8914  # IFF_UP, SIOCSIFFLAGS
-            try: fcntl.ioctl(s, set_flags, struct.pack('16sh14x', b'lo', up))
-            except OSError: sys.exit('the loopback interface is down and cannot be raised: run `ip link set lo up` first.')
+            try:
+                fcntl.ioctl(s, set_flags, struct.pack('16sh14x', b'lo', up))
+            except OSError:
+                sys.exit(
+                    'the loopback interface is down and cannot be raised: run `ip link set lo up` first.'
+                )
 
 
 def digests() -> dict:
@@ -55,10 +63,15 @@ def in_step():
     "Cleaning and exporting must change nothing."
     before = digests()
     env = {k: v for k, v in os.environ.items() if k != 'IN_TEST'}  # with it set, nbdev_export does nothing
-    run('nbdev_clean', env=env); run('nbdev_export', env=env)
+    run('nbdev_clean', env=env)
+    run('nbdev_export', env=env)
     after = digests()
     changed = sorted(f for f in before.keys() | after.keys() if before.get(f) != after.get(f))
-    if changed: sys.exit(f"\nFAILED: these were not clean, or not exported; they are now, so look at the difference and commit it: {', '.join(changed)}")
+    if changed:
+        sys.exit(
+            f"\nFAILED: these were not clean, or not exported; they are now, so look at the difference and "
+            f"commit it: {', '.join(changed)}"
+        )
 
 
 def repeats(notebook: Path) -> bool:
@@ -68,7 +81,8 @@ def repeats(notebook: Path) -> bool:
 
 
 def chapters():
-    """Every notebook runs from top to bottom, once: here those without outputs that must repeat, the others in nbval, which also compares.
+    """Every notebook runs from top to bottom, once: here those without outputs that must repeat, the others
+    in nbval, which also compares.
 
     As many run as there are on disk. `make shake` and `nbdev_test` by itself take all of them.
     """
@@ -76,7 +90,10 @@ def chapters():
     if not tagged: sys.exit('\nFAILED: no notebook has an output that must repeat (tag nbval-check-output).')
     names = '|'.join(re.escape(p.stem) for p in tagged)
     every = 'nbdev_test', '--n_workers', '2', '--do_print', '--timing'
-    parts = [(*every, '--skip_folder_re', '^(solutions|[_.].*)$', '--skip_file_re', rf'^([_.]|({names})\.ipynb$)'), (*every, '--path', 'nbs/solutions')]
+    parts = [
+        (*every, '--skip_folder_re', '^(solutions|[_.].*)$', '--skip_file_re', rf'^([_.]|({names})\.ipynb$)'),
+        (*every, '--path', 'nbs/solutions'),
+    ]
     ran = set()
     for command in parts:
         done = run(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -85,29 +102,44 @@ def chapters():
         for line in done.stdout.splitlines():
             if 'Completed' in line or 'took' in line: print('  ', line.replace(str(root) + '/', ''))
     if len(ran) + len(tagged) != len(notebooks):
-        sys.exit(f'\nFAILED: {len(ran)} notebooks ran and {len(tagged)} are for nbval, but {len(notebooks)} are on disk.\n{done.stdout[-3000:]}')
-    print(f'{len(ran)} of {len(notebooks)} notebooks ran; {len(tagged)} run next, where their outputs are compared')
+        sys.exit(
+            f'\nFAILED: {len(ran)} notebooks ran and {len(tagged)} are for nbval, but {len(notebooks)} are '
+            f'on disk.\n{done.stdout[-3000:]}'
+        )
+    print(
+        f'{len(ran)} of {len(notebooks)} notebooks ran; '
+        f'{len(tagged)} run next, where their outputs are compared'
+    )
 
 
 pytest = sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider'
-long_files = 'test_cli', 'test_doctor', 'test_ensemble', 'test_parallel', 'test_train', 'test_playground'  # about half of the time of all
+# about half of the time of all
+long_files = 'test_cli', 'test_doctor', 'test_ensemble', 'test_parallel', 'test_train', 'test_playground'
 
 
 def halves(marks: str, ignored=()) -> dict:
     "The tests with these marks in two parts that take about as long as each other: name -> command."
     files = sorted(p for p in (root/'tests').glob('test_*.py') if p.stem not in ignored)
-    parts = {'tests, long files': [p for p in files if p.stem in long_files], 'tests, other files': [p for p in files if p.stem not in long_files]}
+    parts = {
+        'tests, long files': [p for p in files if p.stem in long_files],
+        'tests, other files': [p for p in files if p.stem not in long_files],
+    }
     return {name: [*pytest, '-m', marks, *map(str, part)] for name, part in parts.items()}
 
 
 def side_by_side(commands: dict):
-    "Run commands two at a time, in this order; each tells at its end, and all are stopped once one has failed."
-    waiting, running, failed = deque(commands.items()), {}, []
+    """Run commands two at a time, in this order; each tells
+    at its end, and all are stopped once one has failed."""
+    waiting = deque(commands.items())
+    running = {}
+    failed = []
     def work():
         while waiting and not failed:
             name, command = waiting.popleft()
             start = time.perf_counter()
-            running[name] = p = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            running[name] = p = subprocess.Popen(
+                command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
             said, _ = p.communicate()
             del running[name]
             if p.returncode and not failed:
@@ -133,8 +165,13 @@ def repeat_and_test():
     tagged = [str(p) for p in notebooks if repeats(p)]
     nbval = [*pytest, '--nbval-lax', '--nbval-current-env', '--nbval-cell-timeout=300']
     commands = halves('not browser', apart.values())  # the longest first
-    commands['tests in a browser'] = [*pytest, 'tests', '-m', 'browser', *(f'--ignore=tests/{file}.py' for file in apart.values())]
-    commands |= {'stored outputs repeat, first half': nbval + tagged[::2], 'stored outputs repeat, second half': nbval + tagged[1::2]}
+    commands['tests in a browser'] = [
+        *pytest, 'tests', '-m', 'browser', *(f'--ignore=tests/{file}.py' for file in apart.values()),
+    ]
+    commands |= {
+        'stored outputs repeat, first half': nbval + tagged[::2],
+        'stored outputs repeat, second half': nbval + tagged[1::2],
+    }
     commands |= {name: [*pytest, f'tests/{file}.py'] for name, file in apart.items()}
     side_by_side(commands)
 
@@ -144,14 +181,20 @@ def lint(): run(sys.executable, '-m', 'ruff', 'check', '.')
 
 def git(*words) -> list:
     "The lines that git prints; none where this is no checkout, or the branch is not there."
-    done = subprocess.run(['git', *words], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    done = subprocess.run(
+        ['git', *words], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     return done.stdout.splitlines() if not done.returncode else []
 
 
 def changed() -> list:
-    "The notebooks that differ from the branch main, in commits or in the working tree, with the solutions or the chapter that belong to them."
+    """The notebooks that differ from the branch main, in commits or in the
+    working tree, with the solutions or the chapter that belong to them."""
     base = git('merge-base', 'main', 'HEAD') or ['HEAD']
-    files = [*git('diff', '--name-only', *base, '--', 'nbs'), *git('ls-files', '--others', '--exclude-standard', '--', 'nbs')]
+    files = [
+        *git('diff', '--name-only', *base, '--', 'nbs'),
+        *git('ls-files', '--others', '--exclude-standard', '--', 'nbs'),
+    ]
     stems = {Path(f).stem for f in files if f.endswith('.ipynb')}
     return [p for p in notebooks if p.stem in stems]
 
@@ -160,13 +203,21 @@ def changed_and_fast():
     "The changed notebooks and the fast tests, two processes at a time."
     todo = changed()
     print('changed:', ', '.join(str(p.relative_to(root/'nbs')) for p in todo) or 'no notebook', flush=True)
-    commands = {str(p.relative_to(root)): ['nbdev_test', '--path', str(p), '--do_print', '--timing'] for p in todo}
+    commands = {
+        str(p.relative_to(root)): ['nbdev_test', '--path', str(p), '--do_print', '--timing'] for p in todo
+    }
     side_by_side(halves('not browser and not gpu and not slow') | commands)
 
 
-whole = [('nbdev_clean and nbdev_export change nothing', in_step), ('every chapter and every solution runs', chapters),
-         ('stored outputs repeat, and the tests', repeat_and_test), ('ruff', lint)]
-quick = [('nbdev_clean and nbdev_export change nothing', in_step), ('ruff', lint), ('the chapters that changed, and the fast tests', changed_and_fast)]
+whole = [
+    ('nbdev_clean and nbdev_export change nothing', in_step),
+    ('every chapter and every solution runs', chapters),
+    ('stored outputs repeat, and the tests', repeat_and_test), ('ruff', lint),
+]
+quick = [
+    ('nbdev_clean and nbdev_export change nothing', in_step), ('ruff', lint),
+    ('the chapters that changed, and the fast tests', changed_and_fast),
+]
 
 
 def main(parts: list):
@@ -174,7 +225,8 @@ def main(parts: list):
     loopback()
     for title, part in parts:
         t = time.perf_counter()
-        say(title); part()
+        say(title)
+        part()
         print(f'   {time.perf_counter() - t:.0f} s', flush=True)
     say(f'all green in {time.perf_counter() - start:.0f} s')
 

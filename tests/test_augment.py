@@ -1,4 +1,5 @@
-"Augmentation: every operation against a loop over images, gradients, members, waiting, resuming, and the stored figures of its benchmark."
+"""Augmentation: every operation against a loop over images, gradients,
+members, waiting, resuming, and the stored figures of its benchmark."""
 import json
 import sys
 from functools import partial
@@ -8,7 +9,10 @@ import torch
 from fastcore.test import test_fail as fails
 from torch.utils._python_dispatch import TorchDispatchMode
 from ganbook import data as sets
-from ganbook.augment import ADA, Augment, Overfitting, brightness, contrast, cutout, diffaugment, flip, quarter_turns, r_t, r_v, saturation, translation
+from ganbook.augment import (
+    ADA, Augment, Overfitting, brightness, contrast, cutout, diffaugment, flip, quarter_turns, r_t, r_v,
+    saturation, translation,
+)
 from ganbook.callbacks import checkpoint
 from ganbook.data import latents
 from ganbook.ensemble import member, members
@@ -19,7 +23,10 @@ from ganbook.penalties import r1, r2
 from ganbook.train import fit, load, new_state, save
 
 root = Path(__file__).resolve().parent.parent
-ops = dict(brightness=brightness, saturation=saturation, contrast=contrast, translation=translation, cutout=cutout, flip=flip, quarter_turns=quarter_turns)
+ops = dict(
+    brightness=brightness, saturation=saturation, contrast=contrast, translation=translation, cutout=cutout,
+    flip=flip, quarter_turns=quarter_turns,
+)
 every_op = pytest.mark.parametrize('op', ops.values(), ids=ops)
 
 def gen(seed=0): return torch.Generator().manual_seed(seed)
@@ -27,21 +34,32 @@ def images(*shape, seed=1): return torch.rand(*shape, generator=gen(seed))*2 - 1
 def pair(i=0):
     "A small GAN on digits."
     torch.manual_seed(i)
-    return new_state(MLPGenerator((1, 8, 8), 8, (16,)), MLPDiscriminator((1, 8, 8), (16,)), 1e-3, (0., .99), seed=i)
+    return new_state(
+        MLPGenerator((1, 8, 8), 8, (16,)), MLPDiscriminator((1, 8, 8), (16,)), 1e-3, (0., .99), seed=i
+    )
 
 
 # Each operation
 
 @every_op
-@pytest.mark.parametrize('shape', [(5, 1, 8, 8), (5, 3, 9, 9), (2, 5, 3, 8, 8), (2, 3, 4, 1, 10, 10), (1, 1, 1, 1), (0, 3, 8, 8)])
+@pytest.mark.parametrize(
+    'shape', [(5, 1, 8, 8), (5, 3, 9, 9), (2, 5, 3, 8, 8), (2, 3, 4, 1, 10, 10), (1, 1, 1, 1), (0, 3, 8, 8)]
+)
 def test_shape_stays_and_draws_are_anew(op, shape):
     x, rng = images(*shape), gen()
     a, b = op(x, rng), op(x, rng)
     assert a.shape == x.shape and a.dtype == x.dtype
     assert torch.equal(a, op(x, gen()))
-    if x.shape[-1] > 1 and x.numel() and not (op is saturation and shape[-3] == 1): assert not torch.equal(a, b)
+    if x.shape[-1] > 1 and x.numel() and not (op is saturation and shape[-3] == 1):
+        assert not torch.equal(a, b)
 
-@pytest.mark.parametrize('op', [partial(brightness, strength=0.), partial(saturation, strength=0.), partial(contrast, strength=0.), partial(translation, share=0.), partial(cutout, share=0.)])
+@pytest.mark.parametrize(
+    'op',
+    [
+        partial(brightness, strength=0.), partial(saturation, strength=0.), partial(contrast, strength=0.),
+        partial(translation, share=0.), partial(cutout, share=0.),
+    ],
+)
 def test_without_strength_nothing_changes(op):
     x = images(7, 3, 8, 8)
     assert torch.equal(op(x, gen()), x)
@@ -56,12 +74,16 @@ def test_translation_against_slices(shape, share):
         for dy in range(-m, m + 1):
             for dz in range(-n, n + 1):
                 want = torch.full_like(image, -7.)
-                want[:, max(dy, 0):H + min(dy, 0), max(dz, 0):W + min(dz, 0)] = image[:, max(-dy, 0):H + min(-dy, 0), max(-dz, 0):W + min(-dz, 0)]
+                want[:, max(dy, 0):H + min(dy, 0), max(dz, 0):W + min(dz, 0)] = image[
+                    :, max(-dy, 0):H + min(-dy, 0), max(-dz, 0):W + min(-dz, 0)
+                ]
                 if torch.equal(want, got): found.append((dy, dz))
         assert found
         shifts.append(found[0])
     if share < 1:  # with shifts of a whole side, many look alike
-        counts = torch.tensor([shifts.count((a, b)) for a in range(-m, m + 1) for b in range(-n, n + 1)]).float()
+        counts = torch.tensor(
+            [shifts.count((a, b)) for a in range(-m, m + 1) for b in range(-n, n + 1)]
+        ).float()
         assert counts.min() > 0 and ((counts - counts.mean()).square()/counts.mean()).sum() < 2.2*len(counts)
 
 @pytest.mark.parametrize('shape,share', [((8, 8), .5), ((7, 10), .5), ((9, 9), 1/3), ((8, 8), 1.)])
@@ -77,7 +99,8 @@ def test_cutout_blanks_one_window(shape, share):
         assert seen.max() <= 2  # one run of pixels
         first = {tuple(row.tolist()) for row in along}
         assert len(first) >= min(n, 3) or m == n
-    assert torch.equal(gone[:, 0], gone[:, 0].any(-1)[:, :, None] & gone[:, 0].any(-2)[:, None])  # a rectangle
+    # a rectangle
+    assert torch.equal(gone[:, 0], gone[:, 0].any(-1)[:, :, None] & gone[:, 0].any(-2)[:, None])
 
 def test_colour_by_hand():
     x = images(2000, 3, 4, 4)
@@ -85,10 +108,18 @@ def test_colour_by_hand():
     assert shift.flatten(1).std(1).max() < 1e-6 and -.5 <= shift.min() < -.49 and .49 < shift.max() <= .5
     grey, s = x.mean(1, keepdim=True), saturation(x, gen())
     factor = ((s - grey)/(x - grey))[:, 0, 0, 0]
-    assert (s.mean(1) - x.mean(1)).abs().max() < 1e-6 and -1e-3 <= factor.min() < .02 and 1.98 < factor.max() <= 2.001
+    assert (
+        (s.mean(1) - x.mean(1)).abs().max() < 1e-6
+        and -1e-3 <= factor.min() < .02
+        and 1.98 < factor.max() <= 2.001
+    )
     mean, c = x.mean((1, 2, 3), keepdim=True), contrast(x, gen())
     factor = ((c - mean).flatten(1).std(1)/(x - mean).flatten(1).std(1))
-    assert (c.mean((1, 2, 3)) - x.mean((1, 2, 3))).abs().max() < 1e-6 and .499 < factor.min() < .51 and 1.49 < factor.max() < 1.501
+    assert (
+        (c.mean((1, 2, 3)) - x.mean((1, 2, 3))).abs().max() < 1e-6
+        and .499 < factor.min() < .51
+        and 1.49 < factor.max() < 1.501
+    )
 
 def test_flips_and_turns():
     x = images(400, 1, 6, 6)
@@ -101,13 +132,15 @@ def test_flips_and_turns():
 @every_op
 def test_gradients_of_both_orders(op):
     x = images(2, 2, 4, 4).double().requires_grad_()
-    f = lambda x: op(x, gen())
+    def f(x): return op(x, gen())
     assert torch.autograd.gradcheck(f, x) and torch.autograd.gradgradcheck(f, x)
 
 class NoWaiting(TorchDispatchMode):
     "Raises where a value is asked for, or where a shape hangs on values."
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        assert func.overloadpacket.__name__ not in ('_local_scalar_dense', 'nonzero', 'masked_select', 'is_nonzero'), func
+        assert func.overloadpacket.__name__ not in (
+            '_local_scalar_dense', 'nonzero', 'masked_select', 'is_nonzero',
+        ), func
         return func(*args, **(kwargs or {}))
 
 def test_nothing_waits_for_the_device():
@@ -132,7 +165,7 @@ def test_p_is_a_share_of_the_images():
 def test_p_may_change_in_place_and_differ_by_member():
     x, rng = images(3, 500, 1, 8, 8), [gen(i) for i in range(3)]
     augment = Augment([brightness], torch.tensor([0., .5, 1.]), rng)
-    same = lambda: (augment(x) == x).flatten(2).all(2).double().mean(1)
+    def same(): return (augment(x) == x).flatten(2).all(2).double().mean(1)
     assert same()[0] == 1 and .4 < same()[1] < .6 and same()[2] == 0
     augment.p.zero_()
     assert same().min() == 1
@@ -153,7 +186,9 @@ def test_a_member_trains_as_if_alone():
 @pytest.mark.parametrize('loss', [non_saturating, relativistic])
 def test_real_and_fake_are_changed_in_both_steps(loss):
     seen, s = [], pair()
-    def augment(x): seen.append((x.requires_grad, x.shape)); return x
+    def augment(x):
+        seen.append((x.requires_grad, x.shape))
+        return x
     fit(s, sets.digits(), 2, loss, [r1, r2], batch_size=16, augment=augment)
     assert len(seen) == 2*(2 + 1 + loss.relativistic) and all(shape == (16, 1, 8, 8) for _, shape in seen)
     assert sum(grad for grad, _ in seen) == 2  # the fakes of the G step
@@ -175,7 +210,8 @@ def test_signals_by_hand():
 def test_overfitting_leaves_the_networks_as_they_are():
     s = pair()
     s.D.append(torch.nn.Dropout()) if isinstance(s.D, torch.nn.Sequential) else None
-    s.G.train(); s.D.train()
+    s.G.train()
+    s.D.train()
     x = images(40, 1, 8, 8)
     signal = Overfitting(x[:20], x[20:], latents(20, 8, gen()))
     assert signal(s).shape == () and torch.equal(signal(s), signal(s)) and s.G.training and s.D.training
@@ -183,7 +219,8 @@ def test_overfitting_leaves_the_networks_as_they_are():
 
 def test_ada_follows_the_signal():
     augment, values = Augment([brightness], 0.), iter([.9, .9, .9, .1, float('nan'), .6])
-    step, s = ADA(augment, lambda s: torch.tensor(next(values)), target=.6, every=2, rise=20), type('S', (), {})
+    step = ADA(augment, lambda s: torch.tensor(next(values)), target=.6, every=2, rise=20)
+    s = type('S', (), {})
     path = []
     for s.step in range(1, 13):
         step(s)
@@ -247,7 +284,8 @@ def test_wrong_arguments():
     fails(lambda: Augment([brightness], 1.5), contains='probability')
     fails(lambda: Augment([brightness], float('nan')), contains='probability')
     fails(lambda: Augment(['color']), contains='functions')
-    for wrong in (dict(every=0), dict(every=10, rise=5), dict(top=0.), dict(top=1.1)): fails(lambda: ADA(Augment([flip]), r_t, **wrong), contains='every')
+    for wrong in (dict(every=0), dict(every=10, rise=5), dict(top=0.), dict(top=1.1)):
+        fails(lambda: ADA(Augment([flip]), r_t, **wrong), contains='every')
 
 def test_nan_stays_where_it_is():
     x = images(4, 1, 8, 8)
@@ -263,7 +301,10 @@ def test_recorded_steps_see_p_change():
         torch.manual_seed(0)
         s = new_state(MLPGenerator((1, 8, 8), 8, (16,)).cuda(), MLPDiscriminator((1, 8, 8), (16,)).cuda())
         augment = Augment(diffaugment, 0., s.rng)
-        fit(s, digits, 20, non_saturating, batch_size=16, augment=augment, capture=capture, callbacks=[ADA(augment, lambda s: torch.tensor(1.), every=1, rise=20)])
+        fit(
+            s, digits, 20, non_saturating, batch_size=16, augment=augment, capture=capture,
+            callbacks=[ADA(augment, lambda s: torch.tensor(1.), every=1, rise=20)],
+        )
         ends.append(torch.cat([p.detach().flatten() for p in s.G.parameters()]))
         assert augment.p == pytest.approx(1.)
     assert torch.allclose(*ends, atol=1e-5)

@@ -1,4 +1,5 @@
-"Averages: closed forms over many half-lives and speeds, members, BatchNorm's statistics, and the benchmark with its stored file."
+"""Averages: closed forms over many half-lives and speeds, members,
+BatchNorm's statistics, and the benchmark with its stored file."""
 import copy
 import json
 import math
@@ -29,7 +30,9 @@ class Weights(nn.Module):
 
 def follow(path, halflife):
     "Where the average stands after each step of a path (T,...); it starts at the first point."
-    ema, now, stands = Weights(path[0]), Weights(path[0]), []
+    ema = Weights(path[0])
+    now = Weights(path[0])
+    stands = []
     for k, at in enumerate(path, 1):
         now.at.data = at
         average(ema, now, halflife(k) if callable(halflife) else halflife)
@@ -44,7 +47,11 @@ def test_an_average_of_a_rotation_turns_with_it_on_a_smaller_circle(halflife):
     omega = torch.tensor([.003, .05, .2, 1., 2., math.pi], dtype=torch.float64)  # all speeds at once
     b, angle = .5**(1/halflife), torch.arange(int(60*halflife) + 20).double()[:, None]*omega
     got = follow(torch.stack([angle.cos(), angle.sin()], -1), halflife)[-1]
-    want = (1 - b)/(1 - b*torch.polar(torch.ones_like(omega), -omega))*torch.polar(torch.ones_like(omega), angle[-1])
+    want = (
+        (1 - b)
+        /(1 - b*torch.polar(torch.ones_like(omega), -omega))
+        *torch.polar(torch.ones_like(omega), angle[-1])
+    )
     assert torch.allclose(torch.view_as_complex(got), want, atol=1e-9)
     assert torch.allclose(got.norm(dim=-1), (1 - b)/(1 - 2*b*omega.cos() + b*b).sqrt(), atol=1e-9)
 
@@ -64,7 +71,11 @@ def test_the_share_of_each_step(halflife, n):
 def test_a_long_average_counts_as_a_mean_of_so_many():
     b = .5**(1/30)
     shares = (1 - b)*b**np.arange(3000)
-    assert 1/np.square(shares).sum() == pytest.approx((1 + b)/(1 - b)) == pytest.approx(2*30/math.log(2), rel=1e-3)
+    assert (
+        1/np.square(shares).sum()
+        == pytest.approx((1 + b)/(1 - b))
+        == pytest.approx(2*30/math.log(2), rel=1e-3)
+    )
 
 @pytest.mark.parametrize('n', [1, 2, 3, 50, 700])
 def test_a_growing_halflife_makes_the_plain_mean(n):
@@ -82,23 +93,29 @@ def test_the_alternating_game_stays_on_its_ellipse_and_its_mean_telescopes(eta):
     assert psi[:-1].mean() == pytest.approx((theta[0] - theta[-1])/(eta*3000), abs=1e-12)
     assert theta[1:].mean() == pytest.approx((psi[-1] - psi[0])/(eta*3000), abs=1e-12)
     M = np.array([[1, -eta], [eta, 1 - eta**2]])
-    assert np.allclose(np.angle(np.linalg.eigvals(M)).max(), math.acos(1 - eta**2/2)) and np.allclose(np.abs(np.linalg.eigvals(M)), 1)
+    assert np.allclose(np.angle(np.linalg.eigvals(M)).max(), math.acos(1 - eta**2/2)) and np.allclose(
+        np.abs(np.linalg.eigvals(M)), 1
+    )
 
 
 # Members
 
 def dcgan(seed, ema=True):
     torch.manual_seed(seed)
-    G, D = DCGANGenerator((1, 8, 8), 6, 4, smallest=2), DCGANDiscriminator((1, 8, 8), 4, norm=None, smallest=2)
+    G = DCGANGenerator((1, 8, 8), 6, 4, smallest=2)
+    D = DCGANDiscriminator((1, 8, 8), 4, norm=None, smallest=2)
     return new_state(G, D, 1e-3, (0., .9), ema=ema, seed=seed)
 
 def mlp(seed):
     torch.manual_seed(seed)
-    return new_state(MLPGenerator((2,), 2, (8,), nn.Identity), MLPDiscriminator((2,), (8,)), ema=True, seed=seed)
+    return new_state(
+        MLPGenerator((2,), 2, (8,), nn.Identity), MLPDiscriminator((2,), (8,)), ema=True, seed=seed
+    )
 
 @pytest.mark.parametrize('make,data', [(dcgan, bench.sets.digits()), (mlp, ring(500))], ids=['dcgan', 'mlp'])
 def test_members_are_averaged_as_if_each_were_alone(make, data):
-    s = fit(members(make, 3), data, 3, non_saturating, batch_size=8, ema_halflife=3.)  # few steps: a game enlarges rounding
+    # few steps: a game enlarges rounding
+    s = fit(members(make, 3), data, 3, non_saturating, batch_size=8, ema_halflife=3.)
     alone = fit(make(1), data, 3, non_saturating, batch_size=8, ema_halflife=3.)
     for (name, a), b in zip(member(s, 1).G_ema.state_dict().items(), alone.G_ema.state_dict().values()):
         assert torch.allclose(a.double(), b.double(), atol=2e-3), name
@@ -111,19 +128,30 @@ def test_one_average_of_members_is_the_average_of_each():
     average(stacked, Stacked(fast), 4.)
     for i, (a, b) in enumerate(zip(slow, fast)):
         average(a, b, 4.)
-        for (name, t), want in zip(stacked.member(i).state_dict().items(), a.state_dict().values()): assert torch.allclose(t, want), name
+        for (name, t), want in zip(stacked.member(i).state_dict().items(), a.state_dict().values()):
+            assert torch.allclose(t, want), name
         counters = [t for name, t in a.named_buffers() if name.endswith('num_batches_tracked')]
         assert counters and all(t == 1 for t in counters)  # counted, not averaged
 
 def test_averages_side_by_side_are_those_of_single_runs():
     digits, kept = bench.sets.digits(), bench.Averages(dcgan(0, False).G, start=4)
     seen = []
-    s = fit(dcgan(0, False), digits, 8, non_saturating, batch_size=8,
-        callbacks=[kept, lambda s: seen.append(torch.cat([p.detach().flatten() for p in s.G.parameters()]).clone())])
+    s = fit(
+        dcgan(0, False),
+        digits,
+        8,
+        non_saturating,
+        batch_size=8,
+        callbacks=[
+            kept, lambda s: seen.append(torch.cat([p.detach().flatten() for p in s.G.parameters()]).clone()),
+        ],
+    )
     for h in (20., 500.):
         alone = fit(dcgan(0), digits, 8, non_saturating, batch_size=8, ema_halflife=h)
-        for a, b in zip(kept.nets[f'{h:g}'].state_dict().values(), alone.G_ema.state_dict().values()): assert torch.equal(a, b)
-        for a, b in zip(s.G.state_dict().values(), alone.G.state_dict().values()): assert torch.equal(a, b)  # averaging changes no run
+        for a, b in zip(kept.nets[f'{h:g}'].state_dict().values(), alone.G_ema.state_dict().values()):
+            assert torch.equal(a, b)
+        # averaging changes no run
+        for a, b in zip(s.G.state_dict().values(), alone.G.state_dict().values()): assert torch.equal(a, b)
     mean = torch.cat([p.detach().flatten() for p in kept.nets['uniform'].parameters()])
     assert torch.allclose(mean, torch.stack(seen[4:]).mean(0), atol=1e-6)
 
@@ -131,7 +159,8 @@ def test_averages_side_by_side_are_those_of_single_runs():
 # BatchNorm
 
 def linear_gaussian(seed=0, n_in=3, n_out=4):
-    "Normal latents through a linear layer: the mean of unit i is its bias, its variance the squared length of its weights."
+    """Normal latents through a linear layer: the mean of unit i is
+    its bias, its variance the squared length of its weights."""
     torch.manual_seed(seed)
     net = nn.Sequential(nn.Linear(n_in, n_out), nn.BatchNorm1d(n_out)).double().eval()
     net.latent_dim = n_in
@@ -143,14 +172,17 @@ def test_recalibrated_statistics_are_those_of_the_population(seed):
     new = bench.recalibrated(net, z, 500)
     assert torch.allclose(new[1].running_mean, net[0].bias, atol=.02)
     assert torch.allclose(new[1].running_var, net[0].weight.square().sum(1), rtol=.03)
-    assert net[1].running_var.eq(1).all() and new[1].momentum == .1 and not new[1].training  # the given one is untouched
+    # the given one is untouched
+    assert net[1].running_var.eq(1).all() and new[1].momentum == .1 and not new[1].training
 
 def test_recalibrated_is_the_plain_mean_over_batches():
     net, z = linear_gaussian(), torch.randn(6*50, 3).double()
     new, parts = bench.recalibrated(net, z, 50), net[0](z).detach().split(50)
     assert torch.allclose(new[1].running_mean, torch.stack([p.mean(0) for p in parts]).mean(0))
     assert torch.allclose(new[1].running_var, torch.stack([p.var(0) for p in parts]).mean(0))
-    net[1].reset_running_stats(); net[1].momentum = None; net.train()
+    net[1].reset_running_stats()
+    net[1].momentum = None
+    net.train()
     with torch.no_grad(): [net(p) for p in z.split(50)]  # PyTorch's own way
     assert torch.allclose(new[1].running_var, net[1].running_var)
 
@@ -195,16 +227,26 @@ def tiny(tmp_path_factory):
 def test_a_tiny_run_stores_one_number_a_seed(tiny):
     e = entry(tiny)
     assert e['steps'] == [2, 4] and set(e['rows']['plain']) == {'last', *bench.names}
-    assert np.array(e['rows']['plain']['last']).shape == (2, 2) and np.isfinite(e['rows']['plain']['last']).all()
-    assert e['rows']['plain']['uniform'][0] == [None, None] and np.isfinite(e['rows']['plain']['uniform'][1]).all()
+    assert (
+        np.array(e['rows']['plain']['last']).shape == (2, 2) and np.isfinite(e['rows']['plain']['last']).all()
+    )
+    assert (
+        e['rows']['plain']['uniform'][0] == [None, None]
+        and np.isfinite(e['rows']['plain']['uniform'][1]).all()
+    )
     assert {len(v) for v in e['norms']['plain']['100'].values()} == {2}
-    assert any('seeds' in f for f in bench.lacking(tiny)) and any('no arm r1r2' in f for f in bench.lacking(tiny))
+    assert any('seeds' in f for f in bench.lacking(tiny)) and any(
+        'no arm r1r2' in f for f in bench.lacking(tiny)
+    )
 
 def test_arms_of_one_size_are_kept_together(tiny, tmp_path):
     out = tmp_path/'bench.json'
     out.write_text(tiny.read_text())
     bench.measure(out, ['r1r2'], 4, 2, 2)
-    assert set(entry(out)['rows']) == {'plain', 'r1r2'} and entry(out)['rows']['plain'] == entry(tiny)['rows']['plain']
+    assert (
+        set(entry(out)['rows']) == {'plain', 'r1r2'}
+        and entry(out)['rows']['plain'] == entry(tiny)['rows']['plain']
+    )
     bench.measure(out, [], 6, 3, 2)
     assert set(entry(out)['rows']) == {'plain', 'r1r2'}  # nothing was run, so nothing is lost
     bench.measure(out, ['decay'], 4, 4, 2)

@@ -26,11 +26,19 @@ def test_stored_thousand_modes_keep_their_targets():
     entry = stored('stacked')['cpu digits']
     assert stacked.lacking(entry, 'digits') == [] and stacked.missed(entry['rows'], 'digits') == []
 
-@pytest.mark.parametrize('a,b,fields', [('settings', 'ns', {'penalties'}), ('ns', 'r3', {'loss'}), ('plain', 'settings', {'lr', 'betas', 'schedule', 'halflife'}),
-    ('plain', 'narrow', {'pair'}), ('relu', 'r3', {'pair'})])
+@pytest.mark.parametrize(
+    'a,b,fields',
+    [
+        ('settings', 'ns', {'penalties'}), ('ns', 'r3', {'loss'}),
+        ('plain', 'settings', {'lr', 'betas', 'schedule', 'halflife'}), ('plain', 'narrow', {'pair'}),
+        ('relu', 'r3', {'pair'}),
+    ],
+)
 def test_neighbouring_arms_of_the_thousand_modes_differ_in_what_they_say(a, b, fields):
     a, b = (stacked.arms['digits'][name] for name in (a, b))
-    assert {k for k in vars(a) if k not in ('penalties', 'schedule') and getattr(a, k) != getattr(b, k)} == fields - {'penalties', 'schedule'}
+    assert {
+        k for k in vars(a) if k not in ('penalties', 'schedule') and getattr(a, k) != getattr(b, k)
+    } == fields - {'penalties', 'schedule'}
     assert (bool(a.penalties) != bool(b.penalties)) == ('penalties' in fields)
     assert ((a.schedule is None) != (b.schedule is None)) == ('schedule' in fields)
 
@@ -43,7 +51,9 @@ def test_an_old_row_keeps_its_date_beside_a_new_one(tmp_path, monkeypatch):
         return common.stored(path)['cpu']
     assert store_on('2026-01-01', dict(a=1, b=2))['date'] == '2026-01-01'
     entry = store_on('2026-02-02', dict(a=1, b=3))
-    assert entry['dates'] == dict(a='2026-01-01', b='2026-02-02') and entry['date'] == '2026-01-01 to 2026-02-02'
+    assert (
+        entry['dates'] == dict(a='2026-01-01', b='2026-02-02') and entry['date'] == '2026-01-01 to 2026-02-02'
+    )
     assert store_on('2026-03-03', dict(a=4, b=5))['date'] == '2026-03-03'
     assert store_on('2026-04-04', [1, 2])['date'] == '2026-04-04'
 
@@ -52,27 +62,47 @@ def good_modes(**changes):
     r3 = dict(modes=[25.]*5, hq=[.8]*5, rkl=[.01]*5) | changes
     return dict(rows={a: r3 for a in modes.arms})
 
-@pytest.mark.parametrize('changes,words', [(dict(modes=[25., 25., 24., 25., 25.]), 'fewest modes'), (dict(hq=[.6]*5), 'mean HQ'), (dict(rkl=[.01, .2, 0, 0, 0]), 'worst rKL'),
-    (dict(hq=[.8]*4), '4 seeds')])
+@pytest.mark.parametrize(
+    'changes,words',
+    [
+        (dict(modes=[25., 25., 24., 25., 25.]), 'fewest modes'), (dict(hq=[.6]*5), 'mean HQ'),
+        (dict(rkl=[.01, .2, 0, 0, 0]), 'worst rKL'), (dict(hq=[.8]*4), '4 seeds'),
+    ],
+)
 def test_missed_targets_of_the_grid_are_seen(changes, words):
     assert modes.missed(good_modes(), 'grid', 'cpu') == []
     assert any(words in f for f in modes.missed(good_modes(**changes), 'grid', 'cpu'))
 
-@pytest.mark.parametrize('change,words', [(dict(distance=1.4), 'distance 1.40'), (dict(confident=.7), 'confident 0.70')])
+@pytest.mark.parametrize(
+    'change,words', [(dict(distance=1.4), 'distance 1.40'), (dict(confident=.7), 'confident 0.70')]
+)
 def test_missed_targets_of_a_minute_are_seen(change, words):
     r = dict(seed=0, distance=1., confident=.8)
-    board = {'cpu digits': dict(rows={a: dict(distance=[1.]*5) for a in stable.arms}), 'cpu minute': dict(rows=[r, r, r])}
+    board = {
+        'cpu digits': dict(rows={a: dict(distance=[1.]*5) for a in stable.arms}),
+        'cpu minute': dict(rows=[r, r, r]),
+    }
     assert stable.missed(board, 'cpu digits') == []
     board['cpu minute']['rows'] = [r, r, r | change]
     assert any(words in f for f in stable.missed(board, 'cpu digits'))
 
-@pytest.mark.parametrize('name,kind,words', [
-    ('modes', 'ring', ['--game', 'ring', '--only', 'r3', 'r3, lazy 8', 'plain']),
-    ('stable', 'cpu digits', ['--only', 'plain', '... but R1', 'all together: stable']),
-    ('stable', 'cpu digits away', ['--away', '--only', 'whole', 'no R1 and R2', "plain with stable's settings"])])
+@pytest.mark.parametrize(
+    'name,kind,words',
+    [
+        ('modes', 'ring', ['--game', 'ring', '--only', 'r3', 'r3, lazy 8', 'plain']),
+        ('stable', 'cpu digits', ['--only', 'plain', '... but R1', 'all together: stable']),
+        (
+            'stable', 'cpu digits away',
+            ['--away', '--only', 'whole', 'no R1 and R2', "plain with stable's settings"],
+        ),
+    ],
+)
 def test_a_tiny_run(name, kind, words, tmp_path):
     out = tmp_path/'out.json'
-    command = [sys.executable, str(root/'bench'/f'{name}.py'), *words, '--steps', '4', '--seeds', '2', '--device', 'cpu', '--out', str(out)]
+    command = [
+        sys.executable, str(root/'bench'/f'{name}.py'), *words, '--steps', '4', '--seeds', '2', '--device',
+        'cpu', '--out', str(out),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     entry = json.loads(out.read_text())[kind]
@@ -83,16 +113,29 @@ def test_a_tiny_run(name, kind, words, tmp_path):
     assert set(json.loads(out.read_text())[kind]['rows']) == set(entry['rows'])
 
 def test_each_arm_of_the_way_back_takes_away_what_it_says():
-    differ = {name: {k for k in vars(stable.stable) if getattr(r, k) != getattr(stable.stable, k)} for name, r in stable.away.items()}
+    differ = {
+        name: {k for k in vars(stable.stable) if getattr(r, k) != getattr(stable.stable, k)}
+        for name, r in stable.away.items()
+    }
     assert differ.pop("plain with stable's settings") >= {'loss', 'norm_D', 'r1', 'r2'}
-    assert differ == {'whole': set(), "Adam's decays .5, .999": {'betas'}, 'no R1 and R2': {'r1', 'r2'}, 'learning rate 1e-3': {'lr'}, 'only R1': {'r2'},
-        'no decay of the rates': {'decay_from'}, 'non-saturating loss': {'loss'}, 'BatchNorm in D for R1 and R2': {'r1', 'r2', 'norm_D'}}
-    assert all(getattr(stable.away["plain with stable's settings"], k) == v for k, v in stable.settings.items()) and len(stable.settings) == 4
+    assert differ == {
+        'whole': set(), "Adam's decays .5, .999": {'betas'}, 'no R1 and R2': {'r1', 'r2'},
+        'learning rate 1e-3': {'lr'}, 'only R1': {'r2'}, 'no decay of the rates': {'decay_from'},
+        'non-saturating loss': {'loss'}, 'BatchNorm in D for R1 and R2': {'r1', 'r2', 'norm_D'},
+    }
+    assert (
+        all(getattr(stable.away["plain with stable's settings"], k) == v for k, v in stable.settings.items())
+        and len(stable.settings) == 4
+    )
 
 def test_an_arm_of_the_other_direction_is_refused():
-    done = subprocess.run([sys.executable, str(root/'bench'/'stable.py'), '--only', 'whole'], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(root/'bench'/'stable.py'), '--only', 'whole'], capture_output=True, text=True
+    )
     assert done.returncode == 2 and 'there is no arm called whole without --away' in done.stderr
 
 def test_an_unknown_arm_is_refused():
-    done = subprocess.run([sys.executable, str(root/'bench'/'modes.py'), '--only', 'r9'], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(root/'bench'/'modes.py'), '--only', 'r9'], capture_output=True, text=True
+    )
     assert done.returncode == 2 and 'there is no arm called r9' in done.stderr

@@ -1,8 +1,9 @@
-"""The book itself is tested: the shape of its notebooks, the floors of its modules, and the ledger of its claims.
+"""The book itself is tested: the shape of its notebooks, the floors of its modules, and the ledger of its
+claims.
 
-A rule is a small function from a notebook to a list of faults, each with the cell it is about. The rules run over every
-notebook, and over made-up ones with one thing wrong each, so that a rule which cannot fail is found too.
-"""
+A rule is a small function from a notebook to a list of faults, each with the
+cell it is about. The rules run over every notebook, and over made-up ones
+with one thing wrong each, so that a rule which cannot fail is found too. """
 import ast
 import base64
 import functools
@@ -20,10 +21,14 @@ root = Path(__file__).resolve().parent.parent
 nbs = root/'nbs'
 
 # Where each module stands. A module imports from lower floors only.
-floors = {'scale': 0, 'games': 0, 'dynamics': 0, 'losses': 0, 'penalties': 0, 'data': 0, 'metrics': 0, 'plots': 0,
+floors = {
+    'scale': 0, 'games': 0, 'dynamics': 0, 'losses': 0, 'penalties': 0, 'data': 0, 'metrics': 0, 'plots': 0,
     'diversity': 0, 'models.mlp': 0, 'models.dcgan': 0, 'models.resnet': 1, 'models.conditional': 2,
-    'train': 1, 'ensemble': 2, 'augment': 2, 'optim': 2, 'callbacks': 2, 'doctor': 2, 'parallel': 3, 'recipes': 3, 'cli': 4, 'playground': 4, 'interpret': 4}
-short_chapters = ('15', '24', 'a')  # recipes, command line and appendices: fewer words, one exercise will do
+    'train': 1, 'ensemble': 2, 'augment': 2, 'optim': 2, 'callbacks': 2, 'doctor': 2, 'parallel': 3,
+    'recipes': 3, 'cli': 4, 'playground': 4, 'interpret': 4,
+}
+# recipes, command line, workshop and appendices: fewer words, one exercise will do
+short_chapters = ('15', '24', 'w', 'a')
 
 
 # A notebook, and ways to look at it
@@ -46,9 +51,13 @@ class Notebook:
     @property
     def stem(self): return self.name.split('/')[-1]
     @property
-    def number(self): return re.sub(r'^0(?=\d)', '', self.stem.split('_')[0])  # '5' for 05_training, 'a1' for a1_plots
+    # '5' for 05_training, 'a1' for a1_plots
+    def number(self): return re.sub(r'^(w?)0(?=\d)', r'\1', self.stem.split('_')[0])
     @property
     def is_short(self): return self.stem.startswith(short_chapters)
+    @property
+    # engineering: exercises may be there, or not
+    def is_workshop(self): return self.stem.startswith('w')
 
 def source(cell): return ''.join(cell['source'])
 def lines(cell): return [l for l in source(cell).splitlines() if l.strip()]
@@ -60,25 +69,44 @@ def directives(cell):
         head.append(line[2:].split())
     return head
 def has(cell, name): return cell['cell_type'] == 'code' and any(d[:1] == [name] for d in directives(cell))
-def body(cell): return '\n'.join(l for l in source(cell).splitlines() if not l.lstrip().startswith('#|')).strip()
+def body(cell):
+    return '\n'.join(l for l in source(cell).splitlines() if not l.lstrip().startswith('#|')).strip()
 def tree(cell):
     "The statements of a code cell; none if it does not parse (a rule of its own tells)."
     try: return ast.parse(source(cell)).body
     except SyntaxError: return []
-def only(cell, *kinds): return bool(tree(cell)) and all(isinstance(node, kinds) or _docstring(node) for node in tree(cell))
-def _docstring(node): return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+def only(cell, *kinds):
+    return bool(tree(cell)) and all(isinstance(node, kinds) or _docstring(node) for node in tree(cell))
+def _docstring(node):
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
 def imports_only(cell): return only(cell, ast.Import, ast.ImportFrom)
 def defines_only(cell): return only(cell, ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
 def outputs(notebook): return [(i, c, o) for i, c in notebook.code for o in c.get('outputs', [])]
-def text_of(o): return ''.join(o.get('text', '')) + ''.join(''.join(v) for k, v in o.get('data', {}).items() if k.startswith('text/'))
+def text_of(o):
+    return ''.join(o.get('text', '')) + ''.join(
+        ''.join(v) for k, v in o.get('data', {}).items() if k.startswith('text/')
+    )
 def where(i, cell):
     first = next(iter(l for l in lines(cell) if not l.startswith('#|')), '')
     return f"cell {i} ({first.strip()[:60]})"
 def words(notebook):
     "Words of prose; fenced code does not count, and a formula counts as one word."
-    return sum(len(re.sub(r'\$\$.*?\$\$|\$[^$]*\$', 'x', re.sub(r'```.*?```', '', source(c), flags=re.S), flags=re.S).split()) for _, c in notebook.prose)
-def call_name(node): return getattr(node.func, 'id', getattr(node.func, 'attr', '')) if isinstance(node, ast.Call) else ''
-def is_check(node): return isinstance(node, ast.Assert) or call_name(node) == 'claim' or call_name(node).startswith('test_')
+    return sum(
+        len(
+            re.sub(
+                r'\$\$.*?\$\$|\$[^$]*\$', 'x', re.sub(r'```.*?```', '', source(c), flags=re.S), flags=re.S
+            ).split()
+        )
+        for _, c in notebook.prose
+    )
+def call_name(node):
+    return getattr(node.func, 'id', getattr(node.func, 'attr', '')) if isinstance(node, ast.Call) else ''
+def is_check(node):
+    return isinstance(node, ast.Assert) or call_name(node) == 'claim' or call_name(node).startswith('test_')
 def carries_check(cell):
     "Does something in the cell assert when the cell runs? What stands in a definition does not run."
     run = [n for n in tree(cell) if not isinstance(n, (ast.FunctionDef, ast.ClassDef))]
@@ -103,19 +131,28 @@ def default_exp_second(notebook):
     found = [i for i, c in notebook.code if has(c, 'default_exp')]
     faults = [f'cell {i}: default_exp belongs into cell 1' for i in found if i != 1]
     faults += [f'cell {i}: default_exp stands alone in its cell' for i in found if body(notebook.cells[i])]
-    if len(found) > 1: faults.append(f'{len(found)} cells have a default_exp: one notebook exports one module')
-    if any(has(c, 'export') for _, c in notebook.code) and not found: faults.append('cells are exported, but there is no default_exp')
+    if len(found) > 1:
+        faults.append(f'{len(found)} cells have a default_exp: one notebook exports one module')
+    if any(has(c, 'export') for _, c in notebook.code) and not found:
+        faults.append('cells are exported, but there is no default_exp')
     if notebook.is_solution and found: faults.append('solutions export nothing')
     return faults
 
 @rule
 def one_exported_import_cell(notebook):
     exported = [(i, c) for i, c in notebook.code if has(c, 'export')]
-    loaded = [(i, c) for i, c in exported if any(isinstance(n, (ast.Import, ast.ImportFrom)) for n in tree(c))]
-    return [f'{where(i, c)}: exported imports stand in cell 2, and nothing else does' for i, c in loaded if i != 2 or not imports_only(c)]
+    loaded = [
+        (i, c) for i, c in exported if any(isinstance(n, (ast.Import, ast.ImportFrom)) for n in tree(c))
+    ]
+    return [
+        f'{where(i, c)}: exported imports stand in cell 2, and nothing else does'
+        for i, c in loaded
+        if i != 2 or not imports_only(c)
+    ]
 
 def seeds_of(node):
-    "What a call takes as its seed: the argument of a sink of seeds, or its keyword; None where it takes none."
+    """What a call takes as its seed: the argument of a sink
+    of seeds, or its keyword; None where it takes none."""
     name = call_name(node)
     if name in ('manual_seed', 'seed_everything'): return node.args[0] if node.args else None
     if name not in ('new_state', 'build', 'practise', 'rehearse'): return None
@@ -124,38 +161,72 @@ def seeds_of(node):
 
 @rule
 def seeds_move(notebook):
-    "Weights, batches and latents get their seeds through `seeded`, so that GANBOOK_SEED moves them; data, and seeds that an exercise gives (`# given`), stay."
+    """Weights, batches and latents get their seeds through `seeded`, so that
+    GANBOOK_SEED moves them; data, and seeds that an exercise gives (`# given`), stay."""
     faults = []
     for i, c in notebook.code:
         if has(c, 'export') or notebook.stem == '00_reading': continue
-        refused = {id(n) for top in tree(c) for call in ast.walk(top) if call_name(call) == 'test_fail' for n in ast.walk(call)}
-        for node in (n for top in tree(c) for n in ast.walk(top) if isinstance(n, ast.Call) and id(n) not in refused):
+        refused = {
+            id(n)
+            for top in tree(c)
+            for call in ast.walk(top)
+            if call_name(call) == 'test_fail'
+            for n in ast.walk(call)
+        }
+        for node in (
+            n for top in tree(c) for n in ast.walk(top) if isinstance(n, ast.Call) and id(n) not in refused
+        ):
             seed = seeds_of(node)
             line = source(c).splitlines()[node.lineno - 1]
-            if seed is not None and call_name(seed) not in ('seeded', 'process_seed') and '# given' not in line:
+            if (
+                seed is not None
+                and call_name(seed) not in ('seeded', 'process_seed')
+                and '# given' not in line
+            ):
                 faults.append(f'{where(i, c)}: the seed in {line.strip()[:60]!r} goes through seeded(...)')
     return faults
 
 @rule
 def benches_are_read_in_one_way(notebook):
-    return [f"{where(i, c)}: read a stored bench with read_bench('name', 'entry')" for i, c in notebook.code if '../results' in source(c)]
+    return [
+        f"{where(i, c)}: read a stored bench with read_bench('name', 'entry')"
+        for i, c in notebook.code
+        if '../results' in source(c)
+    ]
 
 @rule
 def directives_come_first(notebook):
     faults = []
     for i, c in notebook.code:
         n = len(directives(c))
-        faults += [f'{where(i, c)}: a directive below other lines does nothing: {l.strip()}' for l in lines(c)[n:] if re.match(r'\s*#\|', l)]
-        faults += [f'{where(i, c)}: a blank line or a space before a directive' for _ in [0] if n and not source(c).startswith('#|')]
+        faults += [
+            f'{where(i, c)}: a directive below other lines does nothing: {l.strip()}'
+            for l in lines(c)[n:]
+            if re.match(r'\s*#\|', l)
+        ]
+        faults += [
+            f'{where(i, c)}: a blank line or a space before a directive'
+            for _ in [0]
+            if n and not source(c).startswith('#|')
+        ]
     return faults
 
 @rule
 def known_directives(notebook):
-    "No skip_exec, no eval: false, no notest, no export to another module: a short list of what is allowed says it all."
-    allowed = lambda d: d in (['export'], ['hide']) or d[:1] == ['default_exp'] and len(d) == 2
-    faults = [f"{where(i, c)}: directive `{' '.join(d)}`: allowed are default_exp, export and hide" for i, c in notebook.code
-        for d in directives(c) if not allowed(d)]
-    skips = [f'{where(i, c)}: skip_exec' for i, c in enumerate(notebook.cells[:2]) if re.search(r'^\W*skip_exec', source(c), re.M)]
+    """No skip_exec, no eval: false, no notest, no export to
+    another module: a short list of what is allowed says it all."""
+    def allowed(d): return d in (['export'], ['hide']) or d[:1] == ['default_exp'] and len(d) == 2
+    faults = [
+        f"{where(i, c)}: directive `{' '.join(d)}`: allowed are default_exp, export and hide"
+        for i, c in notebook.code
+        for d in directives(c)
+        if not allowed(d)
+    ]
+    skips = [
+        f'{where(i, c)}: skip_exec'
+        for i, c in enumerate(notebook.cells[:2])
+        if re.search(r'^\W*skip_exec', source(c), re.M)
+    ]
     return faults + skips
 
 @rule
@@ -173,19 +244,39 @@ def no_star_import(notebook):
 
 @rule
 def no_pyplot_show(notebook):
-    return [f'{where(i, c)}: plt.show() has no place in a book: end the cell with ;' for i, c in notebook.code if re.search(r'\bp(y)?l(o)?t\.show\(', source(c))]
+    return [
+        f'{where(i, c)}: plt.show() has no place in a book: end the cell with ;'
+        for i, c in notebook.code
+        if re.search(r'\bp(y)?l(o)?t\.show\(', source(c))
+    ]
 
 @rule
 def no_undefined_name(notebook):
     "Over the cells in their order, as ruff reads a notebook."
-    plain = [dict(cell_type=c['cell_type'], id=f'c{i}', metadata={}, source=c['source'], **(dict(outputs=[], execution_count=None)
-        if c['cell_type'] == 'code' else {})) for i, c in enumerate(notebook.cells)]
-    nb = json.dumps(dict(cells=plain, metadata=dict(language_info=dict(name='python')), nbformat=4, nbformat_minor=5))
-    done = subprocess.run([sys.executable, '-m', 'ruff', 'check', '--isolated', '--select', 'F821', '--output-format', 'json',
-        '--stdin-filename', 'nb.ipynb', '-'], input=nb, capture_output=True, text=True)
+    plain = [
+        dict(
+            cell_type=c['cell_type'], id=f'c{i}', metadata={}, source=c['source'],
+            **(dict(outputs=[], execution_count=None) if c['cell_type'] == 'code' else {}),
+        )
+        for i, c in enumerate(notebook.cells)
+    ]
+    nb = json.dumps(
+        dict(cells=plain, metadata=dict(language_info=dict(name='python')), nbformat=4, nbformat_minor=5)
+    )
+    done = subprocess.run(
+        [
+            sys.executable, '-m', 'ruff', 'check', '--isolated', '--select', 'F821', '--output-format',
+            'json', '--stdin-filename', 'nb.ipynb', '-',
+        ],
+        input=nb,
+        capture_output=True,
+        text=True,
+    )
     assert done.stdout, done.stderr
-    at = lambda fault: where(fault['cell'] - 1, notebook.cells[fault['cell'] - 1])
-    return [f"{at(fault)}: {fault['message']}" for fault in json.loads(done.stdout) if fault['code'] == 'F821']
+    def at(fault): return where(fault['cell'] - 1, notebook.cells[fault['cell'] - 1])
+    return [
+        f"{at(fault)}: {fault['message']}" for fault in json.loads(done.stdout) if fault['code'] == 'F821'
+    ]
 
 @rule
 def clean_outputs(notebook):
@@ -199,7 +290,8 @@ def clean_outputs(notebook):
 
 @rule
 def what_must_repeat_is_text(notebook):
-    "nbval compares the outputs of tagged cells to the letter, and a picture's letters differ between machines."
+    """nbval compares the outputs of tagged cells to the
+    letter, and a picture's letters differ between machines."""
     tagged = [(i, c) for i, c in notebook.code if 'nbval-check-output' in c['metadata'].get('tags', [])]
     return [f'{where(i, c)}: tagged nbval-check-output, but it stores a picture' for i, c in tagged
         if any(k.startswith('image/') for o in c['outputs'] for k in o.get('data', {}))]
@@ -222,7 +314,11 @@ def small_file(notebook):
 @rule
 def stamp_last(notebook):
     last = notebook.cells[-1]
-    return [] if last['cell_type'] == 'code' and source(last).strip() == 'stamp()' else ['the last cell is not stamp()']
+    return (
+        []
+        if last['cell_type'] == 'code' and source(last).strip() == 'stamp()'
+        else ['the last cell is not stamp()']
+    )
 
 @rule
 def two_code_cells_in_a_row(notebook):
@@ -238,12 +334,18 @@ def two_code_cells_in_a_row(notebook):
 @rule
 def few_hidden_cells(notebook):
     hidden = [i for i, c in notebook.code if has(c, 'hide')]
-    return [f'{len(hidden)} of {len(notebook.code)} code cells are hidden, at most 1 in 10'] if 10*len(hidden) > len(notebook.code) else []
+    return (
+        [f'{len(hidden)} of {len(notebook.code)} code cells are hidden, at most 1 in 10']
+        if 10*len(hidden) > len(notebook.code)
+        else []
+    )
 
 @rule
 def enough_checks(notebook):
     "Two of five code cells assert something; imports, definitions and the stamp aside."
-    cells = [c for i, c in notebook.code if body(c) and not defines_only(c) and source(c).strip() != 'stamp()']
+    cells = [
+        c for i, c in notebook.code if body(c) and not defines_only(c) and source(c).strip() != 'stamp()'
+    ]
     n = sum(map(carries_check, cells))
     return [f'{n} of {len(cells)} code cells carry a check, at least 2 of 5'] if 5*n < 2*len(cells) else []
 
@@ -258,20 +360,28 @@ def picture_formats(notebook):
     for i, c, o in outputs(notebook):
         odd = [k for k in o.get('data', {}) if k.startswith(('image/', 'video/', 'audio/', 'application/'))
             and k not in ('image/png', 'image/webp', 'image/gif', 'image/svg+xml')]
-        html = re.findall(r'data:(?!image/(?:png|webp|gif|svg))\w+/\w+', ''.join(o.get('data', {}).get('text/html', '')))
+        html = re.findall(
+            r'data:(?!image/(?:png|webp|gif|svg))\w+/\w+', ''.join(o.get('data', {}).get('text/html', ''))
+        )
         faults += [f'{where(i, c)}: stored as {k}: png, webp, gif and svg are allowed' for k in odd + html]
     return faults
 
-def images(cell): return re.findall(r'!\[[^\]]*\]\(\s*<?([^)\s>]+)', source(cell)) + re.findall(r'<img[^>]*\bsrc=["\']([^"\']+)', source(cell))
+def images(cell):
+    return re.findall(r'!\[[^\]]*\]\(\s*<?([^)\s>]+)', source(cell)) + re.findall(
+        r'<img[^>]*\bsrc=["\']([^"\']+)', source(cell)
+    )
 
 @rule
 def images_exist(notebook):
     faults = []
     for i, c in notebook.prose:
         for link in images(c):
-            if re.match(r'\w+:', link): faults.append(f'{where(i, c)}: {link} is not in the repository')
-            elif not (notebook.folder/link).is_file(): faults.append(f'{where(i, c)}: there is no {link}')
-            elif Path(link).suffix not in ('.png', '.webp', '.gif', '.svg'): faults.append(f'{where(i, c)}: {link} is no png, webp, gif or svg')
+            if re.match(r'\w+:', link):
+                faults.append(f'{where(i, c)}: {link} is not in the repository')
+            elif not (notebook.folder/link).is_file():
+                faults.append(f'{where(i, c)}: there is no {link}')
+            elif Path(link).suffix not in ('.png', '.webp', '.gif', '.svg'):
+                faults.append(f'{where(i, c)}: {link} is no png, webp, gif or svg')
     return faults
 
 @rule
@@ -288,8 +398,14 @@ def machine_paths(text):
 
 @rule
 def no_path_of_a_machine(notebook):
-    faults = [f'{where(i, c)}: {path}' for i, c in enumerate(notebook.cells) for path in machine_paths(source(c))]
-    return faults + [f'{where(i, c)}, output: {path}' for i, c, o in outputs(notebook) for path in machine_paths(text_of(o))]
+    faults = [
+        f'{where(i, c)}: {path}' for i, c in enumerate(notebook.cells) for path in machine_paths(source(c))
+    ]
+    return faults + [
+        f'{where(i, c)}, output: {path}'
+        for i, c, o in outputs(notebook)
+        for path in machine_paths(text_of(o))
+    ]
 
 def headings(notebook, word):
     "Number -> (place of the heading, its text) for `### Exercise 5.2` or `### Solution 5.2`."
@@ -299,10 +415,12 @@ def headings(notebook, word):
 @rule
 def exercises_close_a_chapter(notebook):
     if notebook.is_solution: return []
-    found, low = [n for n, _ in headings(notebook, 'Exercise')], 1 if notebook.is_short else 2
+    found = [n for n, _ in headings(notebook, 'Exercise')]
+    low = 0 if notebook.is_workshop else 1 if notebook.is_short else 2
     faults = [] if low <= len(found) <= 4 else [f'{len(found)} exercises, {low} to 4']
     want = [f'{notebook.number}.{k + 1}' for k in range(len(found))]
-    if found != want: faults.append(f"exercises are numbered {', '.join(found)}, and should be {', '.join(want)}")
+    if found != want:
+        faults.append(f"exercises are numbered {', '.join(found)}, and should be {', '.join(want)}")
     for n, i in headings(notebook, 'Exercise'):
         text = source(notebook.cells[i])
         if '```python' not in text: faults.append(f'cell {i}: exercise {n} has no signature in a fence')
@@ -316,7 +434,8 @@ def solutions_end_in_a_check(notebook):
     faults = [] if found else ['there is no `### Solution`']
     for (n, i), (_, end) in zip(found, [*found[1:], ('', len(notebook.cells) - 1)]):
         code = [c for c in notebook.cells[i + 1:end] if c['cell_type'] == 'code']
-        if not code or not carries_check(code[-1]): faults.append(f'cell {i}: solution {n} does not end with an assertion')
+        if not code or not carries_check(code[-1]):
+            faults.append(f'cell {i}: solution {n} does not end with an assertion')
     return faults
 
 
@@ -324,19 +443,30 @@ def solutions_end_in_a_check(notebook):
 
 def numbers(text):
     "All numbers in a text, as floats; thousands may have commas, and a decimal point may come first."
-    return {float(x.replace(',', '').replace('_', '')) for x in re.findall(r'(?<![\w.])-?(?:(?:\d{1,3}(?:,\d{3})+|\d[\d_]*)(?:\.\d*)?|\.\d+)(?:e-?\d+)?', text)}
+    return {
+        float(x.replace(',', '').replace('_', ''))
+        for x in re.findall(
+            r'(?<![\w.])-?(?:(?:\d{1,3}(?:,\d{3})+|\d[\d_]*)(?:\.\d*)?|\.\d+)(?:e-?\d+)?', text
+        )
+    }
 
 def unpaired(chapter, solution):
     "Faults between a chapter's exercises and its solutions."
-    if solution is None: return ['there is no notebook of solutions']
+    if solution is None:
+        return [] if not headings(chapter, 'Exercise') else ['there is no notebook of solutions']
     asked, given = dict(headings(chapter, 'Exercise')), dict(headings(solution, 'Solution'))
-    faults = [] if list(asked) == list(given) else [f"exercises {', '.join(asked)}, but solutions {', '.join(given)}"]
+    faults = (
+        []
+        if list(asked) == list(given)
+        else [f"exercises {', '.join(asked)}, but solutions {', '.join(given)}"]
+    )
     ends = [*list(given.values())[1:], len(solution.cells)]
     for (n, i), end in zip(given.items(), ends):
         if n not in asked: continue
         check = source(chapter.cells[asked[n]]).split('Check number')[-1]
         code = '\n'.join(source(c) for c in solution.cells[i:end] if c['cell_type'] == 'code')
-        if not numbers(check) & numbers(code): faults.append(f'solution {n} asserts none of the check numbers {sorted(numbers(check))}')
+        if not numbers(check) & numbers(code):
+            faults.append(f'solution {n} asserts none of the check numbers {sorted(numbers(check))}')
     return faults
 
 def public_names(notebook):
@@ -344,11 +474,18 @@ def public_names(notebook):
     for i, c in notebook.code:
         if not has(c, 'export'): continue
         for n in tree(c):
-            if isinstance(n, (ast.FunctionDef, ast.ClassDef)): found = [] if any('patch' in ast.dump(d) for d in n.decorator_list) else [n.name]
+            if isinstance(n, (ast.FunctionDef, ast.ClassDef)):
+                found = [] if any('patch' in ast.dump(d) for d in n.decorator_list) else [n.name]
             elif isinstance(n, (ast.Assign, ast.AnnAssign)):
                 targets = n.targets if isinstance(n, ast.Assign) else [n.target]
-                found = [t.id for target in targets for t in ast.walk(target) if isinstance(t, ast.Name) and isinstance(t.ctx, ast.Store)]
-            else: found = []
+                found = [
+                    t.id
+                    for target in targets
+                    for t in ast.walk(target)
+                    if isinstance(t, ast.Name) and isinstance(t.ctx, ast.Store)
+                ]
+            else:
+                found = []
             yield from ((name, i) for name in found if not name.startswith('_'))
 
 def exported_twice(notebooks):
@@ -360,20 +497,34 @@ def exported_twice(notebooks):
             seen[name] = at
     return faults
 
-def default_exp(notebook): return next((d[1] for _, c in notebook.code for d in directives(c) if d[:1] == ['default_exp'] and len(d) == 2), None)
+def default_exp(notebook):
+    return next(
+        (d[1] for _, c in notebook.code for d in directives(c) if d[:1] == ['default_exp'] and len(d) == 2),
+        None,
+    )
 
 def module_faults(notebooks, modules):
     "Stale and missing modules: those of the package against the `default_exp` of the notebooks."
     wanted = [default_exp(n) for n in notebooks if default_exp(n)]
     twice = [f'{m} is exported by two notebooks' for m in sorted(set(wanted)) if wanted.count(m) > 1]
-    return twice + [f'{m} is in the package, but no notebook exports it' for m in sorted(set(modules) - set(wanted))] + [
-        f'{m} is exported by a notebook, but not in the package' for m in sorted(set(wanted) - set(modules))]
+    return (
+        twice
+        + [f'{m} is in the package, but no notebook exports it' for m in sorted(set(modules) - set(wanted))]
+        + [
+            f'{m} is exported by a notebook, but not in the package'
+            for m in sorted(set(wanted) - set(modules))
+        ]
+    )
 
 def stale_cells(notebook, module_source):
     "Exported definitions that do not stand in the module as they stand in the notebook."
-    return [f'{where(i, c)}: not exported as it stands (run nbdev_export)' for i, c in notebook.code
-        if has(c, 'export') and not any(isinstance(n, (ast.Import, ast.ImportFrom)) for top in tree(c) for n in ast.walk(top))
-        and body(c) not in module_source]
+    return [
+        f'{where(i, c)}: not exported as it stands (run nbdev_export)'
+        for i, c in notebook.code
+        if has(c, 'export')
+        and not any(isinstance(n, (ast.Import, ast.ImportFrom)) for top in tree(c) for n in ast.walk(top))
+        and body(c) not in module_source
+    ]
 
 def imported_modules(module, text):
     "What `module` (such as models.mlp) imports of the package, however it is written, with line numbers."
@@ -388,18 +539,29 @@ def imported_modules(module, text):
         for full in found:
             if full.split('.')[0] != 'ganbook' or full == 'ganbook.__version__': continue
             path = full.split('.')[1:]
-            known = next(('.'.join(path[:k]) for k in range(len(path), 0, -1) if '.'.join(path[:k]) in floors), '.'.join(path) or 'ganbook')
+            known = next(
+                ('.'.join(path[:k]) for k in range(len(path), 0, -1) if '.'.join(path[:k]) in floors),
+                '.'.join(path) or 'ganbook',
+            )
             yield known, n.lineno
 
 def floor_faults(module, text):
     if module not in floors: return [f'{module} stands on no floor: give it one in the table of this test']
     faults = []
     for other, line in imported_modules(module, text):
-        if other not in floors: faults.append(f'line {line}: imports {other}, which stands on no floor')
+        if other not in floors:
+            faults.append(f'line {line}: imports {other}, which stands on no floor')
         elif floors[other] >= floors[module]:
             way = 'up' if floors[other] > floors[module] else 'sideways'
-            faults.append(f'line {line}: {module} (floor {floors[module]}) imports {way}: {other} (floor {floors[other]})')
-    return faults + [f'line {n.lineno}: star import' for n in ast.walk(ast.parse(text)) if isinstance(n, ast.ImportFrom) and n.names[0].name == '*']
+            faults.append(
+                f'line {line}: {module} (floor {floors[module]}) '
+                f'imports {way}: {other} (floor {floors[other]})'
+            )
+    return faults + [
+        f'line {n.lineno}: star import'
+        for n in ast.walk(ast.parse(text))
+        if isinstance(n, ast.ImportFrom) and n.names[0].name == '*'
+    ]
 
 _compare = {'<': operator.lt, '<=': operator.le, '>': operator.gt, '>=': operator.ge, '==': operator.eq}
 
@@ -412,25 +574,47 @@ def claim_patterns(notebook):
     "A regular expression for the text of each call of `claim` in the notebook."
     def pattern(node):
         if isinstance(node, ast.Constant): return re.escape(str(node.value))
-        if isinstance(node, ast.JoinedStr): return ''.join(pattern(v) if isinstance(v, ast.Constant) else '.+' for v in node.values)
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add): return pattern(node.left) + pattern(node.right)
+        if isinstance(node, ast.JoinedStr):
+            return ''.join(pattern(v) if isinstance(v, ast.Constant) else '.+' for v in node.values)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            return pattern(node.left) + pattern(node.right)
         return '.+'  # a variable: what it held is seen in the output alone
     calls = [n for _, c in notebook.code for top in tree(c) for n in ast.walk(top) if call_name(n) == 'claim']
-    texts = [n.args[0] if n.args else next((k.value for k in n.keywords if k.arg == 'text'), ast.Name('text')) for n in calls]
+    texts = [
+        n.args[0] if n.args else next((k.value for k in n.keywords if k.arg == 'text'), ast.Name('text'))
+        for n in calls
+    ]
     return [re.compile(pattern(t), re.S) for t in texts]
 
 def ledger_faults(notebook, ledger):
-    "A claim in the ledger is made by a line of the notebook, is printed in its stored output with that value, and holds."
+    """A claim in the ledger is made by a line of the notebook, is
+    printed in its stored output with that value, and holds."""
     printed = ''.join(text_of(o) for *_, o in outputs(notebook))
     faults, patterns = [], claim_patterns(notebook)
     for e in ledger:
-        lacks = {'claim', 'value', 'op', 'target', 'tol', 'source', 'scale', 'device', 'seconds', 'versions', 'interval', 'members', 'mean_only', 'stored'} - e.keys()
-        if lacks: faults.append(f"{e.get('claim')}: lacks {', '.join(sorted(lacks))}"); continue
+        lacks = {
+            'claim', 'value', 'op', 'target', 'tol', 'source', 'scale', 'device', 'seconds', 'versions',
+            'interval', 'members', 'mean_only', 'stored',
+        } - e.keys()
+        if lacks:
+            faults.append(f"{e.get('claim')}: lacks {', '.join(sorted(lacks))}")
+            continue
         if not holds(e): faults.append(f"{e['claim']}: {e['value']} {e['op']} {e['target']} does not hold")
-        if not any(p.fullmatch(e['claim']) for p in patterns): faults.append(f"{e['claim']}: no line of the notebook claims it")
-        if f"✓ {e['claim']}: {e['value']:.6g}" not in printed: faults.append(f"{e['claim']}: the stored output has no such line with {e['value']:.6g} (render again)")
-        if e['members'] > 1 and not (e['interval'] and e['interval'][0] <= e['value'] <= e['interval'][1]): faults.append(f"{e['claim']}: its interval does not hold its mean")
-        if e['interval'] and e['op'] != '==' and not e['mean_only'] and not all(holds(e | dict(value=v)) for v in e['interval']): faults.append(f"{e['claim']}: its interval crosses the target, and it does not say mean only")
+        if not any(p.fullmatch(e['claim']) for p in patterns):
+            faults.append(f"{e['claim']}: no line of the notebook claims it")
+        if f"✓ {e['claim']}: {e['value']:.6g}" not in printed:
+            faults.append(
+                f"{e['claim']}: the stored output has no such line with {e['value']:.6g} (render again)"
+            )
+        if e['members'] > 1 and not (e['interval'] and e['interval'][0] <= e['value'] <= e['interval'][1]):
+            faults.append(f"{e['claim']}: its interval does not hold its mean")
+        if (
+            e['interval']
+            and e['op'] != '=='
+            and not e['mean_only']
+            and not all(holds(e | dict(value=v)) for v in e['interval'])
+        ):
+            faults.append(f"{e['claim']}: its interval crosses the target, and it does not say mean only")
     texts = [e.get('claim') for e in ledger]
     return faults + [f'{t}: twice in the ledger' for t in sorted(set(texts)) if texts.count(t) > 1]
 
@@ -439,14 +623,28 @@ def ledger_faults(notebook, ledger):
 
 def load(path):
     raw = path.read_text(encoding='utf-8')
-    return Notebook(path.relative_to(nbs).with_suffix('').as_posix(), json.loads(raw), len(raw.encode()), path.parent)
+    return Notebook(
+        path.relative_to(nbs).with_suffix('').as_posix(), json.loads(raw), len(raw.encode()), path.parent
+    )
 
 @functools.cache
-def book(): return {n.name: n for n in (load(p) for p in sorted(nbs.rglob('*.ipynb')) if '.ipynb_checkpoints' not in p.parts)}
+def book():
+    return {
+        n.name: n
+        for n in (load(p) for p in sorted(nbs.rglob('*.ipynb')) if '.ipynb_checkpoints' not in p.parts)
+    }
 
-names = [p.relative_to(nbs).with_suffix('').as_posix() for p in sorted(nbs.rglob('*.ipynb')) if '.ipynb_checkpoints' not in p.parts]
+names = [
+    p.relative_to(nbs).with_suffix('').as_posix()
+    for p in sorted(nbs.rglob('*.ipynb'))
+    if '.ipynb_checkpoints' not in p.parts
+]
 chapters = [n for n in names if not n.startswith('solutions/')]
-modules = {'.'.join(p.relative_to(root/'ganbook').with_suffix('').parts): p for p in sorted((root/'ganbook').rglob('*.py')) if p.name not in ('__init__.py', '_modidx.py')}
+modules = {
+    '.'.join(p.relative_to(root/'ganbook').with_suffix('').parts): p
+    for p in sorted((root/'ganbook').rglob('*.py'))
+    if p.name not in ('__init__.py', '_modidx.py')
+}
 ledgers = [p.stem for p in sorted((root/'results').glob('*.json')) if not p.stem.startswith('bench_')]
 
 def tell(faults): assert not faults, '\n' + '\n'.join(faults)
@@ -461,7 +659,13 @@ def test_notebook(check, name): tell(check(book()[name]))
 def test_exercises_and_solutions_pair_up(name): tell(unpaired(book()[name], book().get(f'solutions/{name}')))
 
 def test_every_solution_has_a_chapter():
-    tell([f'{n} solves no chapter' for n in names if n.startswith('solutions/') and n.removeprefix('solutions/') not in chapters])
+    tell(
+        [
+            f'{n} solves no chapter'
+            for n in names
+            if n.startswith('solutions/') and n.removeprefix('solutions/') not in chapters
+        ]
+    )
 
 def test_modules_are_those_the_notebooks_export(): tell(module_faults(book().values(), modules))
 
@@ -473,7 +677,8 @@ def test_imports_point_down(module): tell(floor_faults(module, modules[module].r
 @pytest.mark.parametrize('name', [n for n in chapters if default_exp(book()[n])])
 def test_module_is_what_the_notebook_says(name):
     module = default_exp(book()[name])
-    if module not in modules: pytest.fail(f'{module} is not in the package: run nbdev_export --path nbs/{name}.ipynb')
+    if module not in modules:
+        pytest.fail(f'{module} is not in the package: run nbdev_export --path nbs/{name}.ipynb')
     tell(stale_cells(book()[name], modules[module].read_text(encoding='utf-8')))
 
 @pytest.mark.parametrize('name', ledgers)
@@ -485,41 +690,105 @@ def test_claims_of_the_ledger(name):
 
 @pytest.mark.parametrize('name', [n for n in chapters if claim_patterns(book()[n])])
 def test_a_chapter_with_claims_has_a_ledger(name):
-    assert name in ledgers, f'{name} makes claims, but results/{name}.json is not there: run python bench/render.py {name}'
+    assert name in ledgers, (
+        f'{name} makes claims, but results/{name}.json is not there: run python bench/render.py {name}'
+    )
 
 def text_files():
     "Files of the repository that people read, as git sees them; all but notebooks where there is no git."
-    try: listed = subprocess.run(['git', 'ls-files', '-co', '--exclude-standard'], cwd=root, capture_output=True, text=True, check=True).stdout.split('\n')
-    except (OSError, subprocess.CalledProcessError): listed = [str(p.relative_to(root)) for d in ('ganbook', 'tests', 'bench', 'results') for p in (root/d).rglob('*')]
+    try:
+        listed = subprocess.run(
+            ['git', 'ls-files', '-co', '--exclude-standard'], cwd=root, capture_output=True, text=True,
+            check=True,
+        ).stdout.split('\n')
+    except (OSError, subprocess.CalledProcessError):
+        listed = [
+            str(p.relative_to(root))
+            for d in ('ganbook', 'tests', 'bench', 'results')
+            for p in (root/d).rglob('*')
+        ]
     kinds = ('.py', '.md', '.ini', '.toml', '.sh', '.json', '.txt', '.svg', '.yml', '.yaml', '.cfg', '.in')
     return [f for f in listed if (root/f).is_file() and (f.endswith(kinds) or '.' not in Path(f).name)]
 
 def test_no_file_names_a_path_of_a_machine():
-    tell([f'{f}: {path}' for f in text_files() if f != 'tests/test_book.py' for path in machine_paths((root/f).read_text(encoding='utf-8', errors='replace'))])
+    tell(
+        [
+            f'{f}: {path}'
+            for f in text_files()
+            if f != 'tests/test_book.py'
+            for path in machine_paths((root/f).read_text(encoding='utf-8', errors='replace'))
+        ]
+    )
 
 
 # Each rule is able to fail: a made-up book that keeps every rule, and one thing wrong at a time
 
 def md(text): return dict(cell_type='markdown', metadata={}, source=text.splitlines(keepends=True))
-def py(text, *outs): return dict(cell_type='code', metadata={}, source=text.splitlines(keepends=True), outputs=list(outs), execution_count=None)
+def py(text, *outs):
+    return dict(
+        cell_type='code', metadata={}, source=text.splitlines(keepends=True), outputs=list(outs),
+        execution_count=None,
+    )
 def stream(text, name='stdout'): return dict(output_type='stream', name=name, text=[text])
-def display(**data): return dict(output_type='display_data', metadata={}, data={k.replace('__', '/'): v for k, v in data.items()})
+def display(**data):
+    return dict(
+        output_type='display_data', metadata={}, data={k.replace('__', '/'): v for k, v in data.items()}
+    )
 png = base64.b64encode(b'picture').decode()
 
 def good_chapter(name='05_made_up'):
     n = re.sub(r'^0', '', name.split('_')[0])
-    exercise = lambda k: md(f'### Exercise {n}.{k}\n\nDo it.\n\n```python\ndef f()->int: ...\n```\n\nCheck number: {k}.5')
-    return Notebook(name, dict(metadata={}, cells=[md('# Made up\n\n> One sentence'), py('#| default_exp losses'), py('#| export\nimport math'),
-        py('from ganbook.scale import claim, stamp'), md('word '*900), py('#| export\ndef f(x):\n    return math.sqrt(x)'),
-        py('assert f(4) == 2'), md('A figure.'), py('[1, 2];', display(image__png=png)), md('And a claim.'),
-        py("claim('root of 4', f(4), '~', 2, tol=.1)", stream('✓ root of 4: 2 ≈ 2 ± 0.1\n')), exercise(1), exercise(2), py('stamp()')]), 10_000)
+    def exercise(k):
+        return md(
+            f'### Exercise {n}.{k}\n\nDo it.\n\n```python\ndef f()->int: ...\n```\n\nCheck number: {k}.5'
+        )
+    return Notebook(
+        name,
+        dict(
+            metadata={},
+            cells=[
+                md('# Made up\n\n> One sentence'),
+                py('#| default_exp losses'),
+                py('#| export\nimport math'),
+                py('from ganbook.scale import claim, stamp'),
+                md('word '*900),
+                py('#| export\ndef f(x):\n    return math.sqrt(x)'),
+                py('assert f(4) == 2'),
+                md('A figure.'),
+                py('[1, 2];', display(image__png=png)),
+                md('And a claim.'),
+                py("claim('root of 4', f(4), '~', 2, tol=.1)", stream('✓ root of 4: 2 ≈ 2 ± 0.1\n')),
+                exercise(1),
+                exercise(2),
+                py('stamp()'),
+            ],
+        ),
+        10_000,
+    )
 
 def good_solution(name='05_made_up'):
     n = re.sub(r'^0', '', name.split('_')[0])
-    return Notebook(f'solutions/{name}', dict(metadata={}, cells=[md(f'# Solutions to chapter {n}\n\n> One sentence'), py('from ganbook.scale import stamp'),
-        md(f'### Solution {n}.1\n\nSo.'), py('assert 3/2 == 1.5'), md(f'### Solution {n}.2\n\nSo.'), py('x = 5/2\nassert x == 2.50'), py('stamp()')]), 1000)
+    return Notebook(
+        f'solutions/{name}',
+        dict(
+            metadata={},
+            cells=[
+                md(f'# Solutions to chapter {n}\n\n> One sentence'),
+                py('from ganbook.scale import stamp'),
+                md(f'### Solution {n}.1\n\nSo.'),
+                py('assert 3/2 == 1.5'),
+                md(f'### Solution {n}.2\n\nSo.'),
+                py('x = 5/2\nassert x == 2.50'),
+                py('stamp()'),
+            ],
+        ),
+        1000,
+    )
 
-entry = dict(claim='root of 4', value=2., interval=None, members=1, op='~', target=2., tol=.1, source=None, scale='quick', device='cpu', seconds=1., versions={}, mean_only=False, stored=None)
+entry = dict(
+    claim='root of 4', value=2., interval=None, members=1, op='~', target=2., tol=.1, source=None,
+    scale='quick', device='cpu', seconds=1., versions={}, mean_only=False, stored=None,
+)
 
 def put(i, cell): return lambda n: n.cells.__setitem__(i, cell)
 def add(i, *cells): return lambda n: n.cells.__setitem__(slice(i, i), cells)
@@ -528,62 +797,127 @@ def out(o, i=8): return lambda n: n.cells[i]['outputs'].append(o)
 def hold(**changes): return lambda n: [setattr(n, k, v) for k, v in changes.items()]
 
 wrong = [  # the rule that should see it, what is wrong, how to make it so
-    (title_first, 'code first', drop(0)), (title_first, 'no sentence', put(0, md('# Made up'))), (title_first, 'no space', put(0, md('#Made up\n\n> So'))),
-    (default_exp_second, 'late', lambda n: n.cells.insert(3, n.cells.pop(1))), (default_exp_second, 'missing', drop(1)),
-    (default_exp_second, 'with code', put(1, py('#| default_exp losses\nimport math'))), (default_exp_second, 'two', add(2, py('#| default_exp data'))),
+    (title_first, 'code first', drop(0)),
+    (title_first, 'no sentence', put(0, md('# Made up'))),
+    (title_first, 'no space', put(0, md('#Made up\n\n> So'))),
+    (default_exp_second, 'late', lambda n: n.cells.insert(3, n.cells.pop(1))),
+    (default_exp_second, 'missing', drop(1)),
+    (default_exp_second, 'with code', put(1, py('#| default_exp losses\nimport math'))),
+    (default_exp_second, 'two', add(2, py('#| default_exp data'))),
     (default_exp_second, 'in solutions', hold(name='solutions/05_made_up')),
-    (one_exported_import_cell, 'second', add(5, py('#| export\nimport re'))), (one_exported_import_cell, 'mixed', put(2, py('#| export\nimport math\nx = 1'))),
-    (seeds_move, 'global', add(6, py('torch.manual_seed(0)'))), (seeds_move, 'generator', add(6, py('rng = torch.Generator().manual_seed(seed)'))),
-    (seeds_move, 'state', add(6, py('s = new_state(G, D, seed=0)'))), (seeds_move, 'left out', add(6, py("s, a = build('stable', digits())"))),
-    (benches_are_read_in_one_way, 'by path', add(6, py("b = json.loads(Path('../results/bench_x.json').read_text())"))),
-    (directives_come_first, 'below a comment', put(6, py('# note\n#| export\nassert f(4) == 2'))), (directives_come_first, 'blank line', put(5, py('\n#| export\ndef f(x): return 2'))),
-    (known_directives, 'eval false', put(6, py('#| eval: false\nassert f(4) == 2'))), (known_directives, 'other module', put(5, py('#| export data\ndef f(x): return 2'))),
-    (known_directives, 'notest', put(6, py('#| notest\nassert f(4) == 2'))), (known_directives, 'skip_exec', put(0, md('# Made up\n\n> So\n\n- skip_exec: true'))),
-    (known_directives, 'skip_exec in a raw cell', add(1, dict(cell_type='raw', metadata={}, source=['---\n', 'skip_exec: true\n', '---']))),
-    (code_is_python, 'magic', put(6, py('%matplotlib inline'))), (code_is_python, 'shell', put(6, py('!ls'))),
-    (no_star_import, 'plain', put(3, py('from math import *'))), (no_star_import, 'nested', put(6, py('def g():\n    x = 1\ntry:\n    from math import *\nfinally: pass'))),
+    (one_exported_import_cell, 'second', add(5, py('#| export\nimport re'))),
+    (one_exported_import_cell, 'mixed', put(2, py('#| export\nimport math\nx = 1'))),
+    (seeds_move, 'global', add(6, py('torch.manual_seed(0)'))),
+    (seeds_move, 'generator', add(6, py('rng = torch.Generator().manual_seed(seed)'))),
+    (seeds_move, 'state', add(6, py('s = new_state(G, D, seed=0)'))),
+    (seeds_move, 'left out', add(6, py("s, a = build('stable', digits())"))),
+    (
+        benches_are_read_in_one_way, 'by path',
+        add(6, py("b = json.loads(Path('../results/bench_x.json').read_text())")),
+    ),
+    (directives_come_first, 'below a comment', put(6, py('# note\n#| export\nassert f(4) == 2'))),
+    (directives_come_first, 'blank line', put(5, py('\n#| export\ndef f(x): return 2'))),
+    (known_directives, 'eval false', put(6, py('#| eval: false\nassert f(4) == 2'))),
+    (known_directives, 'other module', put(5, py('#| export data\ndef f(x): return 2'))),
+    (known_directives, 'notest', put(6, py('#| notest\nassert f(4) == 2'))),
+    (known_directives, 'skip_exec', put(0, md('# Made up\n\n> So\n\n- skip_exec: true'))),
+    (
+        known_directives, 'skip_exec in a raw cell',
+        add(1, dict(cell_type='raw', metadata={}, source=['---\n', 'skip_exec: true\n', '---'])),
+    ),
+    (code_is_python, 'magic', put(6, py('%matplotlib inline'))),
+    (code_is_python, 'shell', put(6, py('!ls'))),
+    (no_star_import, 'plain', put(3, py('from math import *'))),
+    (
+        no_star_import, 'nested',
+        put(6, py('def g():\n    x = 1\ntry:\n    from math import *\nfinally: pass')),
+    ),
     (no_pyplot_show, 'plt', put(8, py('plt.show()'))),
-    (no_undefined_name, 'name', put(6, py('assert g(4) == 2'))), (no_undefined_name, 'in a function', put(6, py('def g(): return later_on\nassert f(4) == 2'))),
+    (no_undefined_name, 'name', put(6, py('assert g(4) == 2'))),
+    (no_undefined_name, 'in a function', put(6, py('def g(): return later_on\nassert f(4) == 2'))),
     (no_undefined_name, 'defined too late', lambda n: n.cells.insert(5, n.cells.pop(6))),
-    (clean_outputs, 'error', out(dict(output_type='error', ename='ValueError', evalue='', traceback=[]))), (clean_outputs, 'stderr', out(stream('oh', 'stderr'))),
-    (clean_outputs, 'widget', out(dict(output_type='display_data', data={'application/vnd.jupyter.widget-view+json': {}}, metadata={}))),
+    (clean_outputs, 'error', out(dict(output_type='error', ename='ValueError', evalue='', traceback=[]))),
+    (clean_outputs, 'stderr', out(stream('oh', 'stderr'))),
+    (
+        clean_outputs,
+        'widget',
+        out(
+            dict(
+                output_type='display_data', data={'application/vnd.jupyter.widget-view+json': {}}, metadata={}
+            )
+        ),
+    ),
     (clean_outputs, 'widget state', lambda n: n.nb['metadata'].update(widgets={})),
-    (what_must_repeat_is_text, 'a figure', lambda n: n.cells[8]['metadata'].update(tags=['nbval-check-output'])),
+    (
+        what_must_repeat_is_text, 'a figure',
+        lambda n: n.cells[8]['metadata'].update(tags=['nbval-check-output']),
+    ),
     (no_execution_count, 'cell', lambda n: n.cells[6].update(execution_count=3)),
-    (no_execution_count, 'output', out(dict(output_type='execute_result', execution_count=2, data={}, metadata={}))),
-    (short_cells, '41 lines', put(6, py('x = 1\n'*41))), (small_file, '400 kB', hold(size=400_000)),
-    (stamp_last, 'prose', add(99, md('The end.'))), (stamp_last, 'other code', put(-1, py('print(1)'))),
+    (
+        no_execution_count, 'output',
+        out(dict(output_type='execute_result', execution_count=2, data={}, metadata={})),
+    ),
+    (short_cells, '41 lines', put(6, py('x = 1\n'*41))),
+    (small_file, '400 kB', hold(size=400_000)),
+    (stamp_last, 'prose', add(99, md('The end.'))),
+    (stamp_last, 'other code', put(-1, py('print(1)'))),
     (two_code_cells_in_a_row, 'three', add(7, py('x = 2'), py('assert x'))),
-    (two_code_cells_in_a_row, 'imports between', add(7, py('import os'), py('x = 2'), py('#| hide\nassert x'), py('assert x'))),
+    (
+        two_code_cells_in_a_row,
+        'imports between',
+        add(7, py('import os'), py('x = 2'), py('#| hide\nassert x'), py('assert x')),
+    ),
     (few_hidden_cells, 'two of ten', add(7, py('#| hide\nassert 1'), py('#| hide\nassert 1'))),
     (enough_checks, 'too few', add(7, py('x = 1'), py('x = 2'), py('x = 3'))),
-    (enough_checks, 'in a definition', lambda n: (put(6, py('def g(): assert f(4) == 2\ng()'))(n), put(10, py('print(1)'))(n))),
+    (
+        enough_checks, 'in a definition',
+        lambda n: (put(6, py('def g(): assert f(4) == 2\ng()'))(n), put(10, py('print(1)'))(n)),
+    ),
     (a_figure, 'none', lambda n: n.cells[8]['outputs'].clear()),
-    (picture_formats, 'jpeg', out(display(image__jpeg=png))), (picture_formats, 'pdf', out(display(application__pdf=png))),
+    (picture_formats, 'jpeg', out(display(image__jpeg=png))),
+    (picture_formats, 'pdf', out(display(application__pdf=png))),
     (picture_formats, 'film in html', out(display(text__html='<video src="data:video/mp4;base64,AA">'))),
-    (images_exist, 'missing', put(7, md('![a figure](images/not_there.svg)'))), (images_exist, 'web', put(7, md('![a](https://example.org/a.png)'))),
-    (images_exist, 'tag', put(7, md('<img src="images/not_there.svg">'))), (images_exist, 'other format', put(7, md('![a](tests/test_book.py)'))),
-    (word_count, 'few', put(4, md('word '*700))), (word_count, 'many', put(4, md('word '*2500))),
+    (images_exist, 'missing', put(7, md('![a figure](images/not_there.svg)'))),
+    (images_exist, 'web', put(7, md('![a](https://example.org/a.png)'))),
+    (images_exist, 'tag', put(7, md('<img src="images/not_there.svg">'))),
+    (images_exist, 'other format', put(7, md('![a](tests/test_book.py)'))),
+    (word_count, 'few', put(4, md('word '*700))),
+    (word_count, 'many', put(4, md('word '*2500))),
     (word_count, 'many in an appendix', lambda n: (hold(name='a1_x')(n), put(4, md('word '*2500))(n))),
-    (no_path_of_a_machine, 'in prose', put(7, md('See /home/me/x.'))), (no_path_of_a_machine, 'in code', put(6, py("assert f(4) == 2; p = '/root/x'"))),
+    (no_path_of_a_machine, 'in prose', put(7, md('See /home/me/x.'))),
+    (no_path_of_a_machine, 'in code', put(6, py("assert f(4) == 2; p = '/root/x'"))),
     (no_path_of_a_machine, 'in an output', out(stream('saved to /home/me/x.png'))),
-    (exercises_close_a_chapter, 'one', drop(-2)), (exercises_close_a_chapter, 'none', lambda n: [n.cells.pop(-2) for _ in range(2)]),
-    (exercises_close_a_chapter, 'five', add(12, *[md(f'### Exercise 5.{k}\n```python\n```\nCheck number: 1') for k in (2, 3, 4)])),
-    (exercises_close_a_chapter, 'numbers', hold(name='06_made_up')), (exercises_close_a_chapter, 'no fence', put(11, md('### Exercise 5.1\n\nDo it. Check number: 1.5'))),
+    (exercises_close_a_chapter, 'one', drop(-2)),
+    (exercises_close_a_chapter, 'none', lambda n: [n.cells.pop(-2) for _ in range(2)]),
+    (
+        exercises_close_a_chapter,
+        'five',
+        add(12, *[md(f'### Exercise 5.{k}\n```python\n```\nCheck number: 1') for k in (2, 3, 4)]),
+    ),
+    (exercises_close_a_chapter, 'numbers', hold(name='06_made_up')),
+    (exercises_close_a_chapter, 'no fence', put(11, md('### Exercise 5.1\n\nDo it. Check number: 1.5'))),
     (exercises_close_a_chapter, 'no number', put(11, md('### Exercise 5.1\n\n```python\n```'))),
 ]
 wrong_solution = [
-    (solutions_end_in_a_check, 'no assertion', put(5, py('x = 5/2'))), (solutions_end_in_a_check, 'prose only', drop(3)),
+    (solutions_end_in_a_check, 'no assertion', put(5, py('x = 5/2'))),
+    (solutions_end_in_a_check, 'prose only', drop(3)),
     (solutions_end_in_a_check, 'no heading', lambda n: (drop(4)(n), drop(2)(n))),
     (solutions_end_in_a_check, 'the assertion is not the last', put(5, py('def g(): assert 1'))),
 ]
 
 @pytest.mark.parametrize('check', rules, ids=lambda f: f.__name__)
-@pytest.mark.parametrize('make', [good_chapter, good_solution, lambda: good_chapter('a1_made_up'), lambda: good_chapter('15_made_up')],
-    ids=['chapter', 'solution', 'appendix', 'short'])
-def test_rules_let_a_good_notebook_pass(check, make): assert check(make()) == []
+@pytest.mark.parametrize(
+    'make',
+    [good_chapter, good_solution, lambda: good_chapter('a1_made_up'), lambda: good_chapter('15_made_up')],
+    ids=['chapter', 'solution', 'appendix', 'short'],
+)
+def test_rules_let_a_good_notebook_pass(check, make):
+    assert check(make()) == []
 
-@pytest.mark.parametrize('check,what,spoil', wrong, ids=lambda x: x.__name__ if callable(x) and x in rules else x if isinstance(x, str) else '')
+@pytest.mark.parametrize(
+    'check,what,spoil', wrong,
+    ids=lambda x: x.__name__ if callable(x) and x in rules else x if isinstance(x, str) else '',
+)
 def test_rules_catch(check, what, spoil):
     notebook = good_chapter()
     spoil(notebook)
@@ -612,9 +946,15 @@ def test_short_chapters_may_have_fewer_words_and_one_exercise():
     put(4, md('word'))(notebook), drop(-2)(notebook)
     assert word_count(notebook) == [] and exercises_close_a_chapter(notebook) == []
 
-@pytest.mark.parametrize('spoil,part', [
-    (lambda s: s.cells.pop(4), 'but solutions 5.1'), (put(4, md('### Solution 5.3')), 'but solutions 5.1, 5.3'),
-    (put(3, py('assert 3/2 == 1.6')), 'solution 5.1 asserts none of the check numbers [1.5]')], ids=['missing', 'other number', 'other result'])
+@pytest.mark.parametrize(
+    'spoil,part',
+    [
+        (lambda s: s.cells.pop(4), 'but solutions 5.1'),
+        (put(4, md('### Solution 5.3')), 'but solutions 5.1, 5.3'),
+        (put(3, py('assert 3/2 == 1.6')), 'solution 5.1 asserts none of the check numbers [1.5]'),
+    ],
+    ids=['missing', 'other number', 'other result'],
+)
 def test_pairs_are_compared(spoil, part):
     assert unpaired(good_chapter(), good_solution()) == []
     solution = good_solution()
@@ -622,8 +962,15 @@ def test_pairs_are_compared(spoil, part):
     assert any(part in f for f in unpaired(good_chapter(), solution))
     assert unpaired(good_chapter(), None)
 
-@pytest.mark.parametrize('text,want', [('0.854', {.854}), ('.854,', {.854}), ('1,000 and 2_000', {1000., 2000.}), ('-3e-4', {-.0003}), ('a1 x_2', set()), ('64.', {64.})])
-def test_numbers(text, want): assert numbers(text) == want
+@pytest.mark.parametrize(
+    'text,want',
+    [
+        ('0.854', {.854}), ('.854,', {.854}), ('1,000 and 2_000', {1000., 2000.}), ('-3e-4', {-.0003}),
+        ('a1 x_2', set()), ('64.', {64.}),
+    ],
+)
+def test_numbers(text, want):
+    assert numbers(text) == want
 
 def test_names_exported_twice_are_found():
     a, b = good_chapter(), good_chapter('06_made_up')
@@ -647,47 +994,84 @@ def test_stale_cells_are_found():
     assert stale_cells(good_chapter(), 'import math\n\ndef f(x):\n    return math.sqrt(x)\n') == []
     assert stale_cells(good_chapter(), 'import math\n\ndef f(x):\n    return x**.5\n')
 
-@pytest.mark.parametrize('module,text', [
-    ('train', 'from .data import draw'), ('train', 'from ganbook.data import draw'), ('train', 'import ganbook.data as d'), ('train', 'from . import data'),
-    ('train', 'from ganbook import data'), ('models.mlp', 'import torch\nfrom math import pi'), ('callbacks', 'from .train import fit\nfrom .models.mlp import MLPGenerator'),
-    ('cli', 'from ganbook import __version__'), ('recipes', 'from .models import mlp')])
-def test_floors_let_pass(module, text): assert floor_faults(module, text) == []
+@pytest.mark.parametrize(
+    'module,text',
+    [
+        ('train', 'from .data import draw'), ('train', 'from ganbook.data import draw'),
+        ('train', 'import ganbook.data as d'), ('train', 'from . import data'),
+        ('train', 'from ganbook import data'), ('models.mlp', 'import torch\nfrom math import pi'),
+        ('callbacks', 'from .train import fit\nfrom .models.mlp import MLPGenerator'),
+        ('cli', 'from ganbook import __version__'), ('recipes', 'from .models import mlp'),
+    ],
+)
+def test_floors_let_pass(module, text):
+    assert floor_faults(module, text) == []
 
-@pytest.mark.parametrize('module,text,part', [
-    ('data', 'from .train import fit', 'up'), ('losses', 'from ganbook.data import draw', 'sideways'), ('losses', 'from . import data', 'sideways'),
-    ('losses', 'from ganbook import data', 'sideways'), ('losses', 'import ganbook.data', 'sideways'), ('train', 'def f():\n    from .callbacks import every', 'up'),
-    ('models.mlp', 'from ..data import draw', 'sideways'), ('models.mlp', 'from .dcgan import x', 'sideways'), ('models.mlp', 'from .. import train', 'up'),
-    ('train', 'from .ensemble import fit', 'up'), ('ensemble', 'from .doctor import diagnose', 'sideways'), ('new', '', 'stands on no floor'), ('train', 'from .new import x', 'stands on no floor'),
-    ('train', 'from .data import *', 'star'), ('train', 'import ganbook', 'stands on no floor')])
-def test_floors_catch(module, text, part): assert any(part in f for f in floor_faults(module, text)), floor_faults(module, text)
+@pytest.mark.parametrize(
+    'module,text,part',
+    [
+        ('data', 'from .train import fit', 'up'), ('losses', 'from ganbook.data import draw', 'sideways'),
+        ('losses', 'from . import data', 'sideways'), ('losses', 'from ganbook import data', 'sideways'),
+        ('losses', 'import ganbook.data', 'sideways'),
+        ('train', 'def f():\n    from .callbacks import every', 'up'),
+        ('models.mlp', 'from ..data import draw', 'sideways'),
+        ('models.mlp', 'from .dcgan import x', 'sideways'), ('models.mlp', 'from .. import train', 'up'),
+        ('train', 'from .ensemble import fit', 'up'),
+        ('ensemble', 'from .doctor import diagnose', 'sideways'), ('new', '', 'stands on no floor'),
+        ('train', 'from .new import x', 'stands on no floor'), ('train', 'from .data import *', 'star'),
+        ('train', 'import ganbook', 'stands on no floor'),
+    ],
+)
+def test_floors_catch(module, text, part):
+    assert any(part in f for f in floor_faults(module, text)), floor_faults(module, text)
 
 def test_a_good_ledger_passes(): assert ledger_faults(good_chapter(), [entry]) == []
 
-@pytest.mark.parametrize('changes,part', [
-    (dict(value=2.2), 'does not hold'), (dict(value=math.nan), 'does not hold'), (dict(op='<'), 'does not hold'), (dict(claim='root of 9'), 'no line of the notebook'),
-    (dict(claim='root of 9'), 'the stored output'), (dict(value=2.01), 'the stored output'), (dict(members=3, interval=[3., 4.]), 'its interval'), (dict(members=3, interval=[1., 3.]), 'crosses the target')],
-    ids=['value', 'nan', 'op', 'text', 'output', 'old output', 'interval', 'wide interval'])
-def test_a_bad_ledger_is_caught(changes, part): assert any(part in f for f in ledger_faults(good_chapter(), [entry | changes]))
+@pytest.mark.parametrize(
+    'changes,part',
+    [
+        (dict(value=2.2), 'does not hold'), (dict(value=math.nan), 'does not hold'),
+        (dict(op='<'), 'does not hold'), (dict(claim='root of 9'), 'no line of the notebook'),
+        (dict(claim='root of 9'), 'the stored output'), (dict(value=2.01), 'the stored output'),
+        (dict(members=3, interval=[3., 4.]), 'its interval'),
+        (dict(members=3, interval=[1., 3.]), 'crosses the target'),
+    ],
+    ids=['value', 'nan', 'op', 'text', 'output', 'old output', 'interval', 'wide interval'],
+)
+def test_a_bad_ledger_is_caught(changes, part):
+    assert any(part in f for f in ledger_faults(good_chapter(), [entry | changes]))
 
 def test_other_faults_of_a_ledger():
     assert 'twice' in ledger_faults(good_chapter(), [entry, entry])[0]
     assert 'lacks tol' in ledger_faults(good_chapter(), [{k: v for k, v in entry.items() if k != 'tol'}])[0]
 
-@pytest.mark.parametrize('call,text,match', [
-    ("claim(f'root of {n}', 1, '<', 2)", 'root of 4', True), ("claim(f'root of {n}', 1, '<', 2)", 'square of 4', False),
-    ("claim('root ' + 'of 4', 1, '<', 2)", 'root of 4', True), ("claim('root of '\n    '4', 1, '<', 2)", 'root of 4', True),
-    ("def g():\n    claim('root of 4', 1, '<', 2)", 'root of 4', True), ("print('root of 4')", 'root of 4', False)])
+@pytest.mark.parametrize(
+    'call,text,match',
+    [
+        ("claim(f'root of {n}', 1, '<', 2)", 'root of 4', True),
+        ("claim(f'root of {n}', 1, '<', 2)", 'square of 4', False),
+        ("claim('root ' + 'of 4', 1, '<', 2)", 'root of 4', True),
+        ("claim('root of '\n    '4', 1, '<', 2)", 'root of 4', True),
+        ("def g():\n    claim('root of 4', 1, '<', 2)", 'root of 4', True),
+        ("print('root of 4')", 'root of 4', False),
+    ],
+)
 def test_claims_are_found_in_the_code(call, text, match):
     notebook = good_chapter()
     put(10, py(call))(notebook)
     assert any(p.fullmatch(text) for p in claim_patterns(notebook)) == match
 
-@pytest.mark.parametrize('text', ['see https://x.org/home/page', 'the root of 2', 'work/life', '~/data', 'nbs/work/x'])
-def test_innocent_words_pass(text): assert machine_paths(text) == []
+@pytest.mark.parametrize(
+    'text', ['see https://x.org/home/page', 'the root of 2', 'work/life', '~/data', 'nbs/work/x']
+)
+def test_innocent_words_pass(text):
+    assert machine_paths(text) == []
 
 def test_the_readme_has_the_claims_of_the_ledger():
     done = subprocess.run([sys.executable, str(root/'bench'/'readme.py'), '--check'])
-    assert done.returncode == 0, 'the table of claims in README.md is behind results/: run python bench/readme.py'
+    assert done.returncode == 0, (
+        'the table of claims in README.md is behind results/: run python bench/readme.py'
+    )
 
 def test_the_package_has_the_claims_and_exercises_of_the_book():
     done = subprocess.run([sys.executable, str(root/'bench'/'index.py'), '--check'])

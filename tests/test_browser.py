@@ -11,8 +11,14 @@ pytest.importorskip('jupyterlab', reason='JupyterLab is not installed: pip insta
 import lab as lab_module  # noqa: E402
 from lab import Lab, chromium  # noqa: E402
 
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(
-    chromium() is None, reason="no Chromium: install it (Debian: apt install chromium), or set GANBOOK_CHROMIUM to the program's path")]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        chromium() is None,
+        reason="no Chromium: install it (Debian: apt install chromium), or set GANBOOK_CHROMIUM to the "
+               "program's path",
+    ),
+]
 
 
 @pytest.fixture(scope='module')
@@ -21,15 +27,19 @@ def lab(tmp_path_factory):
 
 
 def press(page, slider, image, key='ArrowRight'):
-    "Press a key on the slider `slider`, counted from 0, and wait until the picture is another one; gives the slider's new reading."
+    """Press a key on the slider `slider`, counted from 0, and wait
+    until the picture is another one; gives the slider's new reading."""
     img = page.locator('img.widget-image').nth(image)
     img.scroll_into_view_if_needed()
     before = img.get_attribute('src')
     handle = page.locator('.widget-slider .noUi-handle').nth(slider)
     handle.focus()
     handle.press(key)
-    page.wait_for_function("([i, old]) => { const m = document.querySelectorAll('img.widget-image')[i]; return m.src !== old && m.complete }",
-                           arg=[image, before], timeout=20_000)
+    page.wait_for_function(
+        "([i, old]) => { const m = document.querySelectorAll('img.widget-image')[i]; "
+        "return m.src !== old && m.complete }",
+        arg=[image, before], timeout=20_000,
+    )
     assert img.get_attribute('src') != before
     assert img.evaluate('m => m.naturalWidth') > 300  # a picture, not a broken link
     return page.locator('.widget-slider .widget-readout').nth(slider).inner_text()
@@ -64,7 +74,9 @@ def test_doctor(lab):
         img, choice = page.locator('img.widget-image').first, page.locator('.widget-dropdown select').first
         before = img.get_attribute('src')
         choice.select_option(label='wrong end of G')
-        page.wait_for_function("old => document.querySelector('img.widget-image').src !== old", arg=before, timeout=60_000)
+        page.wait_for_function(
+            "old => document.querySelector('img.widget-image').src !== old", arg=before, timeout=60_000
+        )
         assert img.evaluate('m => m.complete && m.naturalWidth') > 300
 
 
@@ -95,19 +107,39 @@ def test_inside(lab):
 
 
 def test_every_chapter_with_a_widget_is_opened_here():
-    "A widget is made by ipywidgets or by the playground; each chapter that has one is run by a test of the browser."
-    code = {p.stem: '\n'.join(''.join(c['source']) for c in json.loads(p.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code')
-        for p in (lab_module.root/'nbs').glob('*.ipynb')}
-    with_widgets = {name for name, text in code.items() if re.search(r'^import (ipywidgets|anywidget)|^from ganbook.playground import', text, re.M)}
+    """A widget is made by ipywidgets or by the playground; each
+    chapter that has one is run by a test of the browser."""
+    code = {
+        p.stem: '\n'.join(
+            ''.join(c['source'])
+            for c in json.loads(p.read_text(encoding='utf-8'))['cells']
+            if c['cell_type'] == 'code'
+        )
+        for p in (lab_module.root/'nbs').glob('*.ipynb')
+    }
+    with_widgets = {
+        name
+        for name, text in code.items()
+        if re.search(r'^import (ipywidgets|anywidget)|^from ganbook.playground import', text, re.M)
+    }
     tests = ''.join(p.read_text(encoding='utf-8') for p in Path(__file__).parent.glob('test_browser*.py'))
-    assert with_widgets == set(re.findall(r"run_notebook\('(\d\d_\w+|a\d_\w+)'\)", tests)) - {'00_broken'}
+    shown = set(re.findall(r"run_notebook\('((?:\d\d|w\d\d|a\d)_\w+)'\)", tests))
+    assert with_widgets == shown - {'00_broken'}
 
 
 def test_a_failing_cell_is_reported(lab, monkeypatch, tmp_path):
-    "A chapter that fails in the browser fails the test, with the traceback's words; and the kernel is the interpreter of this test."
+    """A chapter that fails in the browser fails the test, with the
+    traceback's words; and the kernel is the interpreter of this test."""
     (tmp_path/'nbs').mkdir()
-    cell = dict(cell_type='code', id='a', metadata={}, execution_count=None, outputs=[], source="import sys; raise ValueError('as foretold by ' + sys.executable)")
-    nb = dict(cells=[cell], metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python')), nbformat=4, nbformat_minor=5)
+    cell = dict(
+        cell_type='code', id='a', metadata={}, execution_count=None, outputs=[],
+        source="import sys; raise ValueError('as foretold by ' + sys.executable)",
+    )
+    nb = dict(
+        cells=[cell],
+        metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python')), nbformat=4,
+        nbformat_minor=5,
+    )
     (tmp_path/'nbs'/'00_broken.ipynb').write_text(json.dumps(nb))
     monkeypatch.setattr(lab_module, 'root', tmp_path)
     with pytest.raises(AssertionError, match=re.escape(f'as foretold by {sys.executable}')):

@@ -30,12 +30,19 @@ def run(callbacks=(), n_steps=30, s=None, **kwargs):
 
 
 def numbers(s):
-    parts = [*s.G.state_dict().values(), *s.D.state_dict().values(), *(s.G_ema.state_dict().values() if s.G_ema else [])]
+    parts = [
+        *s.G.state_dict().values(), *s.D.state_dict().values(),
+        *(s.G_ema.state_dict().values() if s.G_ema else []),
+    ]
     return torch.cat([p.detach().flatten().float() for p in parts])
 
 
 def same(a, b):
-    return torch.equal(numbers(a), numbers(b)) and torch.equal(a.log.rows(), b.log.rows()) and torch.equal(a.rng.get_state(), b.rng.get_state())
+    return (
+        torch.equal(numbers(a), numbers(b))
+        and torch.equal(a.log.rows(), b.log.rows())
+        and torch.equal(a.rng.get_state(), b.rng.get_state())
+    )
 
 
 def fake_log(values, members=()):
@@ -52,10 +59,18 @@ class Terminal(io.StringIO):
 
 def test_every_callback_at_once_leaves_the_run_as_it_was(tmp_path):
     def nosy(s):
-        torch.randn(7); torch.randn(3, generator=s.rng); s.G.eval(); s.D.eval(); s.G(torch.randn(4, 2))
-    watch = [cb.stop_on_nan(5), cb.progress(16, every_s=0., file=io.StringIO()), cb.tensorboard(tmp_path/'tb', 7),
-        cb.checkpoint(tmp_path/'ckpt', every=8, keep=2), cb.preview(tmp_path/'pictures', torch.randn(20, 2), data, every=9),
-        cb.log_csv(tmp_path/'log.csv', every=4), cb.every(3, nosy), cb.every(4, cb.record(nosy)), cb.time_limit(600.)]
+        torch.randn(7)
+        torch.randn(3, generator=s.rng)
+        s.G.eval()
+        s.D.eval()
+        s.G(torch.randn(4, 2))
+    watch = [
+        cb.stop_on_nan(5), cb.progress(16, every_s=0., file=io.StringIO()), cb.tensorboard(tmp_path/'tb', 7),
+        cb.checkpoint(tmp_path/'ckpt', every=8, keep=2),
+        cb.preview(tmp_path/'pictures', torch.randn(20, 2), data, every=9),
+        cb.log_csv(tmp_path/'log.csv', every=4), cb.every(3, nosy), cb.every(4, cb.record(nosy)),
+        cb.time_limit(600.),
+    ]
     torch.manual_seed(0)
     plain = run(s=state(ema=True))
     torch.manual_seed(0)
@@ -67,7 +82,13 @@ def test_an_unwrapped_look_does_change_the_run():
     assert not torch.equal(numbers(run()), numbers(run([lambda s: torch.randn(1)])))
 
 
-@pytest.mark.parametrize('n, last, want', [(1, False, list(range(1, 8))), (3, False, [3, 6]), (3, True, [3, 6, 7]), (7, True, [7]), (9, False, []), (9, True, [7])])
+@pytest.mark.parametrize(
+    'n, last, want',
+    [
+        (1, False, list(range(1, 8))), (3, False, [3, 6]), (3, True, [3, 6, 7]), (7, True, [7]),
+        (9, False, []), (9, True, [7]),
+    ],
+)
 def test_every_looks_at_the_right_steps(n, last, want):
     seen = cb.record(lambda s: s.step)
     run([cb.every(n, seen, last=last)], n_steps=7)
@@ -78,19 +99,29 @@ def test_every_closes_what_it_wraps_and_forks_there_too():
     class Holds:
         closed = 0
         def __call__(self, s): pass
-        def close(self, s): self.closed += 1; torch.randn(1); torch.randn(1, generator=s.rng)
+        def close(self, s):
+            self.closed += 1
+            torch.randn(1)
+            torch.randn(1, generator=s.rng)
     held, s = Holds(), state()
     torch.manual_seed(1)
     before = torch.get_rng_state(), s.rng.get_state()
     cb.every(2, held).close(s)
-    assert held.closed == 1 and torch.equal(before[0], torch.get_rng_state()) and torch.equal(before[1], s.rng.get_state())
+    assert (
+        held.closed == 1
+        and torch.equal(before[0], torch.get_rng_state())
+        and torch.equal(before[1], s.rng.get_state())
+    )
     run([cb.every(2, held)], n_steps=3)
     assert held.closed == 2
 
 
 def test_the_random_state_comes_back_even_if_the_look_fails():
     s, before = state(), torch.get_rng_state()
-    def fails(s): torch.randn(5); s.G.eval(); raise ZeroDivisionError
+    def fails(s):
+        torch.randn(5)
+        s.G.eval()
+        raise ZeroDivisionError
     with pytest.raises(ZeroDivisionError): cb.every(1, fails)(s)
     assert torch.equal(before, torch.get_rng_state()) and s.G.training
 
@@ -157,7 +188,9 @@ def test_the_log_is_read_only_now_and_then():
 
 def test_members_are_shown_by_their_mean():
     s = state()
-    s.log, s.step, s.n_steps = fake_log([1.], (4,)), 1, 1
+    s.log = fake_log([1.], (4,))
+    s.step = 1
+    s.n_steps = 1
     out = io.StringIO()
     cb.progress(file=out)(s)
     assert 'loss_D 1.000' in out.getvalue() and 'loss_G 2.000' in out.getvalue()
@@ -167,7 +200,9 @@ def test_members_are_shown_by_their_mean():
 
 def test_csv_of_members(tmp_path):
     cb.write_csv(fake_log([1, 2], (2,)), tmp_path/'a'/'log.csv')
-    assert (tmp_path/'a'/'log.csv').read_text() == 'step,loss_D.0,loss_D.1,loss_G.0,loss_G.1\n1,1,1,2,2\n2,2,2,4,4\n'
+    assert (
+        tmp_path/'a'/'log.csv'
+    ).read_text() == 'step,loss_D.0,loss_D.1,loss_G.0,loss_G.1\n1,1,1,2,2\n2,2,2,4,4\n'
 
 
 def test_csv_is_written_at_the_end_and_not_after_an_error(tmp_path):
@@ -197,7 +232,8 @@ def test_tensorboard_writes_every_column_as_means(tmp_path):
 def test_tensorboard_after_a_crash_repeats_no_step(tmp_path):
     def crash(s):
         if s.step == 28: raise ZeroDivisionError
-    with pytest.raises(ZeroDivisionError): run([cb.checkpoint(tmp_path/'ckpt', every=15), cb.tensorboard(tmp_path, 10), crash])
+    with pytest.raises(ZeroDivisionError):
+        run([cb.checkpoint(tmp_path/'ckpt', every=15), cb.tensorboard(tmp_path, 10), crash])
     assert scalars(tmp_path)[0][:2] == [10, 20]
     s = load(state(5), cb.latest(tmp_path/'ckpt'))
     assert s.step == 15
@@ -212,13 +248,16 @@ def test_tensorboard_of_a_run_shorter_than_an_interval_and_of_members(tmp_path):
     assert scalars(tmp_path/'short')[0] == [4]
     s, f = state(), cb.tensorboard(tmp_path/'members', 2)
     s.log, s.step = fake_log([1, 3], (3,)), 2
-    f(s); f.close(s)
+    f(s)
+    f.close(s)
     assert scalars(tmp_path/'members', 'loss_G/2') == ([2], [4.])
 
 
 # checkpoints
 
-@pytest.mark.parametrize('keep, want', [(1, [30]), (2, [24, 30]), (3, [18, 24, 30]), (9, [6, 12, 18, 24, 30])])
+@pytest.mark.parametrize(
+    'keep, want', [(1, [30]), (2, [24, 30]), (3, [18, 24, 30]), (9, [6, 12, 18, 24, 30])]
+)
 def test_the_newest_are_kept(tmp_path, keep, want):
     run([cb.checkpoint(tmp_path, every=6, keep=keep, settings=dict(a=1))])
     assert sorted(p.name for p in tmp_path.iterdir()) == [f'step_{n:08d}.pt' for n in want]
@@ -241,12 +280,15 @@ def test_no_old_file_goes_before_the_new_one_is_whole(tmp_path, monkeypatch):
 def test_files_of_others_and_of_later_steps_stay(tmp_path):
     for name in ('best.pt', 'step_x.pt', 'notes.txt'): (tmp_path/name).write_text('mine')
     run([cb.checkpoint(tmp_path, every=5, keep=1)])
-    assert sorted(p.name for p in tmp_path.iterdir()) == ['best.pt', 'notes.txt', 'step_00000030.pt', 'step_x.pt']
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        'best.pt', 'notes.txt', 'step_00000030.pt', 'step_x.pt',
+    ]
 
 
 def test_a_folder_with_a_later_state_is_refused(tmp_path):
     run([cb.checkpoint(tmp_path, every=10)])
-    with pytest.raises(ValueError, match='is ahead of this run'): run([cb.checkpoint(tmp_path, every=10)], n_steps=5)
+    with pytest.raises(ValueError, match='is ahead of this run'):
+        run([cb.checkpoint(tmp_path, every=10)], n_steps=5)
     assert len(list(tmp_path.iterdir())) == 3
 
 
@@ -260,7 +302,10 @@ def damaged(path, how):
     whole = path.read_bytes()
     if how == 'empty': path.write_bytes(b'')
     if how == 'cut': path.write_bytes(whole[:len(whole)*2//3])
-    if how == 'bit': path.write_bytes(whole[:len(whole)//2] + bytes([whole[len(whole)//2] ^ 255]) + whole[len(whole)//2 + 1:])
+    if how == 'bit':
+        path.write_bytes(
+            whole[:len(whole)//2] + bytes([whole[len(whole)//2] ^ 255]) + whole[len(whole)//2 + 1:]
+        )
     if how == 'text': path.write_text('hello')
     if how == 'other': torch.save(dict(a=1), path)
 
@@ -269,7 +314,8 @@ def damaged(path, how):
 def test_a_damaged_file_is_named_and_skipped(tmp_path, how):
     run([cb.checkpoint(tmp_path, every=10)])
     damaged(tmp_path/'step_00000030.pt', how)
-    with pytest.warns(UserWarning, match='step_00000030.pt'): assert cb.latest(tmp_path).name == 'step_00000020.pt'
+    with pytest.warns(UserWarning, match='step_00000030.pt'):
+        assert cb.latest(tmp_path).name == 'step_00000020.pt'
 
 
 def test_no_checkpoint_at_all(tmp_path):
@@ -307,7 +353,8 @@ def test_ctrl_c_saves_and_another_error_does_not(tmp_path):
 def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     def spoil(s):
         if s.step == 12: next(s.D.parameters()).data[0, 0] = float('inf')
-    with pytest.warns(UserWarning, match='no checkpoint at step 15'): run([spoil, cb.checkpoint(tmp_path, every=5, keep=9)], n_steps=15)
+    with pytest.warns(UserWarning, match='no checkpoint at step 15'):
+        run([spoil, cb.checkpoint(tmp_path, every=5, keep=9)], n_steps=15)
     assert int(cb.latest(tmp_path).stem[5:]) == 10
 
 
@@ -321,8 +368,19 @@ def test_checkpoint_refuses_what_cannot_be(tmp_path, bad):
 def test_preview_draws_the_same_latents(tmp_path):
     images = digits()
     s = state(shape=images.shape, out=nn.Tanh, ema=True)
-    fit(s, images, 12, non_saturating, callbacks=[cb.preview(tmp_path, torch.randn(16, 2), images, every=5), cb.preview(tmp_path/'now.png', torch.zeros(4, 2), images)])
-    assert sorted(p.name for p in tmp_path.iterdir()) == ['now.png', *(f'step_{n:08d}.png' for n in (5, 10, 12))]
+    fit(
+        s,
+        images,
+        12,
+        non_saturating,
+        callbacks=[
+            cb.preview(tmp_path, torch.randn(16, 2), images, every=5),
+            cb.preview(tmp_path/'now.png', torch.zeros(4, 2), images),
+        ],
+    )
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        'now.png', *(f'step_{n:08d}.png' for n in (5, 10, 12)),
+    ]
     now = np.asarray(Image.open(tmp_path/'now.png'))
     k = now.shape[0]  # one row of four pictures of k pixels, with a gap of k/8
     assert k % 8 == 0 and (now[:, :k] == now[:, k*9//8:][:, :k]).all()
@@ -344,12 +402,16 @@ def test_pictures_know_the_range_of_the_data(tmp_path):
 
 # ending early
 
-@pytest.mark.parametrize('column, bad', [('loss_D', float('nan')), ('loss_G', float('inf')), ('fake_logit', float('-inf'))])
+@pytest.mark.parametrize(
+    'column, bad', [('loss_D', float('nan')), ('loss_G', float('inf')), ('fake_logit', float('-inf'))]
+)
 @pytest.mark.parametrize('at, every, found', [(1, 1, 1), (7, 5, 10), (13, 10, 20), (29, 100, 30)])
 def test_nan_is_found_and_placed(column, bad, at, every, found):
-    def spoilt(s, *args, **kwargs): return alternating(s, *args, **kwargs) | ({column: torch.tensor(bad)} if s.step == at - 1 else {})
+    def spoilt(s, *args, **kwargs):
+        return alternating(s, *args, **kwargs) | ({column: torch.tensor(bad)} if s.step == at - 1 else {})
     s = state()
-    with pytest.raises(FloatingPointError, match=f'{column} became {bad} at step {at}: '): run([cb.stop_on_nan(every)], s=s, update=spoilt)
+    with pytest.raises(FloatingPointError, match=f'{column} became {bad} at step {at}: '):
+        run([cb.stop_on_nan(every)], s=s, update=spoilt)
     assert s.step == found
 
 
@@ -381,14 +443,19 @@ def test_whole_file_on_success_and_failure(tmp_path):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='wants a CUDA device')
 @pytest.mark.parametrize('capture', [None, False])
 def test_looking_leaves_a_run_on_the_gpu_as_it_was(capture):
-    "Also where the iteration is replayed from a CUDA graph, whose random numbers come from the same generators."
-    def nosy(s): torch.randn(7, device='cuda'); torch.randn(3, generator=s.rng, device='cuda')
+    """Also where the iteration is replayed from a CUDA graph,
+    whose random numbers come from the same generators."""
+    def nosy(s):
+        torch.randn(7, device='cuda')
+        torch.randn(3, generator=s.rng, device='cuda')
     def go(callbacks):
         torch.manual_seed(0)
         s = state()
         s = new_state(s.G.cuda(), s.D.cuda())
         return fit(s, data, 20, non_saturating, batch_size=16, callbacks=callbacks, capture=capture)
     a, b = go([]), go([cb.every(3, nosy)])
-    assert torch.allclose(numbers(a), numbers(b), atol=1e-5) and torch.equal(a.rng.get_state(), b.rng.get_state())
+    assert torch.allclose(numbers(a), numbers(b), atol=1e-5) and torch.equal(
+        a.rng.get_state(), b.rng.get_state()
+    )
 
 

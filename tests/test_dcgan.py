@@ -12,15 +12,19 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from ganbook.data import Data, digits
 from ganbook.losses import non_saturating
-from ganbook.models.dcgan import (DCGANDiscriminator, DCGANGenerator, checkerboard, conv_size, n_macs, normal_init, pyramid, strided, trace,
-                                  transposed, transposed_size, upsampled)
+from ganbook.models.dcgan import (
+    DCGANDiscriminator, DCGANGenerator, checkerboard, conv_size, n_macs, normal_init, pyramid, strided, trace,
+    transposed, transposed_size, upsampled,
+)
 from ganbook.models.mlp import MLPGenerator, n_params
 from ganbook.recipes import build, networks, recipes
 from ganbook.train import evaluating, fit, linear_decay, load, new_state, sample, save
 
-shapes = [(1, 8, 8), (3, 8, 8), (1, 9, 9), (1, 15, 15), (2, 28, 28), (3, 32, 32), (3, 64, 64), (1, 8, 256), (1, 256, 8), (4, 31, 17), (1, 33, 100), (5, 127, 129),
-          (1, 255, 9), (3, 128, 128), (1, 256, 256)]
-pair = lambda shape, width=2, **k: (DCGANGenerator(shape, 6, width, **k), DCGANDiscriminator(shape, width))
+shapes = [
+    (1, 8, 8), (3, 8, 8), (1, 9, 9), (1, 15, 15), (2, 28, 28), (3, 32, 32), (3, 64, 64), (1, 8, 256),
+    (1, 256, 8), (4, 31, 17), (1, 33, 100), (5, 127, 129), (1, 255, 9), (3, 128, 128), (1, 256, 256),
+]
+def pair(shape, width=2, **k): return (DCGANGenerator(shape, 6, width, **k), DCGANDiscriminator(shape, width))
 
 
 # Sizes
@@ -37,7 +41,13 @@ def test_every_size_from_8_to_256_is_halved_and_doubled_back():
     for n in range(8, 257):
         x = torch.zeros(1, 1, n, 8)
         half = -(-n//2)
-        down, up, again = (f(1, 1, *sizes, False) for f, sizes in ((strided, ((n, 8), (half, 4))), (transposed, ((half, 4), (n, 8))), (upsampled, ((half, 4), (n, 8)))))
+        down, up, again = (
+            f(1, 1, *sizes, False)
+            for f, sizes in (
+                (strided, ((n, 8), (half, 4))), (transposed, ((half, 4), (n, 8))),
+                (upsampled, ((half, 4), (n, 8))),
+            )
+        )
         assert down(x).shape == (1, 1, half, 4) and up(down(x)).shape == again(down(x)).shape == x.shape
         assert conv_size(n, 4, 2, 1 + n % 2) == half and transposed_size(half, 4, 2, 1 + n % 2, n % 2) == n
 
@@ -46,12 +56,15 @@ def test_the_pyramid_stops_in_time(smallest):
     for h in range(8, 257):
         grids = pyramid((1, h, 8 + (7*h) % 249), smallest)
         assert all(smallest <= n < 2*smallest for n in grids[-1])
-        assert len(grids) >= 2 and all(b in (a, -(-a//2)) for g, s in zip(grids, grids[1:]) for a, b in zip(g, s))
+        assert len(grids) >= 2 and all(
+            b in (a, -(-a//2)) for g, s in zip(grids, grids[1:]) for a, b in zip(g, s)
+        )
         assert grids == sorted(grids, key=math.prod, reverse=True) and len(set(grids)) == len(grids)
 
 @pytest.mark.parametrize('smallest', [1, 2, 3])
 def test_a_smaller_first_grid(smallest):
-    G, D = DCGANGenerator((1, 11, 8), 6, 2, smallest=smallest), DCGANDiscriminator((1, 11, 8), 2, smallest=smallest)
+    G = DCGANGenerator((1, 11, 8), 6, 2, smallest=smallest)
+    D = DCGANDiscriminator((1, 11, 8), 2, smallest=smallest)
     assert D(G(torch.randn(4, 6))).shape == (4,)
 
 @pytest.mark.parametrize('n', range(1, 9))
@@ -62,7 +75,12 @@ def test_the_formulas_agree_with_pytorch(n):
                 for extra in range(stride):
                     w = torch.ones(1, 1, kernel)
                     if (size := transposed_size(n, kernel, stride, padding, extra)) < 1: continue
-                    assert F.conv_transpose1d(torch.ones(1, 1, n), w, stride=stride, padding=padding, output_padding=extra).shape[-1] == size
+                    assert (
+                        F.conv_transpose1d(
+                            torch.ones(1, 1, n), w, stride=stride, padding=padding, output_padding=extra
+                        ).shape[-1]
+                        == size
+                    )
                     assert conv_size(size, kernel, stride, padding) == n
                     assert F.conv1d(torch.ones(1, 1, size), w, stride=stride, padding=padding).shape[-1] == n
 
@@ -79,7 +97,8 @@ def test_growing_is_the_transpose_of_shrinking(large):
 
 @pytest.mark.parametrize('shape, z, width, params, mega_macs', [
     ((3, 64, 64), 100, 64, (3_576_704, 2_765_568), (104.6, 103.8)),                # the PyTorch example
-    ((3, 32, 32), 128, 64, (1_187_907 - 4_291, 663_745 - 449), (18.1, 17.6)),      # as published with biases, less these
+    # as published with biases, less these
+    ((3, 32, 32), 128, 64, (1_187_907 - 4_291, 663_745 - 449), (18.1, 17.6)),
     ((1, 32, 32), 128, 32, (429_089 - 2_145, 167_009 - 225), (4.6, 4.3)),
     ((1, 32, 32), 128, 16, (173_585 - 1_073, 42_545 - 113), (1.2, 1.1))])
 def test_published_counts(shape, z, width, params, mega_macs):
@@ -89,8 +108,14 @@ def test_published_counts(shape, z, width, params, mega_macs):
 
 def test_biases_only_where_nothing_normalises():
     for norm in (None, nn.BatchNorm2d):
-        for m in (DCGANGenerator((3, 32, 32), 6, 4, norm=norm), DCGANDiscriminator((3, 32, 32), 4, norm=norm)):
-            assert all((l.bias is None) == (norm is not None) for l in m.modules() if isinstance(l, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)))
+        for m in (
+            DCGANGenerator((3, 32, 32), 6, 4, norm=norm), DCGANDiscriminator((3, 32, 32), 4, norm=norm),
+        ):
+            assert all(
+                (l.bias is None) == (norm is not None)
+                for l in m.modules()
+                if isinstance(l, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear))
+            )
 
 def test_no_batchnorm_at_the_image():
     for m in pair((3, 32, 32)):
@@ -101,7 +126,9 @@ def test_costs_are_counted_without_touching_the_network():
     G = DCGANGenerator((1, 8, 8), 6, 4)
     before = copy.deepcopy(G.state_dict())
     assert n_macs(G, (6,)) == 6*4*16 + 16*4*16 and G.training
-    assert all(torch.equal(v, before[k]) for k, v in G.state_dict().items()) and not any(m._forward_hooks for m in G.modules())
+    assert all(torch.equal(v, before[k]) for k, v in G.state_dict().items()) and not any(
+        m._forward_hooks for m in G.modules()
+    )
     assert n_macs(MLPGenerator((2,), 3, (5, 7)), (3,)) == 3*5 + 5*7 + 7*2
     assert n_macs(nn.Conv2d(4, 6, 3, padding=1, groups=2), (4, 5, 5)) == 25*6*2*9
     assert sum(l.n_params for l in trace(G, (6,))) == n_params(G)
@@ -116,22 +143,34 @@ def test_the_largest_pair_is_followed_in_no_time():
 
 def test_normal_start():
     torch.manual_seed(0)
-    for m in (DCGANGenerator((3, 64, 64), width=32), DCGANDiscriminator((3, 64, 64), 32), DCGANGenerator((3, 32, 32), width=32, norm=None)):
+    for m in (
+        DCGANGenerator((3, 64, 64), width=32), DCGANDiscriminator((3, 64, 64), 32),
+        DCGANGenerator((3, 32, 32), width=32, norm=None),
+    ):
         for l in m.modules():
             if isinstance(l, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
                 assert abs(l.weight.std() - .02) < .003 and abs(l.weight.mean()) < .003
                 assert l.bias is None or not l.bias.any()
-            elif isinstance(l, nn.BatchNorm2d): assert abs(l.weight.mean() - 1) < .02 and .01 < l.weight.std() < .03 and not l.bias.any()
+            elif isinstance(l, nn.BatchNorm2d):
+                assert abs(l.weight.mean() - 1) < .02 and .01 < l.weight.std() < .03 and not l.bias.any()
 
-@pytest.mark.parametrize('norm', [partial(nn.GroupNorm, 1), partial(nn.InstanceNorm2d, affine=True), nn.InstanceNorm2d])
+@pytest.mark.parametrize(
+    'norm', [partial(nn.GroupNorm, 1), partial(nn.InstanceNorm2d, affine=True), nn.InstanceNorm2d]
+)
 def test_gains_of_other_normalisations_start_around_1(norm):
     G = DCGANGenerator((1, 16, 16), 6, 4, norm=norm)
-    gains = [l.weight for l in G.modules() if isinstance(l, (nn.GroupNorm, nn.InstanceNorm2d)) and l.weight is not None]
+    gains = [
+        l.weight
+        for l in G.modules()
+        if isinstance(l, (nn.GroupNorm, nn.InstanceNorm2d)) and l.weight is not None
+    ]
     assert all((g - 1).abs().max() < .2 for g in gains) and G(torch.randn(3, 6)).shape == (3, 1, 16, 16)
 
 def test_a_start_of_ones_own_and_pytorchs():
-    torch.manual_seed(0); a = DCGANGenerator((1, 8, 8), 6, 4, init=None)
-    torch.manual_seed(0); b = nn.Linear(6, 64, bias=False)
+    torch.manual_seed(0)
+    a = DCGANGenerator((1, 8, 8), 6, 4, init=None)
+    torch.manual_seed(0)
+    b = nn.Linear(6, 64, bias=False)
     assert torch.equal(a.net[0].weight, b.weight)
     c = DCGANDiscriminator((1, 8, 8), 4, init=partial(normal_init, std=0.))
     assert not any(p.any() for p in c.parameters())
@@ -157,7 +196,11 @@ def test_labels_are_ignored_and_gradients_reach_everything():
     z, y = torch.randn(16, 6), torch.arange(16)
     with evaluating(G, D): assert torch.equal(D(G(z, y), y), D(G(z)))
     D(G(z)).square().mean().backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.any() for m in (G, D) for p in m.parameters())
+    assert all(
+        p.grad is not None and p.grad.isfinite().all() and p.grad.any()
+        for m in (G, D)
+        for p in m.parameters()
+    )
 
 @pytest.mark.parametrize('training', [False, True])
 @pytest.mark.parametrize('up', [transposed, upsampled])
@@ -206,8 +249,11 @@ def test_resumed_is_the_same_to_the_last_bit(tmp_path):
     go = partial(fit, data=digits(), loss=non_saturating, batch_size=8)
     whole, half = start(), start()
     go(whole, n_steps=8)
-    go(half, n_steps=4); save(half, tmp_path/'half.pt')
-    again = start(); load(again, tmp_path/'half.pt'); go(again, n_steps=8)
+    go(half, n_steps=4)
+    save(half, tmp_path/'half.pt')
+    again = start()
+    load(again, tmp_path/'half.pt')
+    go(again, n_steps=8)
     for a, b in ((whole.G, again.G), (whole.D, again.D), (whole.G_ema, again.G_ema)):
         assert all(torch.equal(v, b.state_dict()[k]) for k, v in a.state_dict().items())
 
@@ -215,24 +261,39 @@ def test_the_averages_of_batchnorm_are_averaged_too():
     s = new_state(*pair((1, 8, 8), 4), ema=True)
     fit(s, digits(), 5, non_saturating, batch_size=8)
     mean = next(b for n, b in s.G_ema.named_buffers() if n.endswith('running_mean'))
-    assert mean.any() and not torch.equal(mean, next(b for n, b in s.G.named_buffers() if n.endswith('running_mean')))
+    assert mean.any() and not torch.equal(
+        mean, next(b for n, b in s.G.named_buffers() if n.endswith('running_mean'))
+    )
     assert sample(s.best, torch.randn(4, 6)).isfinite().all()
 
 
 # Messages
 
 @pytest.mark.parametrize('model', [DCGANGenerator, DCGANDiscriminator])
-@pytest.mark.parametrize('shape, words', [((1, 7, 8), 'from 8 to 256'), ((1, 8, 257), 'from 8 to 256'), ((0, 8, 8), '0 channels'), ((-1, 8, 8), '-1 channels'),
-    ((2,), 'take the MLP pair'), (8, 'take the MLP pair'), ((8, 8), 'three whole numbers'), ((1, 8., 8), 'three whole numbers'), ((1, 1, 8, 8), 'three whole numbers'),
-    (None, 'three whole numbers'), ('abc', 'three whole numbers')])
+@pytest.mark.parametrize(
+    'shape, words',
+    [
+        ((1, 7, 8), 'from 8 to 256'), ((1, 8, 257), 'from 8 to 256'), ((0, 8, 8), '0 channels'),
+        ((-1, 8, 8), '-1 channels'), ((2,), 'take the MLP pair'), (8, 'take the MLP pair'),
+        ((8, 8), 'three whole numbers'), ((1, 8., 8), 'three whole numbers'),
+        ((1, 1, 8, 8), 'three whole numbers'), (None, 'three whole numbers'), ('abc', 'three whole numbers'),
+    ],
+)
 def test_wrong_shapes(model, shape, words):
     with pytest.raises(ValueError, match=words): model(shape)
 
-@pytest.mark.parametrize('name, value', [('width', 0), ('width', -3), ('width', 2.5), ('latent_dim', 0), ('latent_dim', 1.5), ('smallest', 0), ('smallest', 5)])
+@pytest.mark.parametrize(
+    'name, value',
+    [
+        ('width', 0), ('width', -3), ('width', 2.5), ('latent_dim', 0), ('latent_dim', 1.5), ('smallest', 0),
+        ('smallest', 5),
+    ],
+)
 def test_wrong_numbers(name, value):
     with pytest.raises(ValueError, match=f'{name} is {value}'): DCGANGenerator((1, 8, 8), **{name: value})
     if name != 'latent_dim':
-        with pytest.raises(ValueError, match=f'{name} is {value}'): DCGANDiscriminator((1, 8, 8), **{name: value})
+        with pytest.raises(ValueError, match=f'{name} is {value}'):
+            DCGANDiscriminator((1, 8, 8), **{name: value})
 
 def test_wrong_inputs():
     G, D = pair((3, 8, 8))
@@ -242,12 +303,15 @@ def test_wrong_inputs():
         with pytest.raises(ValueError, match=r'give \(\.\.\.,B,3,8,8\)'): D(x)
     for x in (torch.zeros(4, 3, 8, 8, dtype=torch.uint8), torch.zeros(4, 3, 8, 8, dtype=torch.long)):
         with pytest.raises(TypeError, match='give floating-point numbers'): D(x)
-    with pytest.raises(TypeError, match='bring both to one precision'): D(torch.zeros(4, 3, 8, 8, dtype=torch.float64))
-    with pytest.raises(TypeError, match='bring both to one precision'): G(torch.zeros(4, 6, dtype=torch.float64))
+    with pytest.raises(TypeError, match='bring both to one precision'):
+        D(torch.zeros(4, 3, 8, 8, dtype=torch.float64))
+    with pytest.raises(TypeError, match='bring both to one precision'):
+        G(torch.zeros(4, 6, dtype=torch.float64))
     with pytest.raises(TypeError, match='give floating-point numbers'): G(torch.zeros(4, 6, dtype=torch.long))
 
 def test_networks_and_data_that_do_not_fit_each_other():
-    with pytest.raises(ValueError, match='build it for that shape'): fit(new_state(*pair((1, 16, 16))), digits(), 1, non_saturating)
+    with pytest.raises(ValueError, match='build it for that shape'):
+        fit(new_state(*pair((1, 16, 16))), digits(), 1, non_saturating)
 
 
 # The finest alternation
@@ -262,7 +326,9 @@ def test_checkerboard_of_known_waves():
 def test_checkerboard_ignores_brightness_and_contrast_and_keeps_members():
     x = torch.rand(3, 7, 2, 8, 10)
     a = checkerboard(x)
-    assert a.shape == (3,) and a.dtype == torch.float64 and torch.allclose(a, checkerboard(5*x - 2), rtol=1e-4)
+    assert (
+        a.shape == (3,) and a.dtype == torch.float64 and torch.allclose(a, checkerboard(5*x - 2), rtol=1e-4)
+    )
     assert torch.allclose(a[1], checkerboard(x[1])) and .7 < a.mean() < 1.3
 
 @pytest.mark.parametrize('shape', [(4, 1, 9, 8), (4, 1, 8, 7), (8, 8)])
@@ -279,4 +345,7 @@ def test_recipes_train(name, shape):
     s, a = build(name, data, device='cpu')
     fit(s, **a | dict(n_steps=2, batch_size=4))
     assert sample(s.best, torch.randn(3, s.G.latent_dim)).shape == (3, *shape)
-    assert all(torch.equal(p, q) for p, q in zip(networks(name, shape)[0].parameters(), networks(name, shape)[0].parameters()))
+    assert all(
+        torch.equal(p, q)
+        for p, q in zip(networks(name, shape)[0].parameters(), networks(name, shape)[0].parameters())
+    )

@@ -1,4 +1,5 @@
-"Discriminators that judge samples together: each against a hand loop, alone and as members, in training, on disk, and with bad input."
+"""Discriminators that judge samples together: each against a hand loop,
+alone and as members, in training, on disk, and with bad input."""
 import importlib.util
 import json
 import math
@@ -10,7 +11,9 @@ import pytest
 import torch
 from torch import nn
 from ganbook import data as sets
-from ganbook.diversity import MinibatchDiscrimination, MinibatchStd, Packed, packed_shape, with_layer, with_minibatch_std
+from ganbook.diversity import (
+    MinibatchDiscrimination, MinibatchStd, Packed, packed_shape, with_layer, with_minibatch_std,
+)
 from ganbook.ensemble import Stacked, member, members
 from ganbook.losses import non_saturating, relativistic
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator
@@ -32,11 +35,15 @@ def dcgan(shape=(1, 8, 8)): return DCGANDiscriminator(shape, 4, norm=None)
 
 def packed_by_hand(D, x, m):
     "Logits (B,) of samples (B,*S), pack by pack."
-    return torch.stack([D(torch.cat([x[(i + j) % len(x)] for j in range(m)])[None])[0] for i in range(len(x))])
+    return torch.stack(
+        [D(torch.cat([x[(i + j) % len(x)] for j in range(m)])[None])[0] for i in range(len(x))]
+    )
 
 @pytest.mark.parametrize('m', [1, 2, 3, 4])
 @pytest.mark.parametrize('n', [1, 2, 5, 8])
-@pytest.mark.parametrize('make,shape', [(mlp, (2,)), (dcgan, (1, 8, 8)), (mlp, (3, 4, 5)), (dcgan, (3, 9, 8))])
+@pytest.mark.parametrize(
+    'make,shape', [(mlp, (2,)), (dcgan, (1, 8, 8)), (mlp, (3, 4, 5)), (dcgan, (3, 9, 8))]
+)
 def test_packs_are_those_of_a_hand_loop(make, shape, n, m):
     D, x = Packed(make(packed_shape(shape, m)), m), torch.randn(n, *shape)
     assert D.shape == shape
@@ -65,8 +72,11 @@ def test_the_mean_over_overlapping_packs_is_that_over_disjoint_ones():
     with torch.no_grad(): overlapping, disjoint = D(x).mean(), D.D(x.view(-1, 4)).mean()
     assert abs(overlapping - disjoint) < .01
 
-@pytest.mark.parametrize('shape,m,want', [((2,), 3, (6,)), ((3, 8, 9), 2, (6, 8, 9)), ((1, 8, 8), 1, (1, 8, 8))])
-def test_packed_shape(shape, m, want): assert packed_shape(shape, m) == want
+@pytest.mark.parametrize(
+    'shape,m,want', [((2,), 3, (6,)), ((3, 8, 9), 2, (6, 8, 9)), ((1, 8, 8), 1, (1, 8, 8))]
+)
+def test_packed_shape(shape, m, want):
+    assert packed_shape(shape, m) == want
 
 
 # Minibatch standard deviation
@@ -74,7 +84,12 @@ def test_packed_shape(shape, m, want): assert packed_shape(shape, m) == want
 def std_by_hand(x, group):
     "The appended number of each sample (B,)."
     n = max(1, len(x)//min(group or len(x), len(x)))
-    return torch.stack([torch.stack([f.var(correction=0).add(1e-8).sqrt() for f in x[i % n::n].flatten(1).T]).mean() for i in range(len(x))])
+    return torch.stack(
+        [
+            torch.stack([f.var(correction=0).add(1e-8).sqrt() for f in x[i % n::n].flatten(1).T]).mean()
+            for i in range(len(x))
+        ]
+    )
 
 @pytest.mark.parametrize('group', [None, 1, 2, 3, 4, 8, 100])
 @pytest.mark.parametrize('shape', [(6, 5), (8, 3), (7, 2, 3, 4), (1, 4), (12, 3, 2, 2)])
@@ -83,7 +98,9 @@ def test_std_is_that_of_a_hand_loop(group, shape):
     out, want = MinibatchStd(group)(x), std_by_hand(x, group)
     assert out.shape == (shape[0], shape[1] + 1, *shape[2:])
     torch.testing.assert_close(out[:, :-1], x)
-    torch.testing.assert_close(out[:, -1], want.view(-1, *[1]*(x.ndim - 2)).expand(out[:, -1].shape), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        out[:, -1], want.view(-1, *[1]*(x.ndim - 2)).expand(out[:, -1].shape), atol=1e-5, rtol=1e-4
+    )
 
 def test_groups_that_divide_are_those_of_the_authors():
     x = torch.randn(12, 3, 4, 4)
@@ -107,7 +124,13 @@ def test_std_keeps_the_precision(dtype):
 def test_discrimination_is_that_of_a_hand_loop(n):
     layer, x = MinibatchDiscrimination(5, 3, 2), torch.randn(n, 5)
     out, M = layer(x), (x @ layer.T).detach().view(n, 3, 2)
-    want = torch.tensor([[sum(math.exp(-(M[i, b] - M[j, b]).abs().sum()) for j in range(n) if j != i) for b in range(3)] for i in range(n)], dtype=torch.float32)
+    want = torch.tensor(
+        [
+            [sum(math.exp(-(M[i, b] - M[j, b]).abs().sum()) for j in range(n) if j != i) for b in range(3)]
+            for i in range(n)
+        ],
+        dtype=torch.float32,
+    )
     torch.testing.assert_close(out[:, :5], x)
     torch.testing.assert_close(out[:, 5:], want.view(n, 3), atol=1e-5, rtol=1e-4)
 
@@ -119,10 +142,15 @@ def test_features_of_variance_one_lie_about_one_apart():
 
 # In a network
 
-layers = dict(packed=lambda D, shape: Packed(D(packed_shape(shape, 2)), 2), std=lambda D, shape: with_minibatch_std(D(shape)),
+layers = dict(
+    packed=lambda D, shape: Packed(D(packed_shape(shape, 2)), 2),
+    std=lambda D, shape: with_minibatch_std(D(shape)),
     grouped=lambda D, shape: with_minibatch_std(D(shape), 3),
-    discrimination=lambda D, shape: (lambda net: with_layer(net, MinibatchDiscrimination(net.net[-1].in_features, 4, 2)))(D(shape)),
-    packed_std=lambda D, shape: Packed(with_minibatch_std(D(packed_shape(shape, 2))), 2))
+    discrimination=lambda D, shape: (
+        lambda net: with_layer(net, MinibatchDiscrimination(net.net[-1].in_features, 4, 2))
+    )(D(shape)),
+    packed_std=lambda D, shape: Packed(with_minibatch_std(D(packed_shape(shape, 2))), 2),
+)
 kinds = pytest.mark.parametrize('kind', layers)
 nets = pytest.mark.parametrize('D,shape', [(mlp, (2,)), (dcgan, (1, 8, 8))], ids=['mlp', 'dcgan'])
 
@@ -139,8 +167,11 @@ def test_gradients_flow_to_every_weight_and_sample(kind, D, shape):
 def test_members_are_the_networks_one_by_one(kind, D, shape):
     alone = [layers[kind](D, shape) for _ in range(3)]
     stacked, x = Stacked(alone), torch.randn(3, 7, *shape)
-    torch.testing.assert_close(stacked(x), torch.stack([net(a) for net, a in zip(alone, x)]), atol=1e-5, rtol=1e-4)
-    for i in range(3): torch.testing.assert_close(stacked.member(i)(x[i]), alone[i](x[i]), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        stacked(x), torch.stack([net(a) for net, a in zip(alone, x)]), atol=1e-5, rtol=1e-4
+    )
+    for i in range(3):
+        torch.testing.assert_close(stacked.member(i)(x[i]), alone[i](x[i]), atol=1e-5, rtol=1e-4)
 
 @kinds
 @nets
@@ -169,17 +200,23 @@ def test_a_layer_follows_its_network_to_another_precision():
     assert with_minibatch_std(mlp().double())(torch.randn(4, 2, dtype=torch.float64)).dtype == torch.float64
 
 def test_repr_tells_the_settings():
-    assert 'm=2' in repr(Packed(mlp((4,)), 2)) and 'group=4' in repr(MinibatchStd(4)) and 'n_in=5, n_out=3, dim=2' in repr(MinibatchDiscrimination(5, 3, 2))
+    assert (
+        'm=2' in repr(Packed(mlp((4,)), 2))
+        and 'group=4' in repr(MinibatchStd(4))
+        and 'n_in=5, n_out=3, dim=2' in repr(MinibatchDiscrimination(5, 3, 2))
+    )
 
 def test_networks_that_differ_in_a_group_do_not_stack():
-    with pytest.raises(ValueError, match='not built like'): Stacked([with_minibatch_std(mlp(), g) for g in (2, 4)])
+    with pytest.raises(ValueError, match='not built like'):
+        Stacked([with_minibatch_std(mlp(), g) for g in (2, 4)])
 
 
 # In training
 
 def state(kind, data, seed=0):
     torch.manual_seed(seed)
-    if data is digits: return new_state(DCGANGenerator((1, 8, 8), 10, 4), layers[kind](dcgan, (1, 8, 8)), seed=seed)
+    if data is digits:
+        return new_state(DCGANGenerator((1, 8, 8), 10, 4), layers[kind](dcgan, (1, 8, 8)), seed=seed)
     return new_state(MLPGenerator((2,), 2, (16,), nn.Identity), layers[kind](mlp, (2,)), seed=seed)
 
 ring = sets.ring(1000)
@@ -201,7 +238,8 @@ def test_members_train_as_alone(kind, data):
     s = members(lambda i: state(kind, data, i), 2)
     fit(s, data, 3, non_saturating, batch_size=6)
     alone = fit(state(kind, data, 1), data, 3, non_saturating, batch_size=6)
-    for p, q in zip(member(s, 1).D.parameters(), alone.D.parameters()): torch.testing.assert_close(p, q, atol=2e-4, rtol=1e-3)
+    for p, q in zip(member(s, 1).D.parameters(), alone.D.parameters()):
+        torch.testing.assert_close(p, q, atol=2e-4, rtol=1e-3)
 
 @kinds
 def test_a_checkpoint_goes_on_as_if_nothing_had_been(kind, tmp_path):
@@ -226,19 +264,32 @@ def test_penalties_warn_once(kind):
 
 # Bad input
 
-@pytest.mark.parametrize('make,error,words', [
-    (lambda: Packed(nn.Linear(4, 1), 2), TypeError, 'no attribute shape'), (lambda: Packed(mlp((3,)), 2), ValueError, 'no pack of 2'),
-    (lambda: Packed(mlp((4,)), 0), ValueError, 'm is 0'), (lambda: Packed(mlp((4,)), 2.), ValueError, 'm is 2.0'), (lambda: packed_shape((2,), -1), ValueError, 'm is -1'),
-    (lambda: Packed(mlp((4,)), 2)(torch.randn(3, 4)), ValueError, r'give \(...,B,2\)'), (lambda: Packed(mlp((4,)), 2)(torch.randn(2)), ValueError, 'do not fit'),
-    (lambda: Packed(mlp((2, 8, 8)), 2)(torch.randn(3, 2, 8, 8)), ValueError, 'do not fit'),
-    (lambda: MinibatchStd(0), ValueError, 'group is 0'), (lambda: MinibatchStd(True), ValueError, 'group is True'),
-    (lambda: MinibatchStd()(torch.randn(2, 3, 4)), ValueError, r'\(B,F\)'), (lambda: MinibatchStd()(torch.randn(3)), ValueError, r'\(B,F\)'),
-    (lambda: MinibatchDiscrimination(5, 0, 2), ValueError, 'n_out is 0'), (lambda: MinibatchDiscrimination('5'), ValueError, 'n_in'),
-    (lambda: MinibatchDiscrimination(5, 3, 0), ValueError, 'dim is 0'),
-    (lambda: MinibatchDiscrimination(5, 3, 2)(torch.randn(4, 6)), ValueError, r'give \(B,5\)'), (lambda: MinibatchDiscrimination(5)(torch.randn(4, 5, 1)), ValueError, r'give \(B,5\)'),
-    (lambda: with_minibatch_std(nn.Linear(2, 1)), TypeError, 'ending in an nn.Linear'), (lambda: with_minibatch_std(Packed(mlp((4,)), 2)), TypeError, 'before packing'),
-    (lambda: with_minibatch_std(spectral_norm(mlp())), TypeError, 'spectral norm'), (lambda: with_layer(mlp(), MinibatchDiscrimination(17)), ValueError, 'reads 16'),
-])
+@pytest.mark.parametrize(
+    'make,error,words',
+    [
+        (lambda: Packed(nn.Linear(4, 1), 2), TypeError, 'no attribute shape'),
+        (lambda: Packed(mlp((3,)), 2), ValueError, 'no pack of 2'),
+        (lambda: Packed(mlp((4,)), 0), ValueError, 'm is 0'),
+        (lambda: Packed(mlp((4,)), 2.), ValueError, 'm is 2.0'),
+        (lambda: packed_shape((2,), -1), ValueError, 'm is -1'),
+        (lambda: Packed(mlp((4,)), 2)(torch.randn(3, 4)), ValueError, r'give \(...,B,2\)'),
+        (lambda: Packed(mlp((4,)), 2)(torch.randn(2)), ValueError, 'do not fit'),
+        (lambda: Packed(mlp((2, 8, 8)), 2)(torch.randn(3, 2, 8, 8)), ValueError, 'do not fit'),
+        (lambda: MinibatchStd(0), ValueError, 'group is 0'),
+        (lambda: MinibatchStd(True), ValueError, 'group is True'),
+        (lambda: MinibatchStd()(torch.randn(2, 3, 4)), ValueError, r'\(B,F\)'),
+        (lambda: MinibatchStd()(torch.randn(3)), ValueError, r'\(B,F\)'),
+        (lambda: MinibatchDiscrimination(5, 0, 2), ValueError, 'n_out is 0'),
+        (lambda: MinibatchDiscrimination('5'), ValueError, 'n_in'),
+        (lambda: MinibatchDiscrimination(5, 3, 0), ValueError, 'dim is 0'),
+        (lambda: MinibatchDiscrimination(5, 3, 2)(torch.randn(4, 6)), ValueError, r'give \(B,5\)'),
+        (lambda: MinibatchDiscrimination(5)(torch.randn(4, 5, 1)), ValueError, r'give \(B,5\)'),
+        (lambda: with_minibatch_std(nn.Linear(2, 1)), TypeError, 'ending in an nn.Linear'),
+        (lambda: with_minibatch_std(Packed(mlp((4,)), 2)), TypeError, 'before packing'),
+        (lambda: with_minibatch_std(spectral_norm(mlp())), TypeError, 'spectral norm'),
+        (lambda: with_layer(mlp(), MinibatchDiscrimination(17)), ValueError, 'reads 16'),
+    ],
+)
 def test_bad_input_is_one_clear_sentence(make, error, words):
     with pytest.raises(error, match=words) as e: make()
     assert '\n' not in str(e.value) and str(e.value).endswith('.')
@@ -270,10 +321,15 @@ def test_a_short_run_is_stored(bench, monkeypatch, tmp_path, capsys):
     options = ['--data', 'digits', '--device', 'cpu', '--steps', 5, '--seeds', 2, '--out', out]
     assert run(bench, monkeypatch, *options, '--only', 'r3', 'plain', 'ns') == 0
     entry = json.loads(out.read_text())['cpu digits']
-    assert set(entry['rows']) == {'r3', 'plain', 'ns'} and len(entry['rows']['r3']) == 2 and entry['n_samples'] == 500
+    assert (
+        set(entry['rows']) == {'r3', 'plain', 'ns'}
+        and len(entry['rows']['r3']) == 2
+        and entry['n_samples'] == 500
+    )
     row = entry['rows']['plain'][0]
     assert row['n_steps'] == 5 and 1 <= row['modes'] <= 500 and row['kl'] > 0 and 0 <= row['confident'] <= 1
-    assert [c[0] for c in row['curve']] == [1, 2, 3, 4, 5] and entry['rows']['plain'][1]['curve'] == []  # the first seed is followed
+    # the first seed is followed
+    assert [c[0] for c in row['curve']] == [1, 2, 3, 4, 5] and entry['rows']['plain'][1]['curve'] == []
     assert any('r3, seed 0: modes' in f for f in entry['targets_missed'])
     run(bench, monkeypatch, *options, '--only', 'narrow')  # adds an arm, keeps the others
     assert set(json.loads(out.read_text())['cpu digits']['rows']) == {'r3', 'plain', 'ns', 'narrow'}
@@ -282,7 +338,8 @@ def test_a_short_run_is_stored(bench, monkeypatch, tmp_path, capsys):
     assert 'LACKING  plain: 2 seeds' in said and 'MISSED   r3, seed 0' in said
 
 def test_a_wrong_arm_is_refused(bench, monkeypatch, tmp_path, capsys):
-    with pytest.raises(SystemExit): run(bench, monkeypatch, '--only', 'best', '--data', 'digits', '--out', tmp_path/'a.json')
+    with pytest.raises(SystemExit):
+        run(bench, monkeypatch, '--only', 'best', '--data', 'digits', '--out', tmp_path/'a.json')
     assert 'no arm best' in capsys.readouterr().err
 
 def test_the_counter_counts_real_modes(bench):
@@ -296,7 +353,11 @@ def test_the_counter_counts_real_modes(bench):
 def test_the_arms_for_a_gpu_run(bench, monkeypatch, name):
     "On random images of MNIST's size, for 2 steps."
     monkeypatch.setattr(bench, 'n_samples', 10)
-    arm, data = bench.arms['mnist'][name], sets.stacked(sets.Data('noise', torch.randint(0, 256, (50, 1, 28, 28), dtype=torch.uint8), torch.arange(50) % 10), n=100)
+    arm = bench.arms['mnist'][name]
+    data = sets.stacked(
+        sets.Data('noise', torch.randint(0, 256, (50, 1, 28, 28), dtype=torch.uint8), torch.arange(50) % 10),
+        n=100,
+    )
     r = bench.run(arm, data, lambda x: dict(modes=len(x), kl=0., confident=0.), 0, 2, n_looks=2, n_look=3)
     assert r['n_steps'] == 2 and r['curve'] == [(1, 3), (2, 3)] and r['modes'] == 10
 
@@ -309,10 +370,19 @@ def test_targets_are_compared_both_ways(bench):
     good = dict(seed=0, modes=1000, kl=.04, confident=.8, seconds=1.)
     assert bench.missed(dict(r3=[good]), 'digits') == [] and bench.missed(dict(r3=[good]), 'mnist') == []
     assert len(bench.missed(dict(r3=[good | dict(modes=999, kl=.1, confident=.7)]), 'digits')) == 3
-    assert len(bench.missed(dict(plain=[good]), 'digits')) == 2 and len(bench.missed(dict(crippled=[good | dict(modes=10)]), 'mnist')) == 1
-    assert bench.lacking({}, 'digits') and not bench.lacking(dict(rows={arm: [good]*3 for arm in bench.arms['digits']}), 'digits')
+    assert (
+        len(bench.missed(dict(plain=[good]), 'digits')) == 2
+        and len(bench.missed(dict(crippled=[good | dict(modes=10)]), 'mnist')) == 1
+    )
+    assert bench.lacking({}, 'digits') and not bench.lacking(
+        dict(rows={arm: [good]*3 for arm in bench.arms['digits']}), 'digits'
+    )
 
 @pytest.mark.skipif(not (root/'results'/'bench_stacked.json').exists(), reason='not run yet')
 def test_the_stored_entry_is_whole(bench):
     entry = json.loads((root/'results'/'bench_stacked.json').read_text())['cpu digits']
-    assert bench.lacking(entry, 'digits') == [] and entry['targets_missed'] == bench.missed(entry['rows'], 'digits') and entry['n_samples'] == 26_000
+    assert (
+        bench.lacking(entry, 'digits') == []
+        and entry['targets_missed'] == bench.missed(entry['rows'], 'digits')
+        and entry['n_samples'] == 26_000
+    )

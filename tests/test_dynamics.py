@@ -1,7 +1,8 @@
-"""`ganbook.dynamics` against the closed forms and the published numbers of the Dirac-GAN, through the library's own losses and penalties.
+"""`ganbook.dynamics` against the closed forms and the published numbers of the Dirac-GAN, through the
+library's own losses and penalties.
 
-Mescheder et al. (2018) let positive logits mean fake: their psi is minus ours. `theirs` turns their points and vectors into ours and back.
-"""
+Mescheder et al. (2018) let positive logits mean fake: their psi is minus
+ours. `theirs` turns their points and vectors into ours and back. """
 import math
 import warnings
 from functools import partial
@@ -11,24 +12,30 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from ganbook.dynamics import (Game, alternate, bilinear, consensus, dirac, eigenvalues, jacobian, largest_step, lq, simultaneous,
-    spectral_radius, trajectory)
+from ganbook.dynamics import (
+    Game, alternate, bilinear, consensus, dirac, eigenvalues, jacobian, largest_step, lq, simultaneous,
+    spectral_radius, trajectory,
+)
 from ganbook.losses import GANLoss, hinge, least_squares, minimax, non_saturating, relativistic, wasserstein
 from ganbook.penalties import r1, r2, wgan_gp
 
 point = partial(torch.tensor, dtype=torch.float64)
 origin, start = point([0., 0.]), point([1., -1.])  # their start is (1, 1)
 sigma, both = torch.sigmoid, (simultaneous, alternate)
-zero_sum = GANLoss(relativistic.discriminator, lambda real, fake: -relativistic.discriminator(real, fake), relativistic=True)
+zero_sum = GANLoss(
+    relativistic.discriminator, lambda real, fake: -relativistic.discriminator(real, fake), relativistic=True
+)
 somewhere = 2*torch.randn(200, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
 def theirs(x): return x*point([1., -1.])
 def R1(gamma): return [partial(r1, gamma=gamma)]
 def R12(gamma): return [partial(r1, gamma=gamma), partial(r2, gamma=gamma)]
-def gp(weight=.35): return dirac(wasserstein, [partial(wgan_gp, weight=weight)])  # lambda/2 = .35: the library's penalty has no half
+# lambda/2 = .35: the library's penalty has no half
+def gp(weight=.35): return dirac(wasserstein, [partial(wgan_gp, weight=weight)])
 def close(a, b, tol=1e-6): np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=0, atol=tol)
-def pair(real, root): return sorted([real - root, real + root], key=lambda z: (complex(z).real, complex(z).imag))
+def pair(real, root):
+    return sorted([real - root, real + root], key=lambda z: (complex(z).real, complex(z).imag))
 def sqrt(x): return complex(x)**.5
 def end(step, n_steps, x=start): return trajectory(step, x, n_steps)[..., -1, :].norm(dim=-1).item()
 
@@ -40,7 +47,8 @@ def close_eigenvalues(game, want, at=origin, tol=1e-6):
 
 # The table: fields
 
-f1 = lambda t: sigma(-t)  # Mescheder's f', with f(t) = -log(1 + exp(-t))
+# Mescheder's f', with f(t) = -log(1 + exp(-t))
+def f1(t): return sigma(-t)
 
 FIELDS = {  # game, (v_theta, v_psi) of the table at their (theta, psi)
     'minimax': (dirac(minimax), lambda th, ps: (-ps*f1(ps*th), th*f1(ps*th))),
@@ -56,19 +64,26 @@ FIELDS = {  # game, (v_theta, v_psi) of the table at their (theta, psi)
 }
 
 @pytest.mark.parametrize('game, field', FIELDS.values(), ids=FIELDS)
-def test_fields_of_the_table(game, field): close(theirs(game.v(theirs(somewhere))), torch.stack(field(*somewhere.T), -1), 1e-7)
+def test_fields_of_the_table(game, field):
+    close(theirs(game.v(theirs(somewhere))), torch.stack(field(*somewhere.T), -1), 1e-7)
 
 
 def test_softplus_turns_linear_at_20_and_costs_no_more_than_that():
-    "PyTorch's softplus is linear above 20, so fields are exact to 1e-8 at large logits and to rounding elsewhere."
+    """PyTorch's softplus is linear above 20, so fields are
+    exact to 1e-8 at large logits and to rounding elsewhere."""
     near = somewhere[somewhere.prod(-1).abs() < 19]
     close(theirs(dirac(minimax).v(theirs(near))), torch.stack(FIELDS['minimax'][1](*near.T), -1), 1e-13)
 
 
-@pytest.mark.parametrize('s, theta, psi', [(.7, 1., -1.), (.7, -2., .5), (2**.5, .3, 1.5), (2., 2., 2.), (2., -1., -2.)])
+@pytest.mark.parametrize(
+    's, theta, psi', [(.7, 1., -1.), (.7, -2., .5), (2**.5, .3, 1.5), (2., 2., 2.), (2., -1., -2.)],
+)
 def test_instance_noise_is_the_expected_value_over_the_noise(s, theta, psi):
-    sig = lambda t: 1/(1 + np.exp(-t))
-    mean = lambda f: integrate.quad(lambda e: stats.norm.pdf(e)*f(s*e), -12, 12, epsabs=1e-12, epsrel=1e-12, limit=200)[0]
+    def sig(t): return 1/(1 + np.exp(-t))
+    def mean(f):
+        return integrate.quad(
+            lambda e: stats.norm.pdf(e)*f(s*e), -12, 12, epsabs=1e-12, epsrel=1e-12, limit=200
+        )[0]
     v_theta = mean(lambda e: psi*sig(psi*(theta + e)))
     v_psi = mean(lambda e: e*sig(-psi*e) - (theta + e)*sig(psi*(theta + e)))
     close(dirac(minimax, noise=s).v(point([theta, psi])), [v_theta, v_psi], 1e-7)
@@ -82,7 +97,10 @@ def test_quadrature_has_converged():
     x = somewhere.clamp(-2, 2)
     close(dirac(minimax, noise=2.).v(x), dirac(minimax, noise=2., n_nodes=256).v(x), 1e-6)
     close(dirac(relativistic, noise=.7).v(x[:20]), dirac(relativistic, noise=.7, n_nodes=128).v(x[:20]), 1e-8)
-    close(dirac(non_saturating, R12(.3), noise=1.).v(x), dirac(non_saturating, R12(.3), noise=1., n_nodes=200).v(x), 1e-7)
+    close(
+        dirac(non_saturating, R12(.3), noise=1.).v(x),
+        dirac(non_saturating, R12(.3), noise=1., n_nodes=200).v(x), 1e-7,
+    )
 
 
 def test_no_noise_and_very_little_noise_agree():
@@ -93,22 +111,33 @@ def test_no_noise_and_very_little_noise_agree():
 
 i = 1j
 
-@pytest.mark.parametrize('loss', [minimax, non_saturating, relativistic, zero_sum], ids=['minimax', 'NS', 'RpGAN', 'RpGAN zero sum'])
-def test_without_a_regulariser_nothing_decays(loss): close_eigenvalues(dirac(loss), [-.5*i, .5*i], tol=1e-12)
+@pytest.mark.parametrize(
+    'loss', [minimax, non_saturating, relativistic, zero_sum],
+    ids=['minimax', 'NS', 'RpGAN', 'RpGAN zero sum'],
+)
+def test_without_a_regulariser_nothing_decays(loss):
+    close_eigenvalues(dirac(loss), [-.5*i, .5*i], tol=1e-12)
 
 
 def test_wgan(): close_eigenvalues(dirac(wasserstein), [-i, i], tol=1e-12)
-def test_hinge_is_half_way_to_wgan(): close_eigenvalues(dirac(hinge), [-i, i], tol=1e-12)  # both hinges are open at logit 0
-def test_least_squares_with_labels_1_and_0_does_not_even_turn(): close_eigenvalues(dirac(least_squares), [0, 0])
+# both hinges are open at logit 0
+def test_hinge_is_half_way_to_wgan(): close_eigenvalues(dirac(hinge), [-i, i], tol=1e-12)
+def test_least_squares_with_labels_1_and_0_does_not_even_turn():
+    close_eigenvalues(dirac(least_squares), [0, 0])
 
 
 @pytest.mark.parametrize('loss', [minimax, non_saturating], ids=['minimax', 'NS'])
-@pytest.mark.parametrize('penalties', [R1, lambda g: [partial(r2, gamma=g)], lambda g: R12(g/2)], ids=['R1', 'R2', 'both'])
+@pytest.mark.parametrize(
+    'penalties', [R1, lambda g: [partial(r2, gamma=g)], lambda g: R12(g/2)], ids=['R1', 'R2', 'both']
+)
 @pytest.mark.parametrize('gamma', [0., .1, .3, .9, 1., 2., 10.])
-def test_r1_and_r2(loss, penalties, gamma): close_eigenvalues(dirac(loss, penalties(gamma)), pair(-gamma/2, sqrt(gamma**2/4 - .25)))
+def test_r1_and_r2(loss, penalties, gamma):
+    close_eigenvalues(dirac(loss, penalties(gamma)), pair(-gamma/2, sqrt(gamma**2/4 - .25)))
 
 
-@pytest.mark.parametrize('gamma, want', [(.3, [-.15 - .47697*i, -.15 + .47697*i]), (1., [-.5, -.5]), (2., [-1.86603, -.13397])])
+@pytest.mark.parametrize(
+    'gamma, want', [(.3, [-.15 - .47697*i, -.15 + .47697*i]), (1., [-.5, -.5]), (2., [-1.86603, -.13397])],
+)
 def test_r1_numbers(gamma, want):
     close_eigenvalues(dirac(minimax, R1(gamma)), want, tol=5e-6)
     close_eigenvalues(dirac(minimax, R12(gamma/2)), want, tol=5e-6)
@@ -120,18 +149,25 @@ def test_instance_noise(s):
     close_eigenvalues(dirac(minimax, R1(s**2/2)), pair(-s**2/4, sqrt(s**4/16 - .25)))  # it acts like R1
 
 
-@pytest.mark.parametrize('s, want', [(.7, [-.1225 - .48476*i, -.1225 + .48476*i]), (2**.5, [-.5, -.5]), (2., [-1.86603, -.13397])])
-def test_instance_noise_numbers(s, want): close_eigenvalues(dirac(minimax, noise=s), want, tol=5e-6)
+@pytest.mark.parametrize(
+    's, want',
+    [
+        (.7, [-.1225 - .48476*i, -.1225 + .48476*i]), (2**.5, [-.5, -.5]), (2., [-1.86603, -.13397]),
+    ],
+)
+def test_instance_noise_numbers(s, want):
+    close_eigenvalues(dirac(minimax, noise=s), want, tol=5e-6)
 
 
 def test_the_critical_noise_is_the_root_of_two():
-    turning = lambda s: eigenvalues(dirac(minimax, noise=s).v, origin).imag.abs().max() > 1e-6
+    def turning(s): return eigenvalues(dirac(minimax, noise=s).v, origin).imag.abs().max() > 1e-6
     assert turning(1.41) and not turning(1.42)
 
 
 @pytest.mark.parametrize('gamma', [0., .5, 1., 4.])
 @pytest.mark.parametrize('loss', [minimax, non_saturating], ids=['minimax', 'NS'])
-def test_consensus(loss, gamma): close_eigenvalues(consensus(dirac(loss), gamma), [-gamma/4 - .5*i, -gamma/4 + .5*i], tol=1e-9)
+def test_consensus(loss, gamma):
+    close_eigenvalues(consensus(dirac(loss), gamma), [-gamma/4 - .5*i, -gamma/4 + .5*i], tol=1e-9)
 
 
 def test_wgan_gp_has_no_derivative_at_the_solution():
@@ -143,7 +179,8 @@ def test_wgan_gp_has_no_derivative_at_the_solution():
 # Consensus: the gradient that a known implementation has wrong
 
 def test_the_wrong_factor_in_the_gradient_of_consensus():
-    "GAN_stability, notebooks/diracgan/gans.py, GAN_Consensus, has .5 in front of the f' f'' term; at (1, 1) the sign flips."
+    """GAN_stability, notebooks/diracgan/gans.py, GAN_Consensus, has
+    .5 in front of the f' f'' term; at (1, 1) the sign flips."""
     gan, s = dirac(minimax), f1(point(1.))  # f'(1)
     f2 = -s*(1 - s)                         # f''(1)
     slope = (gan.v(start) - consensus(gan, 1.).v(start))[0]  # of R = |v|²/2 in theta
@@ -175,7 +212,8 @@ def test_spectral_radii_without_a_regulariser(h):
     close(torch.linalg.det(jacobian(alternate(dirac(minimax), h), origin)), 1., 1e-12)
 
 
-def test_spectral_radius_number(): close(spectral_radius(simultaneous(dirac(minimax), .2), origin), 1.004988, 5e-7)
+def test_spectral_radius_number():
+    close(spectral_radius(simultaneous(dirac(minimax), .2), origin), 1.004988, 5e-7)
 
 
 @pytest.mark.parametrize('h', [4., 4.1, 6.])
@@ -189,11 +227,17 @@ def test_largest_step(gamma, want):
     game = dirac(minimax, R1(gamma))
     h = largest_step(eigenvalues(game.v, origin)).item()
     close(h, want, 5e-5)
-    assert spectral_radius(simultaneous(game, h - 1e-3), origin) < 1 < spectral_radius(simultaneous(game, h + 1e-3), origin)
+    assert (
+        spectral_radius(simultaneous(game, h - 1e-3), origin)
+        < 1
+        < spectral_radius(simultaneous(game, h + 1e-3), origin)
+    )
 
 
 def test_largest_step_closed_forms():
-    close(largest_step(torch.tensor([[-1. + 0j, -4.], [2., -1.], [1j, -1j], [0., 0.]])), [.5, 0., 0., 0.], 1e-6)
+    close(
+        largest_step(torch.tensor([[-1. + 0j, -4.], [2., -1.], [1j, -1j], [0., 0.]])), [.5, 0., 0., 0.], 1e-6,
+    )
     lam = torch.tensor([-.15 + .47697j])
     close(largest_step(lam), 2*.15/(.15**2 + .47697**2), 1e-5)
 
@@ -209,7 +253,10 @@ def test_spectral_radii_with_r1(gamma, at_once, in_turn):
 @pytest.mark.parametrize('gamma', [0., .3, 1.])
 def test_alternating_matrix_by_hand(gamma, n_critic):
     D, G = np.array([[1, 0], [-.1, 1 - .2*gamma]]), np.array([[1, .1], [0, 1]])
-    close(jacobian(alternate(dirac(minimax, R1(gamma)), .2, n_critic), origin), G @ np.linalg.matrix_power(D, n_critic), 1e-12)
+    close(
+        jacobian(alternate(dirac(minimax, R1(gamma)), .2, n_critic), origin),
+        G @ np.linalg.matrix_power(D, n_critic), 1e-12,
+    )
 
 
 FINAL = {  # step, number of steps, final radius as printed, its precision
@@ -236,7 +283,8 @@ def test_final_radius_of_alternating_steps():
 
 
 def test_alternating_minimax_is_bounded_for_hundreds_of_steps_only():
-    "Its linear part neither grows nor shrinks, but the ring widens slowly; the loop is that of the library, by hand."
+    """Its linear part neither grows nor shrinks, but the ring
+    widens slowly; the loop is that of the library, by hand."""
     def by_hand(n_steps):
         theta, psi = 1., -1.
         for _ in range(n_steps):
@@ -275,7 +323,8 @@ def test_non_saturating_by_hand_is_the_library():
 
 
 def test_limit_cycle_has_the_radius_root_2h():
-    "The measured means are over the second half of 200,000 steps from (1,1); at h = .01 that is still on its way in."
+    """The measured means are over the second half of 200,000
+    steps from (1,1); at h = .01 that is still on its way in."""
     x, total = np.array([[1.]*6, [-1.]*6]), np.zeros(6)
     for t in range(200_000):
         if t >= 100_000: total += np.hypot(*x)
@@ -308,7 +357,8 @@ def test_clipping_bounds_psi_and_nothing_else(step):
 
 def gp_by_hand(theta, psi, h, n_critic):
     "An alternating step of WGAN-GP, lambda .7, in our signs."
-    for _ in range(n_critic): psi = psi - h*(theta + .7*(abs(psi) - 1)*math.copysign(1, psi)) if psi else psi - h*theta
+    for _ in range(n_critic):
+        psi = psi - h*(theta + .7*(abs(psi) - 1)*math.copysign(1, psi)) if psi else psi - h*theta
     return theta + h*psi, psi
 
 
@@ -323,7 +373,8 @@ def test_wgan_gp_by_hand_is_the_library(n_critic):
 @pytest.mark.parametrize('h, n_steps, largest, mean',
     [(.2, 5000, 1.286, .8387), (.02, 50_000, 1.322, .8504), (.002, 200_000, 1.326, .8533)])
 def test_wgan_gp_never_settles(h, n_steps, largest, mean):
-    "|theta| in the second half: up to 1.29 to 1.33, mean .84 to .85, whatever the step; .73 with five steps of D."
+    """|theta| in the second half: up to 1.29 to 1.33, mean .84
+    to .85, whatever the step; .73 with five steps of D."""
     def distances(n_critic):
         x, out = (1., -1.), []
         for _ in range(n_steps):
@@ -353,7 +404,10 @@ def test_lq_gan_converges_without_a_regulariser():
 def test_lq_gan_with_r2_at_other_points_is_the_integral():
     "R2 at a, w: gamma/2 E (2 w a z)² = 2 gamma w² a²."
     x = point([[1.3, .2], [.5, -.1]])
-    close(lq(minimax, [partial(r2, gamma=.1)]).v(x) - lq(minimax).v(x), torch.stack([torch.zeros(2), -4*.1*x[:, 1]*x[:, 0]**2], -1), 1e-9)
+    close(
+        lq(minimax, [partial(r2, gamma=.1)]).v(x) - lq(minimax).v(x),
+        torch.stack([torch.zeros(2), -4*.1*x[:, 1]*x[:, 0]**2], -1), 1e-9,
+    )
 
 
 # Bilinear games
@@ -373,8 +427,11 @@ def test_bilinear_spectral_radii_follow_the_singular_values(shape):
 
 # Members, leading sizes, precisions, gradients
 
-GAMES = {'minimax': dirac(minimax), 'R1 and R2': dirac(non_saturating, R12(.3)), 'WGAN-GP': gp(), 'noise': dirac(minimax, R1(.3), noise=.5),
-    'consensus': consensus(dirac(minimax), 1.), 'LQ': lq(minimax, R1(.1)), 'bilinear': bilinear(point([[1.]]))}
+GAMES = {
+    'minimax': dirac(minimax), 'R1 and R2': dirac(non_saturating, R12(.3)), 'WGAN-GP': gp(),
+    'noise': dirac(minimax, R1(.3), noise=.5), 'consensus': consensus(dirac(minimax), 1.),
+    'LQ': lq(minimax, R1(.1)), 'bilinear': bilinear(point([[1.]])),
+}
 games = pytest.mark.parametrize('game', GAMES.values(), ids=GAMES)
 
 @games
@@ -411,13 +468,17 @@ def test_a_field_leaves_its_point_alone(game):
 def test_gammas_noises_and_steps_differ_by_member():
     K = point([.3, 1., 2.])
     at = torch.zeros(3, 2, dtype=torch.float64)
-    for make in (lambda g: dirac(minimax, R1(g)), lambda s: dirac(minimax, noise=s), lambda g: consensus(dirac(minimax), g),
-            lambda g: dirac(minimax, R12(g), noise=.5)):
+    for make in (
+        lambda g: dirac(minimax, R1(g)), lambda s: dirac(minimax, noise=s),
+        lambda g: consensus(dirac(minimax), g), lambda g: dirac(minimax, R12(g), noise=.5),
+    ):
         many = make(K)
-        for k, g in enumerate(K.tolist()): close(eigenvalues(many.v, at)[k], eigenvalues(make(g).v, origin), 1e-6)
+        for k, g in enumerate(K.tolist()):
+            close(eigenvalues(many.v, at)[k], eigenvalues(make(g).v, origin), 1e-6)
     for step in both:
         paths = trajectory(step(dirac(minimax, R1(.3)), K), start, 20)
-        for k, h in enumerate(K.tolist()): close(paths[k], trajectory(step(dirac(minimax, R1(.3)), h), start, 20), 1e-12)
+        for k, h in enumerate(K.tolist()):
+            close(paths[k], trajectory(step(dirac(minimax, R1(.3)), h), start, 20), 1e-12)
 
 
 def test_single_precision_stays_close():
@@ -427,11 +488,12 @@ def test_single_precision_stays_close():
 
 
 def test_eigenvalues_are_sorted():
-    f = lambda x: x @ torch.block_diag(point([[3.]]), point([[0., 1.], [-1., 0.]]), point([[-2.]]))
+    def f(x): return x @ torch.block_diag(point([[3.]]), point([[0., 1.], [-1., 0.]]), point([[-2.]]))
     close(eigenvalues(f, torch.zeros(4, dtype=torch.float64)), [-2, -i, i, 3], 1e-12)
 
 
-def test_trajectory_of_no_steps(): assert torch.equal(trajectory(simultaneous(dirac(minimax), .2), start, 0), start[None])
+def test_trajectory_of_no_steps():
+    assert torch.equal(trajectory(simultaneous(dirac(minimax), .2), start, 0), start[None])
 
 
 @pytest.mark.parametrize('step', both, ids=['at once', 'in turn'])
@@ -451,7 +513,9 @@ def test_penalties_do_not_warn():
 
 # Bad input, one sentence each
 
-@pytest.mark.parametrize('bad', [torch.zeros(3), torch.zeros(2, 1), torch.zeros(()), torch.tensor([1, -1]), [1., -1.], 1.])
+@pytest.mark.parametrize(
+    'bad', [torch.zeros(3), torch.zeros(2, 1), torch.zeros(()), torch.tensor([1, -1]), [1., -1.], 1.]
+)
 def test_points_must_fit(bad):
     with pytest.raises(ValueError, match=r'points \(...,2\) of floats'): dirac(minimax).v(bad)
 
@@ -464,12 +528,14 @@ def test_step_sizes_are_above_0(step, h):
 
 @pytest.mark.parametrize('clip', [0., -1., math.nan])
 def test_clips_are_above_0(clip):
-    with pytest.raises(ValueError, match=r'clipped to \[-clip,clip\]'): simultaneous(dirac(minimax), .2, clip=clip)
+    with pytest.raises(ValueError, match=r'clipped to \[-clip,clip\]'):
+        simultaneous(dirac(minimax), .2, clip=clip)
 
 
 @pytest.mark.parametrize('n_critic', [0, -1, 1.5])
 def test_n_critic_is_a_count(n_critic):
-    with pytest.raises(ValueError, match='whole number of at least 1'): alternate(dirac(minimax), .2, n_critic)
+    with pytest.raises(ValueError, match='whole number of at least 1'):
+        alternate(dirac(minimax), .2, n_critic)
 
 
 @pytest.mark.parametrize('gamma', [-.1, math.nan, point([1., -1.])])
@@ -487,7 +553,9 @@ def test_bilinear_wants_a_matrix(A):
     with pytest.raises(ValueError, match='give a matrix'): bilinear(A)
 
 
-@pytest.mark.parametrize('game', [dirac(minimax, R1(torch.ones(3))), dirac(minimax, noise=[1., 1., 1.])], ids=['gamma', 'noise'])
+@pytest.mark.parametrize(
+    'game', [dirac(minimax, R1(torch.ones(3))), dirac(minimax, noise=[1., 1., 1.])], ids=['gamma', 'noise']
+)
 def test_members_need_as_many_points(game):
     with pytest.raises(ValueError, match='leading sizes.*one member a'): game.v(start)
     assert game.v(start.expand(3, 2)).shape == (3, 2)

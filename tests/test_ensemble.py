@@ -1,4 +1,5 @@
-"Members against GANs trained alone: networks, penalties, averages, optimisers, checkpoints, refusals, and the recorded step."
+"""Members against GANs trained alone: networks, penalties, averages,
+optimisers, checkpoints, refusals, and the recorded step."""
 import copy
 import sys
 from pathlib import Path
@@ -46,33 +47,48 @@ def points(seed, width=16):
     return MLPGenerator((2,), 3, (width, width), nn.Identity), MLPDiscriminator((2,), (width, width))
 
 def norms(seed):
-    "BatchNorm in both networks, so the general path. What it cancels is left out: Adam follows the rounding errors of a bias that has no gradient."
+    """BatchNorm in both networks, so the general path. What it cancels is left
+    out: Adam follows the rounding errors of a bias that has no gradient."""
     torch.manual_seed(seed)
     G = nn.Sequential(nn.Linear(3, 16, bias=False), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 2))
     G.latent_dim = 3
-    D = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 16, bias=False), nn.BatchNorm1d(16), nn.LeakyReLU(.2), nn.Linear(16, 1), nn.Flatten(0))
+    D = nn.Sequential(
+        nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 16, bias=False), nn.BatchNorm1d(16), nn.LeakyReLU(.2),
+        nn.Linear(16, 1), nn.Flatten(0),
+    )
     return Double(G), Double(D)
 
 def images(seed):
     torch.manual_seed(seed)
-    return Double(DCGANGenerator((1, 8, 8), 10, 8)), Double(DCGANDiscriminator((1, 8, 8), 8, norm=nn.BatchNorm2d))
+    return Double(DCGANGenerator((1, 8, 8), 10, 8)), Double(
+        DCGANDiscriminator((1, 8, 8), 8, norm=nn.BatchNorm2d)
+    )
 
 def state(i, make=points, device='cpu', **options):
     G, D = (m.to(device) for m in make(i))
     return new_state(G, D, **dict(dict(lr=rates[i % 3], lr_D=rates[(i + 1) % 3], seed=10 + i), **options))
 
-def run(s, data=ring, n=100, loss=non_saturating, **options): return fit(s, data, n, loss, **dict(dict(batch_size=16), **options))
+def run(s, data=ring, n=100, loss=non_saturating, **options):
+    return fit(s, data, n, loss, **dict(dict(batch_size=16), **options))
 
 def near(a, b, rtol=1e-3, atol=1e-4):
-    "Are two plain states equal, to float tolerance: weights, averages, buffers, moments, random numbers and log?"
+    """Are two plain states equal, to float tolerance: weights,
+    averages, buffers, moments, random numbers and log?"""
     assert (a.step, a.members, b.members) == (b.step, (), ())
     for name in ('G', 'D', 'G_ema'):
         x, y = getattr(a, name), getattr(b, name)
         assert (x is None) == (y is None) and type(x) is type(y)
-        if x is not None: torch.testing.assert_close(x.state_dict(), y.state_dict(), rtol=rtol, atol=atol, msg=lambda m, n=name: f'{n}: {m}')
+        if x is not None:
+            torch.testing.assert_close(
+                x.state_dict(), y.state_dict(), rtol=rtol, atol=atol, msg=lambda m, n=name: f'{n}: {m}'
+            )
     for x, y in ((a.opt_G, b.opt_G), (a.opt_D, b.opt_D)):
-        assert type(x) is type(y) is torch.optim.Adam and x.param_groups[0]['initial_lr'] == pytest.approx(y.param_groups[0]['initial_lr'])
-        torch.testing.assert_close([*x.state_dict()['state'].values()], [*y.state_dict()['state'].values()], rtol=10*rtol, atol=atol)
+        assert type(x) is type(y) is torch.optim.Adam and x.param_groups[0]['initial_lr'] == pytest.approx(
+            y.param_groups[0]['initial_lr']
+        )
+        torch.testing.assert_close(
+            [*x.state_dict()['state'].values()], [*y.state_dict()['state'].values()], rtol=10*rtol, atol=atol,
+        )
     assert torch.equal(a.rng.get_state(), b.rng.get_state())
     assert a.log.columns == b.log.columns
     torch.testing.assert_close(a.log.rows(), b.log.rows(), rtol=10*rtol, atol=10*atol)
@@ -80,11 +96,18 @@ def near(a, b, rtol=1e-3, atol=1e-4):
 
 # A member is the GAN trained alone
 
-variants = dict(plain=dict(), schedule=dict(schedule=linear_decay(.3)), r1=dict(penalties=[r1]), own=dict(penalties=[gradient_penalty], n_critic=2),
-    both=dict(loss=relativistic, penalties=[r1, gradient_penalty], schedule=linear_decay(0.)), hinge=dict(loss=hinge), squares=dict(loss=least_squares),
-    wasserstein=dict(loss=wasserstein, n_critic=3, penalties=[gradient_penalty]))
+variants = dict(
+    plain=dict(), schedule=dict(schedule=linear_decay(.3)), r1=dict(penalties=[r1]),
+    own=dict(penalties=[gradient_penalty], n_critic=2),
+    both=dict(loss=relativistic, penalties=[r1, gradient_penalty], schedule=linear_decay(0.)),
+    hinge=dict(loss=hinge), squares=dict(loss=least_squares),
+    wasserstein=dict(loss=wasserstein, n_critic=3, penalties=[gradient_penalty]),
+)
 
-@pytest.mark.parametrize('make,name', [(points, name) for name in variants] + [(norms, name) for name in variants if name != 'wasserstein'])
+@pytest.mark.parametrize(
+    'make,name',
+    [(points, name) for name in variants] + [(norms, name) for name in variants if name != 'wasserstein'],
+)
 def test_a_member_is_the_gan_trained_alone(make, name):
     "In float32 for ten steps, as a game enlarges rounding; in float64 for a hundred."
     n = 10 if make is points else 100
@@ -99,7 +122,8 @@ def test_a_dcgan_with_batchnorm_too(digits, name):
         alone = run(state(i, images, ema=True), digits, **variants[name])
         near(member(s, i), alone, rtol=1e-3, atol=1e-4)
         moved = (alone.G.net.net[0].weight - images(i)[0].net.net[0].weight).abs().max()
-        assert moved > .01 and alone.G.net.net[2].num_batches_tracked == 100*2  # it learned, and kept statistics
+        # it learned, and kept statistics
+        assert moved > .01 and alone.G.net.net[2].num_batches_tracked == 100*2
 
 @pytest.mark.parametrize('make', [points, norms])
 def test_a_member_goes_on_alone(make, tmp_path):
@@ -120,7 +144,8 @@ def test_a_member_shares_nothing_with_the_run():
 def test_a_weight_for_each_member():
     gamma = [0., .5, 5.]
     s = run(members(state, 3), penalties=[lambda *a: r1(*a, gamma=torch.tensor(gamma))])
-    for i, g in enumerate(gamma): near(member(s, i), run(state(i), penalties=[lambda *a, g=g: r1(*a, gamma=g)]))
+    for i, g in enumerate(gamma):
+        near(member(s, i), run(state(i), penalties=[lambda *a, g=g: r1(*a, gamma=g)]))
 
 def test_noise_from_each_members_own_random_numbers():
     def noisy(s): return lambda x: x + .1*latents(x.shape[-2], 2, s.rng)
@@ -149,14 +174,23 @@ def test_make_is_asked_once_for_each():
 
 def nets(make=points, part=0): return [make(i)[part] for i in range(3)]
 
-@pytest.mark.parametrize('make,part,shape', [(points, 0, (3,)), (points, 1, (2,)), (norms, 0, (3,)), (norms, 1, (2,)), (images, 0, (10,)), (images, 1, (1, 8, 8))])
+@pytest.mark.parametrize(
+    'make,part,shape',
+    [
+        (points, 0, (3,)), (points, 1, (2,)), (norms, 0, (3,)), (norms, 1, (2,)), (images, 0, (10,)),
+        (images, 1, (1, 8, 8)),
+    ],
+)
 def test_a_stacked_network_is_its_networks(make, part, shape):
     many, x = nets(make, part), torch.randn(3, 7, *shape)
     stacked = Stacked(many)
     for mode in (True, False):
         for m in (stacked, *many): m.train(mode)
-        torch.testing.assert_close(stacked(x), torch.stack([net(a) for net, a in zip(many, x)]), rtol=1e-4, atol=1e-5)
-    for i, net in enumerate(many): torch.testing.assert_close(stacked.member(i).state_dict(), net.state_dict(), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(
+            stacked(x), torch.stack([net(a) for net, a in zip(many, x)]), rtol=1e-4, atol=1e-5
+        )
+    for i, net in enumerate(many):
+        torch.testing.assert_close(stacked.member(i).state_dict(), net.state_dict(), rtol=1e-4, atol=1e-6)
 
 def test_the_direct_path_equals_the_general_one():
     s, x = Stacked(nets(part=1)), torch.randn(3, 7, 2)
@@ -181,7 +215,8 @@ def test_a_shared_weight_stays_shared():
     s, x = Stacked(many), torch.randn(3, 4, 3)
     assert len([*s.parameters()]) == 3 and s.net[2].weight is s.net[0].weight
     assert s.member(1)[2].weight is not s.net[0].weight
-    for s.direct in (True, False): torch.testing.assert_close(s(x), torch.stack([n(a) for n, a in zip(many, x)]))
+    for s.direct in (True, False):
+        torch.testing.assert_close(s(x), torch.stack([n(a) for n, a in zip(many, x)]))
 
 def test_dropout_differs_between_members():
     s = Stacked([nn.Sequential(nn.Linear(2, 50), nn.Dropout(.5)) for _ in range(2)])
@@ -196,7 +231,10 @@ def test_it_copies_moves_and_keeps_modes_and_frozen_parameters():
     s = Stacked(many)
     assert [p.requires_grad for p in s.parameters()] == [p.requires_grad for p in many[0].parameters()]
     t = copy.deepcopy(s).double()
-    assert t(torch.randn(3, 4, 3, dtype=torch.float64)).dtype == torch.float64 and next(s.parameters()).dtype == torch.float32
+    assert (
+        t(torch.randn(3, 4, 3, dtype=torch.float64)).dtype == torch.float64
+        and next(s.parameters()).dtype == torch.float32
+    )
     with evaluating(s): assert not s.net.net.training
     assert s.net.net.training and s.latent_dim == 3 and s.shape == (2,)
     assert sample(s, torch.randn(3, 25, 3), batch=10).shape == (3, 25, 2)
@@ -236,19 +274,23 @@ def test_a_rate_of_zero_keeps_a_member():
     s = members(lambda i: state(i, lr=[0., 1e-3][i], lr_D=1e-3), 2)
     start = s.G.net.net[0].weight.detach().clone()
     run(s, n=5)
-    assert torch.equal(start[0], s.G.net.net[0].weight[0]) and not torch.equal(start[1], s.G.net.net[0].weight[1])
+    assert torch.equal(start[0], s.G.net.net[0].weight[0]) and not torch.equal(
+        start[1], s.G.net.net[0].weight[1]
+    )
 
 @pytest.mark.parametrize('make', [points, norms])
 def test_saved_and_resumed_bit_for_bit(make, tmp_path):
     options = dict(schedule=linear_decay(.2))
-    def begin(shift): return members(lambda i: state(i + shift, make, ema=True, lr=rates[i], lr_D=rates[i]), 3)
+    def begin(shift):
+        return members(lambda i: state(i + shift, make, ema=True, lr=rates[i], lr_D=rates[i]), 3)
     whole = run(begin(0), n=40, **options)
     def keep(s):
         if s.step == 17: save(s, tmp_path/'k.pt')
     run(begin(0), n=40, callbacks=[keep], **options)
     rest = run(load(begin(5), tmp_path/'k.pt'), n=40, **options)
     for i in range(3): near(member(whole, i), member(rest, i), 0, 0)
-    with pytest.raises(ValueError, match='does not fit'): load(members(lambda i: state(i, make, ema=True), 2), tmp_path/'k.pt')
+    with pytest.raises(ValueError, match='does not fit'):
+        load(members(lambda i: state(i, make, ema=True), 2), tmp_path/'k.pt')
     with pytest.raises(ValueError, match='does not fit'): load(state(0, make, ema=True), tmp_path/'k.pt')
 
 
@@ -274,16 +316,23 @@ def shared(i, rng=torch.Generator()):  # noqa: B008
     s.rng = rng
     return s
 
-@pytest.mark.parametrize('make,error,words', [
-    (lambda i: state(i, lambda seed: points(seed, 16 + i)), ValueError, 'G: network 1 is not built like network 0'),
-    (lambda i: state(i, [points, norms][i]), ValueError, 'not built like'),
-    (lambda i: state(i, betas=(.1*i, .9)), ValueError, 'betas'),
-    (lambda i: state(i, ema=i > 0), ValueError, 'average'),
-    (lambda i: run(state(i), n=2), ValueError, 'step 2'),
-    (lambda i: points(i), TypeError, 'TrainState'),
-    (lambda i: members(state, 2), ValueError, 'one GAN'),
-    (sgd, TypeError, 'Adam'), (shared, ValueError, 'random generator'),
-])
+@pytest.mark.parametrize(
+    'make,error,words',
+    [
+        (
+            lambda i: state(i, lambda seed: points(seed, 16 + i)), ValueError,
+            'G: network 1 is not built like network 0',
+        ),
+        (lambda i: state(i, [points, norms][i]), ValueError, 'not built like'),
+        (lambda i: state(i, betas=(.1*i, .9)), ValueError, 'betas'),
+        (lambda i: state(i, ema=i > 0), ValueError, 'average'),
+        (lambda i: run(state(i), n=2), ValueError, 'step 2'),
+        (lambda i: points(i), TypeError, 'TrainState'),
+        (lambda i: members(state, 2), ValueError, 'one GAN'),
+        (sgd, TypeError, 'Adam'),
+        (shared, ValueError, 'random generator'),
+    ],
+)
 def test_states_that_cannot_be_stacked(make, error, words):
     with pytest.raises(error, match=words): members(make, 2)
 
@@ -327,18 +376,20 @@ def test_the_stored_trials_are_whole():
 @pytest.mark.parametrize('name', ['plain', 'both', 'own'])
 @pytest.mark.parametrize('make', [points, norms])
 def test_recorded_equals_plain(make, name):
-    begin = lambda: members(lambda i: state(i, make, 'cuda', ema=True), 3)
+    def begin(): return members(lambda i: state(i, make, 'cuda', ema=True), 3)
     a, b = (run(begin(), n=40, capture=capture, **variants[name]) for capture in (True, False))
     for i in range(3): near(member(a, i), member(b, i))
 
 @pytest.mark.gpu
 def test_a_recorded_member_is_the_gan_recorded_alone(digits):
     s = run(members(lambda i: state(i, images, 'cuda', ema=True), 3), digits, n=40, schedule=linear_decay(.3))
-    for i in range(3): near(member(s, i), run(state(i, images, 'cuda', ema=True), digits, n=40, schedule=linear_decay(.3)))
+    for i in range(3):
+        near(member(s, i), run(state(i, images, 'cuda', ema=True), digits, n=40, schedule=linear_decay(.3)))
 
 @pytest.mark.gpu
 def test_a_checkpoint_from_the_cpu_goes_on_recorded(tmp_path):
     save(run(members(lambda i: state(i, norms), 3), n=10), tmp_path/'k.pt')
-    with pytest.warns(UserWarning, match='is from cpu'): s = load(members(lambda i: state(i, norms, 'cuda'), 3), tmp_path/'k.pt')
+    with pytest.warns(UserWarning, match='is from cpu'):
+        s = load(members(lambda i: state(i, norms, 'cuda'), 3), tmp_path/'k.pt')
     run(s, n=30, capture=True, schedule=linear_decay(0.))
     assert s.opt_G.param_groups[0]['initial_lr'].is_cuda and np.isfinite(s.log.rows().numpy()).all()

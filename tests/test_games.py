@@ -9,7 +9,10 @@ from scipy import integrate, stats
 from scipy.spatial.distance import jensenshannon
 
 from ganbook import games
-from ganbook.games import expectation, generator_losses, jsd, kl, normal_pdf, optimal_discriminator, optimal_logit, value, value_on_grid
+from ganbook.games import (
+    expectation, generator_losses, jsd, kl, normal_pdf, optimal_discriminator, optimal_logit, value,
+    value_on_grid,
+)
 
 x = torch.linspace(-15, 15, 3001, dtype=torch.float64)
 bells = [(0., 1.), (1., 1.), (-3., .5), (2., 2.), (.3, .4), (4., 1.5)]
@@ -23,7 +26,8 @@ def close(a, b, tol=1e-6): np.testing.assert_allclose(np.asarray(a), np.asarray(
 
 
 @pytest.mark.parametrize('mean, std', bells)
-def test_normal_pdf_is_that_of_scipy(mean, std): close(normal_pdf(x, mean, std), stats.norm.pdf(x.numpy(), mean, std), 1e-12)
+def test_normal_pdf_is_that_of_scipy(mean, std):
+    close(normal_pdf(x, mean, std), stats.norm.pdf(x.numpy(), mean, std), 1e-12)
 
 
 @pytest.mark.parametrize('std', [0., -1., torch.tensor([[1.], [0.]])])
@@ -43,12 +47,16 @@ def test_expectation_ignores_f_where_there_is_no_mass():
     for bad in (math.inf, -math.inf, math.nan): close(expectation(p, torch.where(p > 0, 3., bad), x), 3., .03)
 
 
-@pytest.mark.parametrize('grid', [torch.linspace(0, 15, 1501), torch.linspace(-15, 15, 9), torch.linspace(20, 30, 1000)])
+@pytest.mark.parametrize(
+    'grid', [torch.linspace(0, 15, 1501), torch.linspace(-15, 15, 9), torch.linspace(20, 30, 1000)]
+)
 def test_expectation_refuses_a_grid_that_misses_the_density(grid):
-    with pytest.raises(ValueError, match='take a wider or a finer grid'): expectation(normal_pdf(grid, .2, .3), grid, grid)
+    with pytest.raises(ValueError, match='take a wider or a finer grid'):
+        expectation(normal_pdf(grid, .2, .3), grid, grid)
 
 
-@pytest.mark.parametrize('a, b', [(a, b) for a, b in pairs if b[1] > .4 or a == b])  # so narrow a second bell is rounded to 0 on the grid
+# so narrow a second bell is rounded to 0 on the grid
+@pytest.mark.parametrize('a, b', [(a, b) for a, b in pairs if b[1] > .4 or a == b])
 def test_kl_of_two_bells_has_a_closed_form(a, b):
     (m, s), (n, t) = a, b
     close(kl(pdf(a), pdf(b), x), math.log(t/s) + (s*s + (m - n)**2)/(2*t*t) - .5, 1e-6)
@@ -60,7 +68,8 @@ def test_jsd_is_symmetric_bounded_and_that_of_scipy(a, b):
     d = jsd(p, q, x)
     close(d, jsd(q, p, x), 1e-12)
     assert -1e-12 <= d <= math.log(2)
-    close(d, jensenshannon(p.numpy(), q.numpy())**2, 1e-6)  # scipy gives its root, and sums instead of integrating
+    # scipy gives its root, and sums instead of integrating
+    close(d, jensenshannon(p.numpy(), q.numpy())**2, 1e-6)
 
 
 @pytest.mark.parametrize('a, b', pairs)
@@ -69,7 +78,13 @@ def test_value_of_the_best_discriminator_is_twice_the_jsd_less_log_4(a, b):
     close(value_on_grid(optimal_logit(p, q), p, q, x), 2*jsd(p, q, x) - math.log(4), 1e-9)
 
 
-@pytest.mark.parametrize('m, v, j', [(.5, -1.32567176, .0303113), (1., -1.1634514, .11142148), (2., -.71263272, .33683082), (4., -.12085397, .63272019)])
+@pytest.mark.parametrize(
+    'm, v, j',
+    [
+        (.5, -1.32567176, .0303113), (1., -1.1634514, .11142148), (2., -.71263272, .33683082),
+        (4., -.12085397, .63272019),
+    ],
+)
 def test_value_and_jsd_by_adaptive_quadrature(m, v, j):
     f = stats.norm.pdf
     def integrand(t): return f(t)*np.log(f(t)/(f(t) + f(t, m))) + f(t, m)*np.log(f(t, m)/(f(t) + f(t, m)))
@@ -112,7 +127,8 @@ def test_value_of_samples_approaches_value_on_the_grid():
     torch.manual_seed(1)
     for logits in (lambda t: 1 - t, lambda t: 3*torch.sin(t), lambda t: -t**2/4):
         real, fake = torch.randn(4, 400_000), 1 + torch.randn(4, 400_000)
-        got, exact = value(logits(real), logits(fake)), value_on_grid(logits(x), pdf((0., 1.)), pdf((1., 1.)), x)
+        got = value(logits(real), logits(fake))
+        exact = value_on_grid(logits(x), pdf((0., 1.)), pdf((1., 1.)), x)
         assert got.shape == (4,)
         close(got, exact.expand(4), .02)
 
@@ -131,7 +147,10 @@ def test_leading_sizes_are_kept():
     assert q.shape == (3, len(x))
     for f in (jsd, kl): close(f(p, q, x), [f(p, row, x) for row in q], 1e-12)
     close(kl(q, p, x), [kl(row, p, x) for row in q], 1e-12)
-    close(value_on_grid(optimal_logit(p, q), p, q, x), [value_on_grid(optimal_logit(p, row), p, row, x) for row in q], 1e-12)
+    close(
+        value_on_grid(optimal_logit(p, q), p, q, x),
+        [value_on_grid(optimal_logit(p, row), p, row, x) for row in q], 1e-12,
+    )
     for k, loss in enumerate(generator_losses(optimal_logit(p, q), q, x)):
         close(loss, [generator_losses(optimal_logit(p, row), row, x)[k] for row in q], 1e-12)
     assert value(torch.zeros(2, 3, 8), torch.zeros(2, 3, 5)).shape == (2, 3)
@@ -139,11 +158,12 @@ def test_leading_sizes_are_kept():
 
 @pytest.mark.parametrize('m, s', [(.5, 1.), (1., 1.), (2., 1.), (4., 1.), (-1., .7), (3., 1.8)])
 def test_generator_gradients_are_those_of_divergences(m, s):
-    "At a fixed best D: minimax has the gradient of 2 JSD, non-saturating that of KL(q||p) - 2 JSD, in mean and width."
+    """At a fixed best D: minimax has the gradient of 2 JSD,
+    non-saturating that of KL(q||p) - 2 JSD, in mean and width."""
     theta = torch.tensor([m, s], dtype=torch.float64, requires_grad=True)
     p, q = pdf((0., 1.)), normal_pdf(x, theta[0], theta[1])
     minimax, non_saturating = generator_losses(optimal_logit(p, q), q, x)
-    grad = lambda f: torch.autograd.grad(f, theta, retain_graph=True)[0]
+    def grad(f): return torch.autograd.grad(f, theta, retain_graph=True)[0]
     close(grad(minimax), grad(2*jsd(p, q, x)), 1e-8)
     close(grad(non_saturating), grad(kl(q, p, x) - 2*jsd(p, q, x)), 1e-8)
     close((minimax + non_saturating).detach(), kl(q, p, x).detach(), 1e-9)
@@ -153,7 +173,14 @@ def test_generator_gradients_are_those_of_divergences(m, s):
 def test_the_two_gradients_at_a_distance_of_one():
     m = torch.tensor(1., dtype=torch.float64, requires_grad=True)
     q = normal_pdf(x, m)
-    close([torch.autograd.grad(loss, m, retain_graph=True)[0] for loss in generator_losses(optimal_logit(pdf((0., 1.)), q), q, x)], [.397973, .602027], 1e-6)
+    close(
+        [
+            torch.autograd.grad(loss, m, retain_graph=True)[0]
+            for loss in generator_losses(optimal_logit(pdf((0., 1.)), q), q, x)
+        ],
+        [.397973, .602027],
+        1e-6,
+    )
 
 
 def test_generator_losses_hold_the_discriminator():
@@ -186,9 +213,13 @@ def test_single_precision_is_good_to_five_digits():
     y = x.float()
     p, q = normal_pdf(y), normal_pdf(y, 1.)
     close(jsd(p, q, y), .11142148, 1e-5)
-    close(value_on_grid(F.softplus(y) - F.softplus(-y) - 2*y + .5, p, q, y), -1.1634514, 1e-5)  # the line 1/2 - x, in another form
+    # the line 1/2 - x, in another form
+    close(value_on_grid(F.softplus(y) - F.softplus(-y) - 2*y + .5, p, q, y), -1.1634514, 1e-5)
     assert jsd(p, q, y).dtype == torch.float32
 
 
 def test_the_module_exports_what_the_chapter_explains():
-    assert set(games.__all__) == {'normal_pdf', 'expectation', 'value', 'value_on_grid', 'optimal_discriminator', 'optimal_logit', 'kl', 'jsd', 'generator_losses'}
+    assert set(games.__all__) == {
+        'normal_pdf', 'expectation', 'value', 'value_on_grid', 'optimal_discriminator', 'optimal_logit', 'kl',
+        'jsd', 'generator_losses',
+    }

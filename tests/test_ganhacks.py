@@ -1,4 +1,5 @@
-"The trial of the seventeen tips: its arms and their parts, its file, and the verdicts that appendix a3 draws."
+"""The trial of the seventeen tips: its arms and their
+parts, its file, and the verdicts that appendix a3 draws."""
 import copy
 import inspect
 import json
@@ -69,11 +70,21 @@ def test_rows_of_an_arm(tiny, name):
     rows = bench.try_arm(arm, bench.Bench(), 4, 2)
     assert set(rows) == {'', *arm.also}
     for row in rows.values():
-        assert all(len(row[key]) == 2 for key in ('half', 'end', 'digits_half', 'digits_end')) and min(row['end']) > 0
+        assert (
+            all(len(row[key]) == 2 for key in ('half', 'end', 'digits_half', 'digits_end'))
+            and min(row['end']) > 0
+        )
     early = rows['']['early']
-    assert {len(v) for v in early.values()} == {2} and min(early['norm']) > 0 and len(rows['']['rates']) == len(arm.rates)
+    assert (
+        {len(v) for v in early.values()} == {2}
+        and min(early['norm']) > 0
+        and len(rows['']['rates']) == len(arm.rates)
+    )
 
-@pytest.mark.parametrize('name', [bench.base, 'instance norm', 'no normalisation', 'max-pooling in D', 'uniform z', 'no tanh at the end'])
+@pytest.mark.parametrize(
+    'name',
+    [bench.base, 'instance norm', 'no normalisation', 'max-pooling in D', 'uniform z', 'no tanh at the end'],
+)
 def test_side_by_side_is_what_the_members_do(tiny, name):
     "Values, gradients and running statistics, in both modes."
     s, _ = begun(name)
@@ -97,12 +108,19 @@ def test_sgd_for_members_is_sgd_for_each(tiny, monkeypatch):
     both = trained([0, 1])
     for i in range(2):
         one = trained([i])
-        for a, b in zip(one.parameters(), both.parameters()): assert torch.allclose(a[0], b[i], rtol=1e-3, atol=1e-5)
+        for a, b in zip(one.parameters(), both.parameters()):
+            assert torch.allclose(a[0], b[i], rtol=1e-3, atol=1e-5)
 
 def test_best_rate_takes_the_smallest(tiny, monkeypatch):
     seen, scores = [], iter([[9., 9.], [2., 4.], [3., 3.]])
     judge = type('Judge', (), dict(score=lambda self, *a: (next(scores), None)))()
-    monkeypatch.setattr(bench, 'begin', lambda arm, seeds, n, rate: (seen.append((seeds, n)), (type('S', (), dict(G=None)), lambda n: None))[1])
+    monkeypatch.setattr(
+        bench,
+        'begin',
+        lambda arm, seeds, n, rate: (seen.append((seeds, n)), (type('S', (), dict(G=None)), lambda n: None))[
+            1
+        ],
+    )
     rate, means = bench.best_rate(replace(bench.arms['SGD for D'], rates=(1., 2., 3.)), judge, 10, 2)
     assert rate == 2. and list(means) == [1., 2., 3.] and seen == [([100, 101], 5)]*3
 
@@ -112,7 +130,12 @@ def test_best_rate_takes_the_smallest(tiny, monkeypatch):
 def test_uniform_and_normal_numbers():
     run = bench.Run(1, [torch.Generator().manual_seed(i) for i in range(3)])
     x = bench.normal(run, torch.empty(3, 5000, 2, 2))
-    assert x.shape == (3, 5000, 2, 2) and abs(x.mean()) < .02 and abs(x.std() - 1) < .02 and not torch.equal(x[0], x[1])
+    assert (
+        x.shape == (3, 5000, 2, 2)
+        and abs(x.mean()) < .02
+        and abs(x.std() - 1) < .02
+        and not torch.equal(x[0], x[1])
+    )
     u = bench.uniform(run, torch.empty(3, 5000))
     assert u.shape == (3, 5000) and 0 <= u.min() < .01 and .99 < u.max() <= 1 and abs(u.mean() - .5) < .02
     z = bench.Uniform()(torch.randn(20_000))
@@ -121,13 +144,17 @@ def test_uniform_and_normal_numbers():
 class Spy:
     "Stands in for `alternating`: notes the loss that it is given."
     def __init__(self, monkeypatch): monkeypatch.setattr(bench, 'alternating', self)
-    def __call__(self, s, batch, loss, penalties=(), **options): self.loss, self.options = loss, options; return {}
+    def __call__(self, s, batch, loss, penalties=(), **options):
+        self.loss, self.options = loss, options
+        return {}
 
 def test_labels_lie_in_their_ranges(monkeypatch):
     spy, run = Spy(monkeypatch), bench.Run(1, [torch.Generator().manual_seed(0)])
     bench.random_labels(run)(None, None, non_saturating)
-    big = torch.full((1, 20_000), 50.)  # there the loss of a logit l with label y is (1 - y) l, and that of -l is y l
-    real, fake = spy.loss.discriminator(big, big*0) - bce(torch.tensor(0.), 0), spy.loss.discriminator(big*0, -big) - bce(torch.tensor(0.), 1)
+    # there the loss of a logit l with label y is (1 - y) l, and that of -l is y l
+    big = torch.full((1, 20_000), 50.)
+    real = spy.loss.discriminator(big, big*0) - bce(torch.tensor(0.), 0)
+    fake = spy.loss.discriminator(big*0, -big) - bce(torch.tensor(0.), 1)
     assert abs(real.item() - 50*(1 - .95)) < .2 and abs(fake.item() - 50*.15) < .2
 
 def test_one_label_in_twenty_is_flipped(monkeypatch):
@@ -186,7 +213,9 @@ def test_labels_reach_both_players(tiny):
         s, _ = begun(name)
         z, x = torch.randn(2, 8, 100), torch.rand(2, 8, 1, 8, 8)
         y = [torch.full((2, 8), k) for k in (1, 2)]
-        assert not torch.allclose(s.G(z, y[0]), s.G(z, y[1])) and not torch.allclose(s.D(x, y[0]), s.D(x, y[1]))
+        assert not torch.allclose(s.G(z, y[0]), s.G(z, y[1])) and not torch.allclose(
+            s.D(x, y[0]), s.D(x, y[1])
+        )
 
 def test_the_classifying_head_gives_log_probabilities(tiny):
     s, _ = begun('auxiliary classifier')
@@ -198,7 +227,7 @@ def test_the_classifying_head_gives_log_probabilities(tiny):
 
 def test_minibatch_discrimination_sees_a_collapse(tiny):
     D = bench.Discriminating(bench.DCGANDiscriminator(bench.shape, 4, smallest=2)).eval()
-    near = lambda x: (lambda m: torch.exp(-(m[:, None] - m).abs().sum(-1)).sum(1) - 1)(D.ways(D.body(x)))
+    def near(x): return (lambda m: torch.exp(-(m[:, None] - m).abs().sum(-1)).sum(1) - 1)(D.ways(D.body(x)))
     one, many = torch.rand(1, 1, 8, 8).expand(8, -1, -1, -1), torch.rand(8, 1, 8, 8)*2 - 1
     assert torch.allclose(near(one), torch.full((8, 16), 7.), atol=1e-3) and near(many).mean() < 7
 
@@ -211,7 +240,9 @@ def test_dropout_stays_on_until_it_is_switched_off():
 def test_layers_follow_each_bend_of_G():
     G, _ = bench.after_each(bench.Noise, bench.DCGANGenerator(bench.shape, 100, 4, smallest=2), None)
     kinds = [type(m) for m in G.net]
-    assert kinds.count(bench.Noise) == 2 and all(kinds[i - 1] is nn.ReLU for i, k in enumerate(kinds) if k is bench.Noise)
+    assert kinds.count(bench.Noise) == 2 and all(
+        kinds[i - 1] is nn.ReLU for i, k in enumerate(kinds) if k is bench.Noise
+    )
 
 
 # Tips and questions
@@ -220,7 +251,11 @@ def test_each_tip_has_an_arm_or_a_reason():
     assert list(bench.tips) == list(range(1, 18))
     with_arm = {q.tip for q in bench.questions}
     assert with_arm | set(bench.elsewhere) == set(bench.tips) and not with_arm & set(bench.elsewhere)
-    assert len(bench.elsewhere) <= 2 and all(len(text.split()) > 5 for text in bench.elsewhere.values()) and set(bench.left_out) <= set(bench.tips)
+    assert (
+        len(bench.elsewhere) <= 2
+        and all(len(text.split()) > 5 for text in bench.elsewhere.values())
+        and set(bench.left_out) <= set(bench.tips)
+    )
 
 def test_questions_ask_of_rows_that_are_trained():
     rows = {r for name in bench.arms for r in bench.rows_of(name)}
@@ -263,7 +298,9 @@ def test_a_stopped_trial_goes_on(tmp_path, monkeypatch):
         bench.work(path, *again)
         assert done == want
     bench.work(path, 20, 2, ['uniform z'])
-    assert done == [first, second, second] and set(json.loads(path.read_text())['arms']['rows']) == set(bench.arms)
+    assert done == [first, second, second] and set(json.loads(path.read_text())['arms']['rows']) == set(
+        bench.arms
+    )
 
 
 # The verdicts of the appendix
@@ -275,7 +312,8 @@ def appendix():
     texts = [''.join(c['source']) for c in cells if c['cell_type'] == 'code']
     space = dict(np=np, n_questions=30, interval=__import__('ganbook.scale', fromlist=['interval']).interval)
     for t in texts:
-        if 'def judge(' in t or 'def of_tip(' in t: exec('\n'.join(l for l in t.splitlines() if not l.startswith(('test_', 'assert'))), space)
+        if 'def judge(' in t or 'def of_tip(' in t:
+            exec('\n'.join(l for l in t.splitlines() if not l.startswith(('test_', 'assert'))), space)
     return space
 
 def test_a_verdict_needs_the_corrected_interval(appendix):
@@ -284,11 +322,24 @@ def test_a_verdict_needs_the_corrected_interval(appendix):
     near = np.array([-.4, -.1, -.3, -.05, -.25, -.02])  # below 0 for a single question, not among thirty
     assert judge(near, .95) == 'holds' and judge(near) == 'no effect shown'
 
-@pytest.mark.parametrize('half,end,want', [(-1, -1, 'holds'), (1, 1, 'hurts'), (1, -1, 'depends'), (-1, 1, 'depends'), (0, -1, 'holds'), (1, 0, 'no effect shown')])
+@pytest.mark.parametrize(
+    'half,end,want',
+    [
+        (-1, -1, 'holds'), (1, 1, 'hurts'), (1, -1, 'depends'), (-1, 1, 'depends'), (0, -1, 'holds'),
+        (1, 0, 'no effect shown'),
+    ],
+)
 def test_half_time_may_contradict(appendix, half, end, want):
     noise = np.array([-.2, .2, -.1, .1, .15, -.15])
     assert appendix['both_times'](half + noise, end + noise) == want
 
-@pytest.mark.parametrize('verdicts,want', [(['holds', 'holds'], 'holds'), (['holds', 'no effect shown'], 'holds'), (['hurts', 'no effect shown'], 'hurts'),
-    (['holds', 'hurts'], 'depends'), (['depends', 'holds'], 'depends'), (['no effect shown'], 'no effect shown')])
-def test_the_questions_of_a_tip_vote(appendix, verdicts, want): assert appendix['of_tip'](verdicts) == want
+@pytest.mark.parametrize(
+    'verdicts,want',
+    [
+        (['holds', 'holds'], 'holds'), (['holds', 'no effect shown'], 'holds'),
+        (['hurts', 'no effect shown'], 'hurts'), (['holds', 'hurts'], 'depends'),
+        (['depends', 'holds'], 'depends'), (['no effect shown'], 'no effect shown'),
+    ],
+)
+def test_the_questions_of_a_tip_vote(appendix, verdicts, want):
+    assert appendix['of_tip'](verdicts) == want

@@ -1,9 +1,9 @@
 """A GPU, imitated on torch's `meta` device: shapes and devices without numbers.
 
-Every recipe, update, penalty, augmentation, task and callback runs for six steps, alone and as members. A tensor that was left on the CPU
-raises there as it would on a GPU; so does everything that would make the host wait for the device: `.item()`, `bool()` of a tensor, `.cpu()`,
-indexing by a mask; so does a copy from the host to the device in the loop. What is read once, before the loop, may be read.
-"""
+Every recipe, update, penalty, augmentation, task and callback runs for six steps, alone and as members.
+A tensor that was left on the CPU raises there as it would on a GPU; so does everything that would make
+the host wait for the device: `.item()`, `bool()` of a tensor, `.cpu()`, indexing by a mask; so does a
+copy from the host to the device in the loop. What is read once, before the loop, may be read. """
 from dataclasses import replace
 from functools import partial
 import pytest
@@ -17,7 +17,9 @@ from ganbook.data import latents
 from ganbook.diversity import with_minibatch_std
 from ganbook.ensemble import members
 from ganbook.losses import hinge, relativistic
-from ganbook.models.conditional import CodedGenerator, EmbeddedGenerator, Judge, NormedGenerator, classify, inform, rotate, with_tasks
+from ganbook.models.conditional import (
+    CodedGenerator, EmbeddedGenerator, Judge, NormedGenerator, classify, inform, rotate, with_tasks,
+)
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
 from ganbook.models.resnet import ResNetDiscriminator, ResNetGenerator
@@ -41,7 +43,8 @@ class Generator(metaclass=GeneratorOnDevice): pass
 
 
 class Device(TorchFunctionMode):
-    "The imitated GPU: draws by a generator land on it, and in the loop nothing may pass between it and the host."
+    """The imitated GPU: draws by a generator land on it, and
+    in the loop nothing may pass between it and the host."""
     def __init__(self):
         super().__init__()
         self.in_loop = False
@@ -72,7 +75,8 @@ def gpu(monkeypatch):
     device = Device()
     make_adam = torch.optim.Adam.__init__
     autocast = torch.autocast
-    def slow_adam(self, params, **options): make_adam(self, params, **options | dict(fused=False, capturable=False))
+    def slow_adam(self, params, **options):
+        make_adam(self, params, **options | dict(fused=False, capturable=False))
     monkeypatch.setattr(torch, 'Generator', Generator)
     monkeypatch.setattr(torch.optim.Adam, '__init__', slow_adam)
     monkeypatch.setattr(torch, 'autocast', lambda kind, *args, **options: autocast('cpu', *args, **options))
@@ -110,18 +114,35 @@ one_or_three = pytest.mark.parametrize('k', [None, 3], ids=['one', 'members'])
 @pytest.mark.parametrize('name', list(recipes.recipes))
 def test_recipes(gpu, name, k):
     r = recipes.find(name)
-    small = replace(r, batch_size=8, n_steps=n_steps, n_critic=min(r.n_critic, 2), **dict(hidden=(16, 16)) if r.networks == 'mlp' else dict(width=4))
+    small = replace(
+        r, batch_size=8, n_steps=n_steps, n_critic=min(r.n_critic, 2),
+        **dict(hidden=(16, 16)) if r.networks == 'mlp' else dict(width=4),
+    )
     data = on_device(sets.ring(n=100)) if r.kind == 'points' else digits()
     s, arguments = recipes.build(small, data, k=k)
-    run(gpu, s, **{key: v for key, v in arguments.items() if key not in ('n_steps', 'batch_size', 'schedule')})
+    run(
+        gpu, s, **{key: v for key, v in arguments.items() if key not in ('n_steps', 'batch_size', 'schedule')}
+    )
 
 @one_or_three
-@pytest.mark.parametrize('update', [alternating, at_once, extragradient, past_extragradient, optimistic, partial(lookahead, k=3), partial(by_consensus, weight=.1)],
-    ids=['alternating', 'at_once', 'extragradient', 'past_extragradient', 'optimistic', 'lookahead', 'consensus'])
-def test_updates(gpu, update, k): run(gpu, state(k, ema=True), digits(), update=update)
+@pytest.mark.parametrize(
+    'update',
+    [
+        alternating, at_once, extragradient, past_extragradient, optimistic, partial(lookahead, k=3),
+        partial(by_consensus, weight=.1),
+    ],
+    ids=[
+        'alternating', 'at_once', 'extragradient', 'past_extragradient', 'optimistic', 'lookahead',
+        'consensus',
+    ],
+)
+def test_updates(gpu, update, k):
+    run(gpu, state(k, ema=True), digits(), update=update)
 
 @one_or_three
-@pytest.mark.parametrize('penalty', [r1, r2, wgan_gp, dragan, None], ids=['r1', 'r2', 'wgan_gp', 'dragan', 'clipping'])
+@pytest.mark.parametrize(
+    'penalty', [r1, r2, wgan_gp, dragan, None], ids=['r1', 'r2', 'wgan_gp', 'dragan', 'clipping']
+)
 def test_penalties(gpu, penalty, k):
     s = state(k)
     if penalty is None: clip_weights(s.opt_D, .01)
@@ -138,12 +159,17 @@ def test_augmentations(gpu, op, k):
 def test_augmentation_that_adapts(gpu, k):
     s, data = state(k), digits()
     augment = Augment([flip], .5, s.rng).to(meta)
-    signal = Overfitting(torch.zeros(6, 1, 8, 8, device=meta), torch.zeros(6, 1, 8, 8, device=meta), latents(6, 8).to(meta))
+    signal = Overfitting(
+        torch.zeros(6, 1, 8, 8, device=meta), torch.zeros(6, 1, 8, 8, device=meta), latents(6, 8).to(meta)
+    )
     run(gpu, s, data, augment=augment, callbacks=[ADA(augment, signal, every=2, rise=10)])
 
-def dcgan(shape=(1, 16, 16)): return DCGANGenerator(shape, 8, 4).to(meta), DCGANDiscriminator(shape, 4).to(meta)
-def spread(shape=(1, 8, 8)): return MLPGenerator(shape, 8, (16,)).to(meta), with_minibatch_std(MLPDiscriminator(shape, (16,))).to(meta)
-def resnet(shape=(1, 8, 8)): return ResNetGenerator(shape, 8, 4).to(meta), ResNetDiscriminator(shape, 4).to(meta)
+def dcgan(shape=(1, 16, 16)):
+    return DCGANGenerator(shape, 8, 4).to(meta), DCGANDiscriminator(shape, 4).to(meta)
+def spread(shape=(1, 8, 8)):
+    return MLPGenerator(shape, 8, (16,)).to(meta), with_minibatch_std(MLPDiscriminator(shape, (16,))).to(meta)
+def resnet(shape=(1, 8, 8)):
+    return ResNetGenerator(shape, 8, 4).to(meta), ResNetDiscriminator(shape, 4).to(meta)
 
 @pytest.mark.parametrize('make', [resnet, spread], ids=['residual', 'minibatch spread'])
 def test_networks(gpu, make): run(gpu, state(make=make, ema=True), digits())
@@ -152,13 +178,31 @@ def test_convolutions_at_another_size(gpu):
     data = sets.Data('grey', torch.zeros(20, 1, 16, 16, dtype=torch.uint8, device=meta))
     run(gpu, state(make=dcgan, ema=True), data, channels_last=True)
 
-def embedded(): return EmbeddedGenerator(MLPGenerator((1, 8, 8), 8 + 4, (16,)), 10, 4).to(meta), Judge(MLPDiscriminator((1, 8, 8), (16,)), dict(classes=10), n_classes=10).to(meta)
-def normed(): return NormedGenerator(DCGANGenerator((1, 8, 8), 8, 4, smallest=2), 10).to(meta), Judge(MLPDiscriminator((1, 8, 8), (16,)), n_classes=10).to(meta)
-def coded(): return CodedGenerator(MLPGenerator((1, 8, 8), 8 + 10, (16,)), 10).to(meta), Judge(MLPDiscriminator((1, 8, 8), (16,)), dict(codes=10)).to(meta)
-def turning(): return MLPGenerator((1, 8, 8), 8, (16,)).to(meta), Judge(MLPDiscriminator((1, 8, 8), (16,)), dict(rotation=4)).to(meta)
+def embedded():
+    return EmbeddedGenerator(MLPGenerator((1, 8, 8), 8 + 4, (16,)), 10, 4).to(meta), Judge(
+        MLPDiscriminator((1, 8, 8), (16,)), dict(classes=10), n_classes=10
+    ).to(meta)
+def normed():
+    return NormedGenerator(DCGANGenerator((1, 8, 8), 8, 4, smallest=2), 10).to(meta), Judge(
+        MLPDiscriminator((1, 8, 8), (16,)), n_classes=10
+    ).to(meta)
+def coded():
+    return CodedGenerator(MLPGenerator((1, 8, 8), 8 + 10, (16,)), 10).to(meta), Judge(
+        MLPDiscriminator((1, 8, 8), (16,)), dict(codes=10)
+    ).to(meta)
+def turning():
+    return MLPGenerator((1, 8, 8), 8, (16,)).to(meta), Judge(
+        MLPDiscriminator((1, 8, 8), (16,)), dict(rotation=4)
+    ).to(meta)
 
-@pytest.mark.parametrize('make,task,labels', [(embedded, classify(), True), (normed, None, True), (coded, inform(10), False), (turning, rotate(), False)],
-    ids=['classes', 'conditional BatchNorm', 'codes', 'rotation'])
+@pytest.mark.parametrize(
+    'make,task,labels',
+    [
+        (embedded, classify(), True), (normed, None, True), (coded, inform(10), False),
+        (turning, rotate(), False),
+    ],
+    ids=['classes', 'conditional BatchNorm', 'codes', 'rotation'],
+)
 def test_tasks(gpu, make, task, labels):
     update = with_tasks((task, 1.)) if task else alternating
     run(gpu, state(make=make, ema=True), digits(), update=update, labels=labels)
@@ -166,7 +210,10 @@ def test_tasks(gpu, make, task, labels):
 def test_half_precision(gpu): run(gpu, state(ema=True), digits(), amp=True)
 
 def test_callbacks_that_are_not_due_do_not_read(gpu, tmp_path):
-    watch = [every(100, lambda s: s.log.last()), stop_on_nan(100), time_limit(60.), log_csv(tmp_path/'log.csv', 100)]
+    watch = [
+        every(100, lambda s: s.log.last()), stop_on_nan(100), time_limit(60.),
+        log_csv(tmp_path/'log.csv', 100),
+    ]
     def look(s):
         for f in watch if s.step < n_steps else []: f(s)  # at the end of a run they may read
     run(gpu, state(), digits(), callbacks=[look])
@@ -185,10 +232,16 @@ def asking(s, batch, loss, *args, **options):
     log = alternating(s, batch, loss, *args, **options)
     return log if log['loss_D'] > 0 else log
 
-@pytest.mark.parametrize('options,part', [
-    (dict(update=reading), 'item'), (dict(update=asking), 'meta'), (dict(augment=lambda x: x + torch.ones(1, 8, 8)), 'cpu'),
-    (dict(augment=lambda x: x*torch.full((1, 8, 8), .5).to(x.device)), 'from the host'),
-    (dict(callbacks=[lambda s: s.log.last()]), 'item'), (dict(callbacks=[lambda s: s.log.rows()]), 'meta')],
-    ids=['item', 'bool', 'stray tensor', 'copy', 'log read', 'log rows'])
+@pytest.mark.parametrize(
+    'options,part',
+    [
+        (dict(update=reading), 'item'), (dict(update=asking), 'meta'),
+        (dict(augment=lambda x: x + torch.ones(1, 8, 8)), 'cpu'),
+        (dict(augment=lambda x: x*torch.full((1, 8, 8), .5).to(x.device)), 'from the host'),
+        (dict(callbacks=[lambda s: s.log.last()]), 'item'),
+        (dict(callbacks=[lambda s: s.log.rows()]), 'meta'),
+    ],
+    ids=['item', 'bool', 'stray tensor', 'copy', 'log read', 'log rows'],
+)
 def test_a_fault_is_seen(gpu, options, part):
     with pytest.raises((RuntimeError, NotImplementedError), match=part): broken(gpu, **options)()

@@ -1,4 +1,5 @@
-"""Metrics against closed forms, against oracles (torchmetrics, scipy, a direct definition), and on broken input."""
+"""Metrics against closed forms, against oracles (torchmetrics,
+scipy, a direct definition), and on broken input."""
 import hashlib
 import json
 import math
@@ -15,14 +16,18 @@ from scipy.linalg import sqrtm
 
 from ganbook import data as sets
 from ganbook import metrics
-from ganbook.metrics import (Yardstick, birthday, critic_gap, fid, frechet, frechet_bias, frechet_floor, frechet_gaussians, inception_score,
-    kid, kl_uniform, memorisation, mode_coverage, moments, nearest, neighbours, prdc, yardstick)
+from ganbook.metrics import (
+    Yardstick, birthday, critic_gap, fid, frechet, frechet_bias, frechet_floor, frechet_gaussians,
+    inception_score, kid, kl_uniform, memorisation, mode_coverage, moments, nearest, neighbours, prdc,
+    yardstick,
+)
 
 root = Path(__file__).resolve().parent.parent
 
 def normal(*shape, seed=0): return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
-def near(a, b, rel=0., abs=1e-9): np.testing.assert_allclose(np.asarray(a, dtype=float), np.asarray(b, dtype=float), rtol=rel, atol=abs)
+def near(a, b, rel=0., abs=1e-9):
+    np.testing.assert_allclose(np.asarray(a, dtype=float), np.asarray(b, dtype=float), rtol=rel, atol=abs)
 
 def pixels(d): return d.x.float()/127.5 - 1
 
@@ -42,7 +47,9 @@ def test_frechet_of_commuting_covariances():
     got = frechet_gaussians(torch.zeros(6), Q*l @ Q.T, torch.ones(6), Q*n @ Q.T)
     near(got, 6 + (l.sqrt() - n.sqrt()).square().sum(), rel=1e-9)
 
-@pytest.mark.parametrize('d,n,want', [(8, 1000, .052), (64, 1000, 2.208), (64, 10_000, .2208), (256, 10_000, 3.3408)])
+@pytest.mark.parametrize(
+    'd,n,want', [(8, 1000, .052), (64, 1000, 2.208), (64, 10_000, .2208), (256, 10_000, 3.3408)]
+)
 def test_bias_formula(d, n, want):
     near(frechet_bias(torch.eye(d), n), want, rel=1e-4)
     near(frechet_bias(torch.eye(d), n), 2*d/n + d*(d + 1)/2/n)
@@ -63,7 +70,11 @@ def test_bias_scales_with_the_covariance_and_leaves_empty_directions_out():
 def test_the_floor_of_normal_features():
     near(frechet_floor(normal(2000, 32), n=8), frechet_bias(torch.eye(32), 1000), rel=.1)
 
-@pytest.mark.parametrize('change,want', [(lambda x: x, 0.), (lambda x: 1.5*x, .29297), (lambda x: x + 1.5*torch.eye(16)[0], .52106)], ids=['same', 'scale', 'shift'])
+@pytest.mark.parametrize(
+    'change,want',
+    [(lambda x: x, 0.), (lambda x: 1.5*x, .29297), (lambda x: x + 1.5*torch.eye(16)[0], .52106)],
+    ids=['same', 'scale', 'shift'],
+)
 def test_kid_has_its_exact_value(change, want):
     x = normal(2, 12, 1000, 16)
     value, error = kid(x[0], change(x[1]))
@@ -86,7 +97,14 @@ def test_density_and_coverage_of_one_distribution(N, M, k):
     near(got['coverage'].mean(), perfect_coverage(N, M, k), abs=.006)
 
 def test_coverage_numbers():
-    near([perfect_coverage(10_000, 10_000, 5), perfect_coverage(1000, 1000, 5), perfect_coverage(10_000, 10_000, 3)], [.96877, .96898, .87504], abs=1e-5)
+    near(
+        [
+            perfect_coverage(10_000, 10_000, 5), perfect_coverage(1000, 1000, 5),
+            perfect_coverage(10_000, 10_000, 3),
+        ],
+        [.96877, .96898, .87504],
+        abs=1e-5,
+    )
 
 def test_ring_of_a_perfect_sampler():
     d = sets.ring(n=100_000)
@@ -94,18 +112,35 @@ def test_ring_of_a_perfect_sampler():
     near(got['hq'], .98889, abs=.0015)
     assert got['modes'] == 8
 
-@pytest.mark.parametrize('M,n,want', [(8, 2500, .0014), (25, 2500, .0048), (25, 10_000, .0012), (1000, 26_000, .0193)])
+@pytest.mark.parametrize(
+    'M,n,want', [(8, 2500, .0014), (25, 2500, .0048), (25, 10_000, .0012), (1000, 26_000, .0193)]
+)
 def test_kl_floor(M, n, want):
-    counts = torch.stack([torch.multinomial(torch.ones(M), n, replacement=True, generator=torch.Generator().manual_seed(i)).bincount(minlength=M) for i in range(60)])
+    counts = torch.stack(
+        [
+            torch.multinomial(
+                torch.ones(M), n, replacement=True, generator=torch.Generator().manual_seed(i)
+            ).bincount(minlength=M)
+            for i in range(60)
+        ]
+    )
     assert abs(kl_uniform(counts).mean() - want) < max(.03*want, 4*kl_uniform(counts).std()/60**.5 + 5e-5)
 
 def test_kl_of_lost_modes():
-    near(kl_uniform(torch.tensor([[10, 10, 0, 0], [40, 0, 0, 0], [1, 1, 1, 1]])), [math.log(2), math.log(4), 0.])
+    near(
+        kl_uniform(torch.tensor([[10, 10, 0, 0], [40, 0, 0, 0], [1, 1, 1, 1]])),
+        [math.log(2), math.log(4), 0.],
+    )
     assert kl_uniform(torch.zeros(4)).isnan()
 
 def test_mode_coverage_by_hand():
     modes = torch.tensor([[0., 0.], [10., 0.], [20., 0.]])
-    x = torch.cat([modes[:1].expand(30, 2), modes[1:2].expand(19, 2) + torch.tensor([0., .29]), torch.tensor([[10., .31]])])
+    x = torch.cat(
+        [
+            modes[:1].expand(30, 2), modes[1:2].expand(19, 2) + torch.tensor([0., .29]),
+            torch.tensor([[10., .31]]),
+        ]
+    )
     got = mode_coverage(x, modes, std=.1)
     assert got['modes'] == 1                                       # 19 good points are one too few
     near(got['hq'], 49/50)
@@ -118,7 +153,13 @@ def test_no_good_sample_is_no_evenness():
     assert (got['modes'], got['hq']) == (0, 0) and got['rkl'].isnan() and got['kl'] == 0
 
 def test_inception_score_limits():
-    near([inception_score(torch.eye(10)), inception_score(torch.full((7, 10), .1)), inception_score(torch.eye(10)[:3])], [10., 1., 3.])
+    near(
+        [
+            inception_score(torch.eye(10)), inception_score(torch.full((7, 10), .1)),
+            inception_score(torch.eye(10)[:3]),
+        ],
+        [10., 1., 3.],
+    )
 
 def test_birthday_finds_the_support():
     base = normal(500, 16)
@@ -139,7 +180,10 @@ def test_critic_gap_by_hand():
 
 # Oracles
 
-def low_rank(n, d, rank, seed=0): return normal(n, rank, seed=seed) @ normal(rank, d, seed=7)/rank**.5 + .1*normal(n, d, seed=seed + 50)
+def low_rank(n, d, rank, seed=0):
+    return normal(n, rank, seed=seed) @ normal(rank, d, seed=7)/rank**.5 + .1*normal(
+        n, d, seed=seed + 50
+    )
 
 @pytest.mark.parametrize('n,m,d', [(1000, 800, 20), (500, 700, 64), (3000, 2000, 128)])
 def test_frechet_equals_torchmetrics(n, m, d):
@@ -147,9 +191,12 @@ def test_frechet_equals_torchmetrics(n, m, d):
     class Same(torch.nn.Module):
         num_features = d
         def forward(self, x): return x
-    oracle = FrechetInceptionDistance(feature=Same(), normalize=True, input_img_size=(d,)).set_dtype(torch.float64)
+    oracle = FrechetInceptionDistance(feature=Same(), normalize=True, input_img_size=(d,)).set_dtype(
+        torch.float64
+    )
     real, fake = low_rank(n, d, 5), 1.2*low_rank(m, d, 5, 1) + .3
-    oracle.update(real.double(), real=True); oracle.update(fake.double(), real=False)
+    oracle.update(real.double(), real=True)
+    oracle.update(fake.double(), real=False)
     near(frechet(real, fake), oracle.compute().item(), rel=1e-3)
 
 def test_frechet_equals_scipy():
@@ -163,8 +210,11 @@ def test_kid_equals_torchmetrics():
         num_features = 16
         def forward(self, x): return x
     real, fake = normal(300, 16), 1.3*normal(300, 16, seed=1)
-    oracle = KernelInceptionDistance(feature=Same(), subsets=1, subset_size=300, normalize=True).set_dtype(torch.float64)
-    oracle.update(real.double(), real=True); oracle.update(fake.double(), real=False)
+    oracle = KernelInceptionDistance(feature=Same(), subsets=1, subset_size=300, normalize=True).set_dtype(
+        torch.float64
+    )
+    oracle.update(real.double(), real=True)
+    oracle.update(fake.double(), real=False)
     near(kid(real, fake)[0], oracle.compute()[0].item(), rel=1e-5)
 
 def test_inception_score_equals_torchmetrics():
@@ -178,10 +228,10 @@ def test_inception_score_equals_torchmetrics():
 
 def direct_prdc(real, fake, k):
     "The definitions, written down: every distance by differences, no chunks."
-    d = lambda a, b: (a[:, None].double() - b[None].double()).square().sum(-1).sqrt()
+    def d(a, b): return (a[:, None].double() - b[None].double()).square().sum(-1).sqrt()
     r, s = (d(x, x).sort(1).values[:, k] for x in (real, fake))
     D = d(real, fake)
-    mean = lambda b: b.double().mean().item()
+    def mean(b): return b.double().mean().item()
     return dict(precision=mean((D <= r[:, None]).any(0)), recall=mean((D <= s[None]).any(1)),
         density=((D <= r[:, None]).sum(0).double()/k).mean().item(), coverage=mean((D <= r[:, None]).any(1)))
 
@@ -198,7 +248,9 @@ def test_prdc_of_unequal_sizes(n, m):
     near([v.item() for v in prdc(real, fake).values()], [*direct_prdc(real, fake, 5).values()], abs=1e-12)
 
 def test_neighbours_equal_the_direct_definition():
-    query, base = normal(200, 5) + 100, normal(300, 5, seed=1) + 100  # far from the origin, where squares cancel
+    # far from the origin, where squares cancel
+    query = normal(200, 5) + 100
+    base = normal(300, 5, seed=1) + 100
     D = (query[:, None].double() - base[None].double()).square().sum(-1).sqrt()
     distance, index = neighbours(query, base)
     near(distance, D.min(1).values, abs=1e-12)
@@ -226,9 +278,12 @@ def test_singular_covariances(n):
 def everything(real, fake):
     "Every figure of two sets of samples, under a name each."
     logits, train = fake[..., 0], real + .1
-    out = dict(frechet=frechet(real, fake), floor=frechet_floor(real), mean=moments(real)[0], cov=moments(real)[1], bias=frechet_bias(moments(fake)[1], 100),
-        nearest=nearest(fake, real), memory=memorisation(fake, train, real), IS=inception_score(fake.softmax(-1)), gap=critic_gap(real[..., 0], logits),
-        gaussians=frechet_gaussians(*moments(real), *moments(fake)))
+    out = dict(
+        frechet=frechet(real, fake), floor=frechet_floor(real), mean=moments(real)[0], cov=moments(real)[1],
+        bias=frechet_bias(moments(fake)[1], 100), nearest=nearest(fake, real),
+        memory=memorisation(fake, train, real), IS=inception_score(fake.softmax(-1)),
+        gap=critic_gap(real[..., 0], logits), gaussians=frechet_gaussians(*moments(real), *moments(fake)),
+    )
     out.update(zip(('kid', 'kid_error'), kid(real, fake)))
     out.update(prdc(real, fake), **birthday(fake, 1.))
     return out | {f'modes_{k}': v for k, v in mode_coverage(fake, torch.eye(4)[:3]*2, .4).items()}
@@ -243,7 +298,10 @@ def test_members_equal_one_at_a_time():
 def test_leading_sizes_broadcast():
     real, fake = normal(90, 4), normal(3, 70, 4, seed=1)
     for a, b, pick in ((real, fake, lambda i: (real, fake[i])), (fake, real, lambda i: (fake[i], real))):
-        for f in (frechet, lambda *p: torch.stack([*prdc(*p).values()], -1), lambda *p: torch.stack(kid(*p), -1), nearest):
+        for f in (
+            frechet, lambda *p: torch.stack([*prdc(*p).values()], -1), lambda *p: torch.stack(kid(*p), -1),
+            nearest,
+        ):
             for i in range(3): near(f(a, b)[i], f(*pick(i)), abs=1e-9)
 
 @pytest.mark.parametrize('budget', [1, 500, 5000])
@@ -252,11 +310,14 @@ def test_chunks_change_nothing(monkeypatch, budget):
     whole = everything(real, fake)
     monkeypatch.setattr(metrics, '_budget', budget)
     for name, v in everything(real, fake).items():
-        if name != 'kid_error' or budget > 100: near(v, whole[name], abs=1e-9)  # its blocks follow the budget where that is tiny
+        # its blocks follow the budget where that is tiny
+        if name != 'kid_error' or budget > 100: near(v, whole[name], abs=1e-9)
 
 def test_results_are_float64_and_inputs_may_be_either():
     real, fake = normal(90, 4), normal(70, 4, seed=1)
-    for (name, a), b in zip(everything(real, fake).items(), everything(real.double(), fake.double()).values()):
+    for (name, a), b in zip(
+        everything(real, fake).items(), everything(real.double(), fake.double()).values()
+    ):
         assert a.dtype == b.dtype == torch.float64, name
         near(a, b, rel=1e-4, abs=1e-4)
 
@@ -276,9 +337,14 @@ def test_looking_does_not_touch_the_global_random_state():
     everything(normal(90, 4), normal(70, 4))
     assert torch.equal(before, torch.random.get_rng_state())
 
-@pytest.mark.parametrize('n,m,members', [(50_000, 50_000, 1), (50_000, 50_000, 8), (10_000, 60_000, 1), (1, 50_000, 1)])
+@pytest.mark.parametrize(
+    'n,m,members', [(50_000, 50_000, 1), (50_000, 50_000, 8), (10_000, 60_000, 1), (1, 50_000, 1)]
+)
 def test_no_block_is_larger_than_the_budget(n, m, members):
-    assert metrics._rows(n, members*m)*members*m <= max(metrics._budget, members*m) and metrics._budget*8 == 2**27
+    assert (
+        metrics._rows(n, members*m)*members*m <= max(metrics._budget, members*m)
+        and metrics._budget*8 == 2**27
+    )
 
 def test_blocks_of_distances_stay_small():
     x, seen = normal(9000, 2), 0
@@ -288,19 +354,32 @@ def test_blocks_of_distances_stay_small():
     assert seen == 9000
 
 def test_memory_is_bounded():
-    "10,000 by 10,000 distances fill 0.75 GiB; with blocks of 16 MiB, prdc, nearest and kid must stay far below."
-    code = ("import torch, resource; torch.set_num_threads(1); from ganbook import metrics; metrics._budget = 2**21\n"
+    """10,000 by 10,000 distances fill 0.75 GiB; with blocks
+    of 16 MiB, prdc, nearest and kid must stay far below."""
+    code = (
+        "import torch, resource; torch.set_num_threads(1); from ganbook import metrics; metrics._budget = "
+        "2**21\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/2**20\n"
-        "x, y = torch.randn(2, 10_000, 4); start = peak(); [f(x, y) for f in (metrics.kid, metrics.nearest, metrics.prdc)]; print(peak() - start)")
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=dict(os.environ, PYTHONPATH=str(root)))
+        "x, y = torch.randn(2, 10_000, 4); start = peak(); [f(x, y) for f in "
+        "(metrics.kid, metrics.nearest, metrics.prdc)]; print(peak() - start)"
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True,
+        env=dict(os.environ, PYTHONPATH=str(root)),
+    )
     assert not done.returncode, done.stderr
     assert float(done.stdout) < .25
 
 def test_the_stored_benchmark_keeps_its_promise():
-    "10,000 against 60,000 features of 2,048 dimensions, and 50,000 by 50,000 samples, as bench/fid.py measured them."
+    """10,000 against 60,000 features of 2,048 dimensions, and
+    50,000 by 50,000 samples, as bench/fid.py measured them."""
     stored = json.loads((root/'results'/'bench_fid.json').read_text())
     entry = stored['10000x60000x2048']
-    assert entry['ganbook']['seconds'] < 60 and entry['ganbook']['peak_gib'] < 4 and entry['relative_difference'] < 1e-3
+    assert (
+        entry['ganbook']['seconds'] < 60
+        and entry['ganbook']['peak_gib'] < 4
+        and entry['relative_difference'] < 1e-3
+    )
     assert all(stored['50000x50000x64'][name]['peak_gib'] < 4 for name in ('kid', 'nearest', 'prdc'))
 
 
@@ -325,7 +404,9 @@ def test_inception_score_is_blind_to_repeats(digits):
     train, held_out = digits
     y = yardstick('digits')
     repeated = pixels(train)[:100].repeat(6, 1, 1, 1)
-    means = torch.stack([pixels(train)[train.y == c].mean(0) for c in range(10)]).repeat(60, 1, 1, 1) + .1*normal(600, 1, 8, 8)
+    means = torch.stack([pixels(train)[train.y == c].mean(0) for c in range(10)]).repeat(
+        60, 1, 1, 1
+    ) + .1*normal(600, 1, 8, 8)
     real = inception_score(y.probs(pixels(held_out)))
     for cheat in (repeated, means): assert inception_score(y.probs(cheat)) > .9*real
     f = y.features(pixels(train))
@@ -337,25 +418,46 @@ def test_inception_score_is_blind_to_repeats(digits):
 
 nan = torch.tensor([[0., math.nan], [1., 1.], [2., 2.]])
 ok = normal(100, 2)
-@pytest.mark.parametrize('call,error,part', [
-    (lambda: frechet(nan, ok), ValueError, 'real holds NaN'), (lambda: frechet(ok, nan), ValueError, 'fake holds NaN'),
-    (lambda: frechet(ok, ok/0), ValueError, 'fake holds NaN or infinite'), (lambda: frechet(ok[:1], ok), ValueError, 'real holds 1 samples'),
-    (lambda: frechet(ok, normal(9, 3)), ValueError, '2 numbers a sample and fake 3'), (lambda: frechet(ok[0], ok), ValueError, 'one row a sample'),
-    (lambda: frechet(ok.numpy(), ok), TypeError, 'real is a ndarray'), (lambda: frechet(ok.to(torch.uint8), ok), TypeError, 'floating-point'),
-    (lambda: frechet(ok[:, :0], ok), ValueError, 'one row a sample'), (lambda: moments(ok[:1]), ValueError, 'at least 2'),
-    (lambda: frechet_floor(ok[:3]), ValueError, 'at least 4'), (lambda: frechet_floor(ok, n=0), ValueError, 'at least 1'),
-    (lambda: kid(ok[:39], ok), ValueError, 'at least 40'), (lambda: kid(ok, nan), ValueError, 'too few'), (lambda: kid(ok, ok, n_blocks=1), ValueError, 'n_blocks'),
-    (lambda: frechet_bias(torch.eye(3), 0), ValueError, 'at least 1'), (lambda: frechet_bias(torch.ones(3), 10), ValueError, '(...,F,F)'),
-    (lambda: prdc(ok[:5], ok), ValueError, 'at least 6'), (lambda: prdc(ok, ok, k=0), ValueError, 'k is 0'), (lambda: prdc(ok, ok, k=2.5), ValueError, 'k is 2.5'),
-    (lambda: nearest(ok, nan), ValueError, 'base holds NaN'), (lambda: nearest(normal(3, 3), ok), ValueError, 'query has 3'),
-    (lambda: nearest(ok[:0], ok), ValueError, 'query holds 0'), (lambda: memorisation(ok, ok, ok), ValueError, 'lie in the training set'),
-    (lambda: mode_coverage(nan, ok, .1), ValueError, 'x holds NaN'), (lambda: mode_coverage(ok, ok, 0.), ValueError, 'std is 0'),
-    (lambda: mode_coverage(ok, normal(3, 5), .1), ValueError, 'modes 5'), (lambda: mode_coverage(ok, None, .1), TypeError, 'modes is a NoneType'),
-    (lambda: kl_uniform(torch.tensor([1., -1.])), ValueError, 'counts'), (lambda: inception_score(ok), ValueError, 'no probabilities'),
-    (lambda: inception_score(nan), ValueError, 'NaN'), (lambda: birthday(ok, -1.), ValueError, 'within is -1'), (lambda: birthday(ok[:1], 1.), ValueError, 'at least 2'),
-    (lambda: critic_gap(ok[:, 1], ok[:1, 0]), ValueError, 'at least 2'), (lambda: critic_gap(nan[0], ok[:, 0]), ValueError, 'train_logits holds NaN'),
-    (lambda: critic_gap(torch.tensor(1.), ok[:, 0]), ValueError, 'train_logits'),
-])
+@pytest.mark.parametrize(
+    'call,error,part',
+    [
+        (lambda: frechet(nan, ok), ValueError, 'real holds NaN'),
+        (lambda: frechet(ok, nan), ValueError, 'fake holds NaN'),
+        (lambda: frechet(ok, ok/0), ValueError, 'fake holds NaN or infinite'),
+        (lambda: frechet(ok[:1], ok), ValueError, 'real holds 1 samples'),
+        (lambda: frechet(ok, normal(9, 3)), ValueError, '2 numbers a sample and fake 3'),
+        (lambda: frechet(ok[0], ok), ValueError, 'one row a sample'),
+        (lambda: frechet(ok.numpy(), ok), TypeError, 'real is a ndarray'),
+        (lambda: frechet(ok.to(torch.uint8), ok), TypeError, 'floating-point'),
+        (lambda: frechet(ok[:, :0], ok), ValueError, 'one row a sample'),
+        (lambda: moments(ok[:1]), ValueError, 'at least 2'),
+        (lambda: frechet_floor(ok[:3]), ValueError, 'at least 4'),
+        (lambda: frechet_floor(ok, n=0), ValueError, 'at least 1'),
+        (lambda: kid(ok[:39], ok), ValueError, 'at least 40'), (lambda: kid(ok, nan), ValueError, 'too few'),
+        (lambda: kid(ok, ok, n_blocks=1), ValueError, 'n_blocks'),
+        (lambda: frechet_bias(torch.eye(3), 0), ValueError, 'at least 1'),
+        (lambda: frechet_bias(torch.ones(3), 10), ValueError, '(...,F,F)'),
+        (lambda: prdc(ok[:5], ok), ValueError, 'at least 6'),
+        (lambda: prdc(ok, ok, k=0), ValueError, 'k is 0'),
+        (lambda: prdc(ok, ok, k=2.5), ValueError, 'k is 2.5'),
+        (lambda: nearest(ok, nan), ValueError, 'base holds NaN'),
+        (lambda: nearest(normal(3, 3), ok), ValueError, 'query has 3'),
+        (lambda: nearest(ok[:0], ok), ValueError, 'query holds 0'),
+        (lambda: memorisation(ok, ok, ok), ValueError, 'lie in the training set'),
+        (lambda: mode_coverage(nan, ok, .1), ValueError, 'x holds NaN'),
+        (lambda: mode_coverage(ok, ok, 0.), ValueError, 'std is 0'),
+        (lambda: mode_coverage(ok, normal(3, 5), .1), ValueError, 'modes 5'),
+        (lambda: mode_coverage(ok, None, .1), TypeError, 'modes is a NoneType'),
+        (lambda: kl_uniform(torch.tensor([1., -1.])), ValueError, 'counts'),
+        (lambda: inception_score(ok), ValueError, 'no probabilities'),
+        (lambda: inception_score(nan), ValueError, 'NaN'),
+        (lambda: birthday(ok, -1.), ValueError, 'within is -1'),
+        (lambda: birthday(ok[:1], 1.), ValueError, 'at least 2'),
+        (lambda: critic_gap(ok[:, 1], ok[:1, 0]), ValueError, 'at least 2'),
+        (lambda: critic_gap(nan[0], ok[:, 0]), ValueError, 'train_logits holds NaN'),
+        (lambda: critic_gap(torch.tensor(1.), ok[:, 0]), ValueError, 'train_logits'),
+    ],
+)
 def test_broken_input(call, error, part):
     with pytest.raises(error) as e: call()
     assert part in str(e.value) and '\n' not in str(e.value) and len(str(e.value)) < 250
@@ -374,10 +476,15 @@ def test_cards_describe_the_files(name):
     assert card['accuracy'] == 1 - card['errors']/card['held_out'] >= {'digits': .975, 'mnist': .993}[name]
 
 def test_only_the_cards_and_weights_lie_in_the_folder():
-    assert sorted(p.name for p in (root/'ganbook'/'yardsticks').iterdir()) == [f'{n}.{e}' for n in ('digits', 'mnist') for e in ('json', 'safetensors')]
+    assert sorted(p.name for p in (root/'ganbook'/'yardsticks').iterdir()) == [
+        f'{n}.{e}' for n in ('digits', 'mnist') for e in ('json', 'safetensors')
+    ]
     assert 'recursive-include ganbook/yardsticks *.json *.safetensors' in (root/'MANIFEST.in').read_text()
 
-def card_sum(d): return hashlib.sha256(d.x.contiguous().numpy().tobytes() + d.y.to(torch.uint8).numpy().tobytes()).hexdigest()
+def card_sum(d):
+    return hashlib.sha256(
+        d.x.contiguous().numpy().tobytes() + d.y.to(torch.uint8).numpy().tobytes()
+    ).hexdigest()
 
 def check_card(name, train, test):
     y = yardstick(name)
@@ -415,10 +522,18 @@ def test_gradients_pass_through_a_yardstick():
     yardstick('digits')(x).sum().backward()
     assert x.grad.abs().sum() > 0
 
-@pytest.mark.parametrize('x,error,part', [
-    (torch.zeros(3, 1, 9, 8), ValueError, '(...,N,1,8,8)'), (torch.zeros(1, 8, 8), ValueError, '(...,N,1,8,8)'), (torch.zeros(3, 3, 8, 8), ValueError, '(3, 3, 8, 8)'),
-    (torch.zeros(3, 1, 8, 8, dtype=torch.uint8), TypeError, 'in [-1,1]'), (torch.full((3, 1, 8, 8), 200.), ValueError, 'in [-1,1]'),
-    (torch.full((3, 1, 8, 8), math.nan), ValueError, 'in [-1,1]'), (torch.zeros(0, 1, 8, 8), ValueError, 'no images'), (np.zeros((3, 1, 8, 8)), TypeError, 'tensors')])
+@pytest.mark.parametrize(
+    'x,error,part',
+    [
+        (torch.zeros(3, 1, 9, 8), ValueError, '(...,N,1,8,8)'),
+        (torch.zeros(1, 8, 8), ValueError, '(...,N,1,8,8)'),
+        (torch.zeros(3, 3, 8, 8), ValueError, '(3, 3, 8, 8)'),
+        (torch.zeros(3, 1, 8, 8, dtype=torch.uint8), TypeError, 'in [-1,1]'),
+        (torch.full((3, 1, 8, 8), 200.), ValueError, 'in [-1,1]'),
+        (torch.full((3, 1, 8, 8), math.nan), ValueError, 'in [-1,1]'),
+        (torch.zeros(0, 1, 8, 8), ValueError, 'no images'), (np.zeros((3, 1, 8, 8)), TypeError, 'tensors'),
+    ],
+)
 def test_a_yardstick_refuses(x, error, part):
     with pytest.raises(error) as e: yardstick('digits').features(x)
     assert part in str(e.value) and '\n' not in str(e.value)
@@ -426,7 +541,9 @@ def test_a_yardstick_refuses(x, error, part):
 @pytest.mark.parametrize('shape', [(1, 8, 8), (3, 16, 12), (1, 28, 28)])
 def test_a_yardstick_of_any_shape(shape):
     y = Yardstick(shape, width=4, n_features=5, n_classes=3)
-    assert y.features(torch.zeros(2, 6, *shape)).shape == (2, 6, 5) and y.probs(torch.zeros(6, *shape)).shape == (6, 3)
+    assert y.features(torch.zeros(2, 6, *shape)).shape == (2, 6, 5) and y.probs(
+        torch.zeros(6, *shape)
+    ).shape == (6, 3)
 
 @pytest.mark.parametrize('shape', [(1, 7, 8), (8, 8), (1, 28)])
 def test_too_small_a_shape_is_refused(shape):
@@ -439,7 +556,9 @@ def test_unknown_and_damaged_yardsticks(monkeypatch, tmp_path):
     monkeypatch.setattr(metrics, 'files', lambda name: tmp_path)
     yardstick('digits')
     weights = tmp_path/'yardsticks'/'digits.safetensors'
-    raw = bytearray(weights.read_bytes()); raw[-1] ^= 1; weights.write_bytes(raw)
+    raw = bytearray(weights.read_bytes())
+    raw[-1] ^= 1
+    weights.write_bytes(raw)
     with pytest.raises(ValueError, match='install the package again'): yardstick('digits')
 
 def test_fid_takes_images(digits):
@@ -455,14 +574,16 @@ def test_inception_says_what_it_needs(monkeypatch):
     with pytest.raises(ImportError, match='pip install torchmetrics torch-fidelity'): yardstick('inception')
     def offline(*args, **options): raise OSError('no network')
     monkeypatch.setattr(module, 'NoTrainInceptionV3', offline)
-    with pytest.raises(ImportError, match='needs a network, once'): fid(torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 8, 8), feature='inception')
+    with pytest.raises(ImportError, match='needs a network, once'):
+        fid(torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 8, 8), feature='inception')
 
 def test_inception_gets_bytes_and_gives_features(monkeypatch):
     import torchmetrics.image.fid as module
     class Net(torch.nn.Module):
         def __init__(self, name, features, antialias):
             super().__init__()
-            assert (name, features, antialias) == ('inception-v3-compat', ['2048'], False)  # the resize of published figures
+            # the resize of published figures
+            assert (name, features, antialias) == ('inception-v3-compat', ['2048'], False)
             self.fc = torch.nn.Linear(2048, 1008)
         def forward(self, x):
             assert x.dtype == torch.uint8 and x.shape[1] == 3 and (x.min(), x.max()) == (0, 255)
@@ -471,7 +592,9 @@ def test_inception_gets_bytes_and_gives_features(monkeypatch):
     x = torch.linspace(-1, 1, 10).view(2, 5, 1, 1, 1).expand(2, 5, 3, 8, 8).clone()
     x[..., 0, 0], x[..., 0, 1] = -1., 1.
     y = yardstick('inception')
-    assert y.features(x.view(10, 3, 8, 8)).shape == (10, 2048) and y.features(x[None]).shape == (1, 2, 5, 2048)
+    assert y.features(x.view(10, 3, 8, 8)).shape == (10, 2048) and y.features(x[None]).shape == (
+        1, 2, 5, 2048,
+    )
     assert y.probs(x).shape == (2, 5, 1008)
     with pytest.raises(ValueError, match='3'): y.features(torch.zeros(2, 1, 8, 8))
 
@@ -481,7 +604,8 @@ def test_inception_gets_bytes_and_gives_features(monkeypatch):
 def test_shifted_images_stay_themselves():
     sys.path.insert(0, str(root/'bench'))
     from yardstick import shifted
-    x = torch.full((50, 1, 8, 8), -1.); x[:, 0, 3, 4] = 1.
+    x = torch.full((50, 1, 8, 8), -1.)
+    x[:, 0, 3, 4] = 1.
     out = shifted(x, 1, torch.Generator().manual_seed(0))
     assert out.shape == x.shape and ((out == 1).sum((1, 2, 3)) == 1).all()
     where = (out == 1).nonzero()[:, 2:]

@@ -10,7 +10,8 @@ from ganbook.models.mlp import MLPDiscriminator, MLPGenerator, n_params
 shapes = [(2,), (1,), (1, 8, 8), (1, 28, 28), (3, 5, 9), (3, 2, 2, 2)]
 
 
-def small(shape, **k): return MLPGenerator(shape, latent_dim=6, hidden=(12, 10), **k), MLPDiscriminator(shape, hidden=(10, 12))
+def small(shape, **k):
+    return MLPGenerator(shape, latent_dim=6, hidden=(12, 10), **k), MLPDiscriminator(shape, hidden=(10, 12))
 
 
 @pytest.mark.parametrize('shape', shapes)
@@ -55,13 +56,16 @@ def test_slope():
     net = MLPDiscriminator((1,), (1,), slope=.5)
     with torch.no_grad():
         for p in net.parameters(): p.fill_(1.)
-    assert torch.allclose(net(torch.tensor([[-3.], [3.]])), torch.tensor([0., 5.]))  # -3+1 = -2 -> -1 -> +1; 4 -> +1
+    # -3+1 = -2 -> -1 -> +1; 4 -> +1
+    assert torch.allclose(net(torch.tensor([[-3.], [3.]])), torch.tensor([0., 5.]))
 
 
 def test_one_sample_does_not_depend_on_its_batch():
     G, D = small((1, 8, 8))
     z = torch.randn(9, 6)
-    assert torch.allclose(G(z)[3:4], G(z[3:4]), atol=1e-6) and torch.allclose(D(G(z))[3:4], D(G(z[3:4])), atol=1e-6)
+    assert torch.allclose(G(z)[3:4], G(z[3:4]), atol=1e-6) and torch.allclose(
+        D(G(z))[3:4], D(G(z[3:4])), atol=1e-6
+    )
 
 
 def test_labels_are_taken_and_ignored():
@@ -73,7 +77,11 @@ def test_labels_are_taken_and_ignored():
 def test_gradient_reaches_every_parameter_of_both():
     G, D = small((1, 8, 8))
     D(G(torch.randn(64, 6))).mean().backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.abs().sum() > 0 for m in (G, D) for p in m.parameters())
+    assert all(
+        p.grad is not None and p.grad.isfinite().all() and p.grad.abs().sum() > 0
+        for m in (G, D)
+        for p in m.parameters()
+    )
 
 
 def test_the_pair_can_be_stacked_into_members():

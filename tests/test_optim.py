@@ -1,4 +1,5 @@
-"Optimisers for games: rates from `fit` itself, formulas of Adam by hand, checkpoints, members, options, and the benchmark with its stored file."
+"""Optimisers for games: rates from `fit` itself, formulas of Adam by hand,
+checkpoints, members, options, and the benchmark with its stored file."""
 import copy
 import json
 import math
@@ -14,9 +15,14 @@ from ganbook.ensemble import member, members
 from ganbook.losses import minimax, non_saturating, relativistic, wasserstein
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
-from ganbook.optim import at_once, by_consensus, cosine_decay, extragradient, lookahead, multipliers, optimistic, past_extragradient, warm_up
+from ganbook.optim import (
+    at_once, by_consensus, cosine_decay, extragradient, lookahead, multipliers, optimistic,
+    past_extragradient, warm_up,
+)
 from ganbook.penalties import clip_weights, r1, r2
-from ganbook.train import TrainState, adam, alternating, d_step, fit, g_step, linear_decay, load, new_state, save
+from ganbook.train import (
+    TrainState, adam, alternating, d_step, fit, g_step, linear_decay, load, new_state, save,
+)
 
 torch.set_num_threads(1)
 root = Path(__file__).resolve().parent.parent
@@ -24,9 +30,14 @@ sys.path.insert(0, str(root/'bench'))
 try: import optim as bench
 finally: sys.path.remove(str(root/'bench'))
 
-updates = {'at_once': at_once, 'extragradient': extragradient, 'past_extragradient': past_extragradient, 'optimistic': optimistic,
-    'optimistic alternating': partial(optimistic, inner=alternating), 'lookahead': partial(lookahead, k=3), 'by_consensus': partial(by_consensus, weight=.1),
-    'lookahead of extragradient': partial(lookahead, k=3, inner=extragradient), 'lookahead of lookahead': partial(lookahead, k=4, inner=partial(lookahead, k=2)), 'lookahead of optimistic': partial(lookahead, k=3, inner=optimistic)}
+updates = {
+    'at_once': at_once, 'extragradient': extragradient, 'past_extragradient': past_extragradient,
+    'optimistic': optimistic, 'optimistic alternating': partial(optimistic, inner=alternating),
+    'lookahead': partial(lookahead, k=3), 'by_consensus': partial(by_consensus, weight=.1),
+    'lookahead of extragradient': partial(lookahead, k=3, inner=extragradient),
+    'lookahead of lookahead': partial(lookahead, k=4, inner=partial(lookahead, k=2)),
+    'lookahead of optimistic': partial(lookahead, k=3, inner=optimistic),
+}
 every_update = pytest.mark.parametrize('update', updates.values(), ids=updates)
 points = ring(n=2_000)
 
@@ -52,7 +63,10 @@ def test_the_stored_figures_keep_their_targets():
 @pytest.mark.parametrize('name', bench.laws)
 def test_rates_are_those_of_the_formulas(name):
     update, memory, law = bench.laws[name]
-    for eta in (.2, .5): assert multipliers(bench.play(update, eta, 20), memory)[0].abs().item() == pytest.approx(law(eta), abs=1e-6)
+    for eta in (.2, .5):
+        assert multipliers(bench.play(update, eta, 20), memory)[0].abs().item() == pytest.approx(
+            law(eta), abs=1e-6
+        )
 
 def test_the_rate_of_lookahead():
     eta, k, alpha, want = bench.pulls[0]
@@ -75,9 +89,14 @@ def test_optimistic_steps_visit_the_points_that_past_extragradient_looks_at(eta)
     assert torch.allclose(2*z[1:] - z[:-1], w[1:], atol=1e-6)  # z plus its last move
 
 def test_lookahead_pulls_both_players():
-    fast, slow = bench.play(at_once, .3, 6), bench.play(partial(lookahead, k=6, alpha=.25, inner=at_once), .3, 12)
-    assert torch.allclose(slow[:6], fast[:6]) and torch.allclose(slow[6], .75*fast[0] + .25*fast[6], atol=1e-7)
-    assert torch.allclose(bench.play(partial(lookahead, k=4, alpha=1., inner=at_once), .3, 12), bench.play(at_once, .3, 12))
+    fast = bench.play(at_once, .3, 6)
+    slow = bench.play(partial(lookahead, k=6, alpha=.25, inner=at_once), .3, 12)
+    assert torch.allclose(slow[:6], fast[:6]) and torch.allclose(
+        slow[6], .75*fast[0] + .25*fast[6], atol=1e-7
+    )
+    assert torch.allclose(
+        bench.play(partial(lookahead, k=4, alpha=1., inner=at_once), .3, 12), bench.play(at_once, .3, 12)
+    )
 
 def test_lookahead_within_lookahead():
     update = partial(lookahead, k=6, alpha=.4, inner=partial(lookahead, k=3, alpha=.5, inner=at_once))
@@ -94,8 +113,14 @@ def test_multipliers_are_the_eigenvalues(memory):
     want = torch.linalg.eigvals(companion).abs().sort(descending=True)[0]
     assert torch.allclose(multipliers(torch.stack(x), memory).abs(), want, atol=1e-5)
 
-@pytest.mark.parametrize('path,memory', [(torch.zeros(3, 2), 1), (torch.zeros(40, 2), 1), (torch.ones(40, 2), 1), (torch.randn(40, 2)*float('nan'), 1),
-    (torch.randn(6, 2), 2), (torch.randn(40), 1), (torch.randn(40, 2), 0)])
+@pytest.mark.parametrize(
+    'path,memory',
+    [
+        (torch.zeros(3, 2), 1), (torch.zeros(40, 2), 1), (torch.ones(40, 2), 1),
+        (torch.randn(40, 2)*float('nan'), 1), (torch.randn(6, 2), 2), (torch.randn(40), 1),
+        (torch.randn(40, 2), 0),
+    ],
+)
 def test_a_path_that_tells_nothing_is_refused(path, memory):
     with pytest.raises(ValueError, match='points'): multipliers(path, memory)
 
@@ -108,7 +133,10 @@ def test_both_move_from_one_point():
     run(at_once, 1, s)
     was = copy.deepcopy(t.D.state_dict())
     batch = []
-    fit(t, points, 1, non_saturating, batch_size=16, update=lambda s, b, loss, penalties, **o: [batch.append(b()), d_step(s, batch[0][0], loss)][1])
+    fit(
+        t, points, 1, non_saturating, batch_size=16,
+        update=lambda s, b, loss, penalties, **o: [batch.append(b()), d_step(s, batch[0][0], loss)][1],
+    )
     assert all(torch.equal(a, b) for a, b in zip(s.D.parameters(), t.D.parameters()))
     t.D.load_state_dict(was)
     g_step(t, batch[0][0], non_saturating)
@@ -123,7 +151,9 @@ def adam_by_hand(gradients, lr, b1, b2, eps=1e-8):
 
 class Slope(nn.Module):
     "A player that is one number, in a game of its own: its gradient at x is x."
-    def __init__(self): super().__init__(); self.at = nn.Parameter(torch.tensor(1., dtype=torch.float64))
+    def __init__(self):
+        super().__init__()
+        self.at = nn.Parameter(torch.tensor(1., dtype=torch.float64))
 
 def alone(wrap=None, n=6, lr=.01, b1=.5, b2=.9):
     "The path of one number under the optimiser that `optimistic` makes of Adam."
@@ -139,20 +169,26 @@ def alone(wrap=None, n=6, lr=.01, b1=.5, b2=.9):
 
 @pytest.mark.parametrize('b1', [0., .5, .9])
 def test_optimistic_adam_corrects_both_terms(b1):
-    lr, b2, path = .01, .9, alone(b1=b1)
+    lr = .01
+    b2 = .9
+    path = alone(b1=b1)
     u = list(adam_by_hand(path[:-1], lr, b1, b2))
     for t in range(1, len(u)): assert path[t + 1] == pytest.approx(path[t] - 2*u[t] + u[t - 1], abs=1e-9)
     assert path[1] == pytest.approx(1 - 2*u[0], abs=1e-9)  # before the first step the move was 0
-    uncorrected = [x*(1 - b1**(t + 1))/(1 - b2**(t + 1))**.5 for t, x in enumerate(u)]  # the second term as in a repository
+    # the second term as in a repository
+    uncorrected = [x*(1 - b1**(t + 1))/(1 - b2**(t + 1))**.5 for t, x in enumerate(u)]
     assert abs(path[2] - (path[1] - 2*u[1] + uncorrected[0])) > 1e-3
 
 def test_extra_adam_updates_its_moments_at_both_points():
     s = run(extragradient, 1)
-    assert all(v['step'] == 2 for v in s.opt_G.state.values()) and all(v['step'] == 2 for v in s.opt_D.state.values())
+    assert all(v['step'] == 2 for v in s.opt_G.state.values()) and all(
+        v['step'] == 2 for v in s.opt_D.state.values()
+    )
     assert all(v['step'] == 1 for v in run(past_extragradient, 1).opt_G.state.values())
 
 def test_extra_adam_by_hand():
-    "D alone moves: theta stays, as its rate is 0; the loss of D is linear, so only Adam's memory makes a difference."
+    """D alone moves: theta stays, as its rate is 0; the loss of
+    D is linear, so only Adam's memory makes a difference."""
     G, D = bench.Point(2.), bench.Point(0., slope=True)
     s = TrainState(G, D, torch.optim.SGD(G.parameters(), 0.), adam(D.parameters(), .01, (.5, .9)))
     fit(s, Data('origin', torch.zeros(1, 1)), 1, wasserstein, batch_size=1, update=extragradient)
@@ -160,11 +196,15 @@ def test_extra_adam_by_hand():
     assert D.at.item() == pytest.approx(-second, abs=1e-9)
 
 def test_consensus_has_the_true_gradient_not_the_one_with_the_wrong_factor():
-    "The Dirac-GAN at (1,-1), minimax: R = |v|^2/2 has slope -.03342 in theta; a published formula gives +.01945."
+    """The Dirac-GAN at (1,-1), minimax: R = |v|^2/2 has slope
+    -.03342 in theta; a published formula gives +.01945."""
     def theta(weight):
         G, D = bench.Point(1.), bench.Point(-1., slope=True)
         s = TrainState(G, D, *(torch.optim.SGD(m.parameters(), 1.) for m in (G, D)))
-        fit(s, Data('origin', torch.zeros(1, 1)), 1, minimax, batch_size=1, update=partial(by_consensus, weight=weight))
+        fit(
+            s, Data('origin', torch.zeros(1, 1)), 1, minimax, batch_size=1,
+            update=partial(by_consensus, weight=weight),
+        )
         return G.at.item()
     slope = theta(0.) - theta(1.)
     assert slope == pytest.approx(-.0334247, abs=1e-6) and abs(slope - .0194524) > .05
@@ -198,15 +238,24 @@ def test_members_train_as_if_alone(update):
     s = members(lambda i: state(i, lr=(2e-3, 5e-3)[i]), 2)
     run(update, 6, s, relativistic, penalties=[partial(r1, gamma=.1), partial(r2, gamma=.1)])
     for i in range(2):
-        one = run(update, 6, state(i, lr=(2e-3, 5e-3)[i]), relativistic, penalties=[partial(r1, gamma=.1), partial(r2, gamma=.1)])
+        one = run(
+            update, 6, state(i, lr=(2e-3, 5e-3)[i]), relativistic,
+            penalties=[partial(r1, gamma=.1), partial(r2, gamma=.1)],
+        )
         assert torch.allclose(weights(member(s, i)), weights(one), atol=2e-5)
 
 @every_update
 def test_options_are_passed_on(update):
     seen = []
-    def augment(x): seen.append(x.shape); return x
+    def augment(x):
+        seen.append(x.shape)
+        return x
     s = run(update, 4, n_critic=3, augment=augment, penalties=[r1], schedule=linear_decay(.5))
-    assert seen and {'loss_D', 'loss_G', 'real_logit', 'fake_logit', 'penalty'} <= set(s.log.columns) and s.log.rows().isfinite().all()
+    assert (
+        seen
+        and {'loss_D', 'loss_G', 'real_logit', 'fake_logit', 'penalty'} <= set(s.log.columns)
+        and s.log.rows().isfinite().all()
+    )
     assert torch.isfinite(weights(run(update, 3, amp=True))).all()
 
 @every_update
@@ -221,16 +270,24 @@ def test_the_optimisers_are_put_back(update):
 def test_a_dcgan_with_batchnorm(update):
     "It trains, and its statistics stay finite."
     torch.manual_seed(0)
-    G, D = DCGANGenerator((1, 8, 8), 8, 4, smallest=2), DCGANDiscriminator((1, 8, 8), 4, norm=None, smallest=2)
+    G = DCGANGenerator((1, 8, 8), 8, 4, smallest=2)
+    D = DCGANDiscriminator((1, 8, 8), 4, norm=None, smallest=2)
     images = Data('noise', torch.randint(256, (64, 1, 8, 8), dtype=torch.uint8))
     s = fit(new_state(G, D, 1e-3, ema=True), images, 3, non_saturating, [r1], batch_size=8, update=update)
-    assert all(b.isfinite().all() for b in s.G.buffers()) and s.G.training and any(b.abs().sum() > 0 for b in s.G.buffers())
+    assert (
+        all(b.isfinite().all() for b in s.G.buffers())
+        and s.G.training
+        and any(b.abs().sum() > 0 for b in s.G.buffers())
+    )
 
 class Labelled(nn.Module):
     "A linear player that reads labels."
     def __init__(self, n_in, n_out=None):
         super().__init__()
-        self.latent_dim, self.net, self.of_y, self.n_out = n_in, nn.Linear(n_in, n_out or 1), nn.Embedding(8, n_out or 1), n_out
+        self.latent_dim = n_in
+        self.net = nn.Linear(n_in, n_out or 1)
+        self.of_y = nn.Embedding(8, n_out or 1)
+        self.n_out = n_out
     def forward(self, x, y):
         out = self.net(x) + self.of_y(y)
         return out if self.n_out else out[..., 0]
@@ -263,10 +320,19 @@ def test_extragradient_costs_two_gradients_the_others_one():
         s.D.register_forward_hook(lambda *_: n.append(1))
         update(s, lambda: (torch.zeros(16, 2), ()), non_saturating)
         return len(n)
-    assert [calls(u) for u in (alternating, at_once, optimistic, past_extragradient, extragradient)] == [3, 3, 3, 3, 6]
+    assert [calls(u) for u in (alternating, at_once, optimistic, past_extragradient, extragradient)] == [
+        3, 3, 3, 3, 6,
+    ]
 
-@pytest.mark.parametrize('update,words', [(partial(lookahead, k=0), 'k is 0'), (partial(lookahead, k=2.5), 'k is 2.5'), (partial(lookahead, alpha=0.), 'alpha 0'),
-    (partial(lookahead, alpha=1.5), 'alpha 1.5'), (partial(by_consensus, weight=-1.), 'weight is -1'), (partial(by_consensus, weight=math.nan), 'weight is nan')])
+@pytest.mark.parametrize(
+    'update,words',
+    [
+        (partial(lookahead, k=0), 'k is 0'), (partial(lookahead, k=2.5), 'k is 2.5'),
+        (partial(lookahead, alpha=0.), 'alpha 0'), (partial(lookahead, alpha=1.5), 'alpha 1.5'),
+        (partial(by_consensus, weight=-1.), 'weight is -1'),
+        (partial(by_consensus, weight=math.nan), 'weight is nan'),
+    ],
+)
 def test_settings_that_cannot_be_are_refused(update, words):
     with pytest.raises(ValueError, match=words): run(update, 1)
 
@@ -309,7 +375,10 @@ def test_missed_targets_are_seen():
 
 def test_a_tiny_run(tmp_path, monkeypatch):
     out = tmp_path/'out.json'
-    words = ['--game', 'ring', '--objective', 'plain', '--only', 'optimistic', 'lookahead, k 5', '--steps', '3', '--seeds', '2', '--device', 'cpu', '--out', str(out)]
+    words = [
+        '--game', 'ring', '--objective', 'plain', '--only', 'optimistic', 'lookahead, k 5', '--steps', '3',
+        '--seeds', '2', '--device', 'cpu', '--out', str(out),
+    ]
     monkeypatch.setattr(sys, 'argv', ['optim.py', *words])
     assert bench.main() == 0
     assert set(json.loads(out.read_text())['ring plain']['rows']) == {'optimistic', 'lookahead, k 5'}

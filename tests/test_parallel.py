@@ -1,4 +1,5 @@
-"Several processes as one: equal to one process with the whole batch, and what happens when one is interrupted, stopped, hung or killed."
+"""Several processes as one: equal to one process with the whole batch,
+and what happens when one is interrupted, stopped, hung or killed."""
 import contextlib
 import copy
 import multiprocessing
@@ -33,25 +34,39 @@ torch.set_num_threads(1)
 root = Path(__file__).resolve().parent.parent
 
 
-# What every process builds, and how a team of processes is started: real ones, forked from a server that has imported this file
+# What every process builds, and how a team of processes is started:
+# real ones, forked from a server that has imported this file
 
 class Net(nn.Sequential):
     latent_dim = 3
 
 def plain():
-    return Net(nn.Linear(3, 16), nn.ReLU(), nn.Linear(16, 2)), nn.Sequential(nn.Linear(2, 16), nn.LeakyReLU(.2), nn.Linear(16, 1), nn.Flatten(0))
+    return Net(nn.Linear(3, 16), nn.ReLU(), nn.Linear(16, 2)), nn.Sequential(
+        nn.Linear(2, 16), nn.LeakyReLU(.2), nn.Linear(16, 1), nn.Flatten(0)
+    )
 
 def normed():
-    "BatchNorm in both: in D too, where R1 differentiates it twice; images, so that it has places to sum over."
-    G = Net(nn.Linear(3, 4*4*4, bias=False), nn.Unflatten(1, (4, 4, 4)), nn.BatchNorm2d(4), nn.ReLU(), nn.ConvTranspose2d(4, 1, 4, 2, 1), nn.Tanh())
-    D = nn.Sequential(nn.Conv2d(1, 4, 4, 2, 1, bias=False), nn.BatchNorm2d(4, momentum=None), nn.LeakyReLU(.2), nn.Flatten(), nn.Linear(64, 1), nn.Flatten(0))
+    """BatchNorm in both: in D too, where R1 differentiates
+    it twice; images, so that it has places to sum over."""
+    G = Net(
+        nn.Linear(3, 4*4*4, bias=False), nn.Unflatten(1, (4, 4, 4)), nn.BatchNorm2d(4), nn.ReLU(),
+        nn.ConvTranspose2d(4, 1, 4, 2, 1), nn.Tanh(),
+    )
+    D = nn.Sequential(
+        nn.Conv2d(1, 4, 4, 2, 1, bias=False), nn.BatchNorm2d(4, momentum=None), nn.LeakyReLU(.2),
+        nn.Flatten(), nn.Linear(64, 1), nn.Flatten(0),
+    )
     return G, D
 
 def state(make, seed=0):
     torch.manual_seed(seed)
     return new_state(*make(), lr=1e-3, ema=True, seed=7)
 
-def images(): return sets.Data('noise', torch.randint(256, (300, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8))
+def images():
+    return sets.Data(
+        'noise',
+        torch.randint(256, (300, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8),
+    )
 def points(): return sets.ring(500)
 settings = dict(plain=dict(make=plain, data=points), normed=dict(make=normed, data=images))
 options = dict(loss=relativistic, penalties=[r1, r2], batch_size=16, ema_halflife=5.)
@@ -64,14 +79,18 @@ def free_port():
 def worker(rank, size, port, body, folder, words):
     "One process of a team; what it prints goes into a file."
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # started in the background, tests inherit a SIGINT that is ignored
+    # started in the background, tests inherit a SIGINT that is ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(1)
     warnings.simplefilter('ignore')
-    with open(folder/f'out{rank}.txt', 'w', buffering=1) as f, contextlib.redirect_stdout(f): body(rank, folder, *words)
+    with open(folder/f'out{rank}.txt', 'w', buffering=1) as f, contextlib.redirect_stdout(f):
+        body(rank, folder, *words)
 
 def start(folder, body, *words, size=2):
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['ganbook.callbacks', 'ganbook.parallel', 'ganbook.recipes', 'torch._dynamo', 'pytest'])
+    context.set_forkserver_preload(
+        ['ganbook.callbacks', 'ganbook.parallel', 'ganbook.recipes', 'torch._dynamo', 'pytest']
+    )
     port = free_port()
     team = [context.Process(target=worker, args=(r, size, port, body, folder, words)) for r in range(size)]
     for p in team: p.start()
@@ -107,7 +126,8 @@ class Union:
     def seed(self, s):
         for rank, g in enumerate(self.rngs[1:], 1): g.manual_seed(process_seed(7, rank, s.step))
     def draw(self, data, n, rng): return torch.cat([draw(data, n//len(self.rngs), g) for g in self.rngs])
-    def latents(self, n, latent_dim, rng, device): return torch.cat([latents(n//len(self.rngs), latent_dim, g) for g in self.rngs])
+    def latents(self, n, latent_dim, rng, device):
+        return torch.cat([latents(n//len(self.rngs), latent_dim, g) for g in self.rngs])
 
 def whole_batch(name, n_steps, monkeypatch, s=None, size=2):
     "One process, `size` times the batch, the same random numbers."
@@ -115,15 +135,22 @@ def whole_batch(name, n_steps, monkeypatch, s=None, size=2):
     union = Union(s, size)
     union.seed(s)
     monkeypatch.setattr(train, 'draw', union.draw), monkeypatch.setattr(train, 'latents', union.latents)
-    return fit(s, settings[name]['data'](), n_steps, **options | dict(batch_size=size*options['batch_size']), callbacks=[union.seed])
+    return fit(
+        s, settings[name]['data'](), n_steps, **options | dict(batch_size=size*options['batch_size']),
+        callbacks=[union.seed],
+    )
 
 def both(rank, folder):
     with join('cpu', timeout_s=30) as team:
         for name in settings:
-            s = state(settings[name]['make'], seed=rank)  # process 1 begins elsewhere, and is brought to where process 0 is
-            with in_parallel(team, s, dict(options, data=settings[name]['data']())) as a: fit(s, n_steps=20, **a)
+            # process 1 begins elsewhere, and is brought to where process 0 is
+            s = state(settings[name]['make'], seed=rank)
+            with in_parallel(team, s, dict(options, data=settings[name]['data']())) as a:
+                fit(s, n_steps=20, **a)
             save(s, folder/f'{name}{rank}.pt')
-            assert all('forward' not in vars(m) for m in s.G.modules()) and not s.opt_G._optimizer_step_pre_hooks
+            assert (
+                all('forward' not in vars(m) for m in s.G.modules()) and not s.opt_G._optimizer_step_pre_hooks
+            )
         s, a = build('points', points(), seed=rank, device='cpu', k=2)
         with in_parallel(team, s, a | dict(batch_size=8, n_steps=3)) as a: fit(s, **a)
         save(s, folder/f'members{rank}.pt')
@@ -139,9 +166,12 @@ def trained(tmp_path_factory):
 @pytest.mark.filterwarnings('ignore:the logit that')  # D with BatchNorm is coupled, which is the point here
 def test_two_processes_equal_one_with_twice_the_batch(name, trained, monkeypatch, tmp_path):
     save(whole_batch(name, 20, monkeypatch), tmp_path/'one.pt')
-    one, two, other = parts(tmp_path/'one.pt'), parts(trained/f'{name}0.pt'), parts(trained/f'{name}1.pt')
+    one = parts(tmp_path/'one.pt')
+    two = parts(trained/f'{name}0.pt')
+    other = parts(trained/f'{name}1.pt')
     for part in ('G', 'D', 'G_ema'): assert gap(one[part], two[part]) <= 1e-5, part
-    assert gap(two, other) == 0  # both processes hold the same, to the bit: weights, averages, statistics, optimisers
+    # both processes hold the same, to the bit: weights, averages, statistics, optimisers
+    assert gap(two, other) == 0
     begun = state(settings[name]['make'])
     assert gap(dict(begun.D.named_parameters()), two['D']) > 1e-3  # and it went somewhere
     monkeypatch.undo()
@@ -150,14 +180,21 @@ def test_two_processes_equal_one_with_twice_the_batch(name, trained, monkeypatch
 
 def test_members_are_trained_together_too(trained):
     a, b = (read(trained/f'members{r}.pt') for r in (0, 1))
-    assert gap(a['parts'], b['parts']) == 0 and a['log']['rows'].shape[2] == 2 and (a['log']['rows'] != b['log']['rows']).any(1).all()
+    assert (
+        gap(a['parts'], b['parts']) == 0
+        and a['log']['rows'].shape[2] == 2
+        and (a['log']['rows'] != b['log']['rows']).any(1).all()
+    )
 
 def test_the_processes_draw_apart(trained):
     rows = [read(trained/f'plain{r}.pt')['log']['rows'] for r in (0, 1)]
     assert (rows[0] != rows[1]).any(1).all()
 
 @pytest.mark.parametrize('shape', [(6, 3), (6, 3, 5), (6, 3, 4, 4)])
-@pytest.mark.parametrize('options', [dict(), dict(affine=False), dict(momentum=None), dict(track_running_stats=False)], ids=lambda o: next(iter(o), 'plain'))
+@pytest.mark.parametrize(
+    'options', [dict(), dict(affine=False), dict(momentum=None), dict(track_running_stats=False)],
+    ids=lambda o: next(iter(o), 'plain'),
+)
 def test_norms_alone_are_those_of_pytorch(shape, options):
     class Alone(Team):
         def total(self, x): return x
@@ -177,14 +214,19 @@ def test_norms_alone_are_those_of_pytorch(shape, options):
 def small_images():
     "A pair for images of 8x8 without BatchNorm."
     G = Net(nn.Linear(3, 64), nn.Unflatten(1, (1, 8, 8)), nn.Tanh())
-    return G, nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.LeakyReLU(.2), nn.Linear(16, 1), nn.Flatten(0))
+    return G, nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 16), nn.LeakyReLU(.2), nn.Linear(16, 1), nn.Flatten(0)
+    )
 
 def with_ada(wrap=None, more=()):
     "(state, arguments, probabilities step by step): ADA by what D says of the batch that this process drew."
     s = state(small_images)
     augment = Augment([flip, quarter_turns], .5, s.rng)
     ada = ADA(augment, lambda s: s.log._waiting[-1]['real_logit'].sign(), target=0., every=2, rise=20)
-    return s, dict(options, data=images(), augment=augment, callbacks=[*more, wrap(ada) if wrap else ada]), augment
+    return (
+        s, dict(options, data=images(), augment=augment, callbacks=[*more, wrap(ada) if wrap else ada]),
+        augment,
+    )
 
 def adapts(rank, folder):
     with join('cpu', timeout_s=30) as team:
@@ -206,7 +248,10 @@ def test_ada_in_two_processes_is_ada_in_one_with_twice_the_batch(tmp_path, monke
     union.seed(s)
     monkeypatch.setattr(train, 'draw', union.draw), monkeypatch.setattr(train, 'latents', union.latents)
     alone = ganbook.augment._draw
-    monkeypatch.setattr(ganbook.augment, '_draw', lambda x, rng, *args: torch.cat([alone(half, g, *args) for half, g in zip(x.chunk(2), union.rngs)]))
+    monkeypatch.setattr(
+        ganbook.augment, '_draw',
+        lambda x, rng, *args: torch.cat([alone(half, g, *args) for half, g in zip(x.chunk(2), union.rngs)]),
+    )
     a['callbacks'] += [union.seed, lambda s: p.append(augment.p.item())]
     fit(s, n_steps=16, **a | dict(batch_size=2*options['batch_size']))
     save(s, tmp_path/'one.pt')
@@ -235,7 +280,11 @@ def test_a_run_that_ends_while_a_mean_is_taken_ends_everywhere(tmp_path):
     lead, other = (out.splitlines() for out in run(tmp_path, ends_while_adapting))
     assert lead[0] == other[0] == 'stop 4'
     assert other[1] == 'OutOfMemoryError out of memory, as a test'
-    assert lead[1] == 'Lost another process has ended with an error, which it tells itself: process 0 of 2 ended after step 4; no checkpoint was written.'
+    assert (
+        lead[1]
+        == 'Lost another process has ended with an error, which it tells itself: process 0 of 2 ended after '
+           'step 4; no checkpoint was written.'
+    )
 
 def unlike(rank, folder):
     with join('cpu', timeout_s=10) as team:
@@ -256,14 +305,16 @@ def resumes(rank, folder):
             s, where = state(plain), folder/f'{name}'
             if begin: load(s, folder/'whole/step_00000006.pt')
             look = [checkpoint(where, every=6)] if team.leads else None
-            with in_parallel(team, s, dict(options, data=points(), callbacks=look)) as a: fit(s, n_steps=14, **a)
+            with in_parallel(team, s, dict(options, data=points(), callbacks=look)) as a:
+                fit(s, n_steps=14, **a)
             save(s, folder/f'{name}{rank}.pt')
 
 def test_a_checkpoint_of_process_0_brings_all_back_bit_by_bit_and_one_process_reads_it(tmp_path, monkeypatch):
     run(tmp_path, resumes)
     assert sorted(p.name for p in (tmp_path/'whole').iterdir()) == [f'step_{n:08d}.pt' for n in (6, 12, 14)]
     for r in (0, 1): assert gap(parts(tmp_path/f'whole{r}.pt'), parts(tmp_path/f'rest{r}.pt')) == 0
-    s = whole_batch('plain', 14, monkeypatch, load(state(plain, 5), tmp_path/'whole/step_00000006.pt'))  # one process goes on, with the whole batch
+    # one process goes on, with the whole batch
+    s = whole_batch('plain', 14, monkeypatch, load(state(plain, 5), tmp_path/'whole/step_00000006.pt'))
     assert s.step == 14 and gap(s.G.state_dict(), parts(tmp_path/'whole0.pt')['G']) <= 1e-5
 
 
@@ -275,17 +326,20 @@ def stop(): raise Stop
 
 def ends(rank, folder):
     with join('cpu', timeout_s=30) as team:
-        calls, closed, before = [], [], handlers()
+        calls = []
+        closed = []
+        before = handlers()
         class look:
             def __call__(self, s): calls.append(s.step)
             def close(self, s): closed.append(s.step)
         def go(*more):
             s = state(plain)
-            with in_parallel(team, s, dict(options, data=points(), callbacks=[look(), *more])) as a: fit(s, n_steps=40, **a)
+            with in_parallel(team, s, dict(options, data=points(), callbacks=[look(), *more])) as a:
+                fit(s, n_steps=40, **a)
             return s
         s = go(at(5, stop))
         print('stop', s.step, calls, closed)
-        interrupt = lambda: os.kill(os.getpid(), signal.SIGINT)
+        def interrupt(): return os.kill(os.getpid(), signal.SIGINT)
         def late(x):  # in process 1, which has no callbacks: during its third step
             late.n += 1
             if rank == 1 and late.n == 7: interrupt()
@@ -293,7 +347,8 @@ def ends(rank, folder):
         late.n = 0
         s = state(plain)
         try:
-            with in_parallel(team, s, dict(options, data=points(), augment=late)) as a: fit(s, n_steps=40, **a)
+            with in_parallel(team, s, dict(options, data=points(), augment=late)) as a:
+                fit(s, n_steps=40, **a)
         except KeyboardInterrupt: print('interrupt', s.step, handlers() == before)
         try: go(at(4, lambda: 1/0))
         except Exception as e: print('error', type(e).__name__, e)
@@ -303,7 +358,11 @@ def test_stop_errors_and_ctrl_c_end_all(tmp_path):
     lead, other = (out.splitlines() for out in run(tmp_path, ends))
     assert lead[0] == 'stop 5 [1, 2, 3, 4, 5] [5]' and other[0] == 'stop 5 [] []'
     assert lead[2].startswith('error ZeroDivisionError')
-    assert other[2] == 'error Lost another process has ended with an error, which it tells itself: process 1 of 2 ended after step 4; no checkpoint was written.'
+    assert (
+        other[2]
+        == 'error Lost another process has ended with an error, which it tells itself: process 1 of 2 ended '
+           'after step 4; no checkpoint was written.'
+    )
     assert lead[1] == other[1] == 'interrupt 2 True'
 
 def lose(rank, folder, how, timeout_s):
@@ -313,7 +372,12 @@ def lose(rank, folder, how, timeout_s):
             if rank == 1 and s.step == 12: how()
             return x
         try:
-            with in_parallel(team, s, dict(options, data=points(), augment=look, callbacks=[checkpoint(folder/'ck', every=5)]), folder/'ck') as a: fit(s, n_steps=400, **a)
+            with in_parallel(
+                team, s,
+                dict(options, data=points(), augment=look, callbacks=[checkpoint(folder/'ck', every=5)]),
+                folder/'ck',
+            ) as a:
+                fit(s, n_steps=400, **a)
         except Lost as e:
             print(e)
             assert handlers() == before
@@ -330,13 +394,18 @@ def test_a_lost_worker_ends_the_run_in_one_sentence_and_leaves_a_checkpoint(how,
     team[1].kill()
     (code, out), _ = finish(tmp_path, team)
     assert took < 25 and code == 3
-    assert out == f"another process is gone, or has not answered in time: process 0 of 2 ended after step 12; go on from {tmp_path/'ck'/'step_00000010.pt'}.\n"
+    assert (
+        out
+        == "another process is gone, or has not answered in time: process 0 of 2 ended after step 12; go "
+           f"on from {tmp_path/'ck'/'step_00000010.pt'}.\n"
+    )
     s = load(state(plain, 5), latest(tmp_path/'ck'))
     assert s.step == 10 and not list((tmp_path/'ck').glob('*.part'))
     assert fit(s, points(), 12, **options).step == 12  # one process goes on alone
 
 def fragile(rank, folder):
-    "Trains to step 15, from the newest checkpoint; in a run that begins at 0, process 1 is killed on the way."
+    """Trains to step 15, from the newest checkpoint; in a
+    run that begins at 0, process 1 is killed on the way."""
     with join('cpu', timeout_s=30) as team:
         s = state(plain)
         if latest(folder/'ck'): load(s, latest(folder/'ck'))
@@ -350,11 +419,21 @@ def fragile(rank, folder):
 
 def test_torchrun_starts_and_ends_a_team_and_two_new_processes_resume(tmp_path):
     "A worker is killed, and the run ends with a sentence and an exit code."
-    (tmp_path/'w.py').write_text("import os, sys; from pathlib import Path; from test_parallel import fragile; fragile(int(os.environ['RANK']), Path(sys.argv[1]))\n")
-    command = [sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2', '--master-port', str(free_port()), str(tmp_path/'w.py'), str(tmp_path)]
+    (tmp_path/'w.py').write_text(
+        "import os, sys; from pathlib import Path; from test_parallel import "
+        "fragile; fragile(int(os.environ['RANK']), Path(sys.argv[1]))\n"
+    )
+    command = [
+        sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2', '--master-port',
+        str(free_port()), str(tmp_path/'w.py'), str(tmp_path),
+    ]
     env = dict(os.environ, PYTHONPATH=f"{root}{os.pathsep}{root/'tests'}", OMP_NUM_THREADS='1')
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=env)
-    assert done.returncode != 0 and f"process 0 of 2 ended after step 7; go on from {tmp_path/'ck'/'step_00000005.pt'}." in done.stderr, done.stderr
+    assert (
+        done.returncode != 0
+        and f"process 0 of 2 ended after step 7; go on from {tmp_path/'ck'/'step_00000005.pt'}."
+        in done.stderr
+    ), done.stderr
     assert run(tmp_path, fragile) == ['ended 5 15\n']*2
 
 
@@ -380,13 +459,19 @@ def test_a_port_in_use_is_named(monkeypatch):
     with socket.socket() as taken:
         taken.bind(('127.0.0.1', 0))
         taken.listen()
-        for k, v in dict(RANK='0', WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=str(taken.getsockname()[1])).items(): monkeypatch.setenv(k, v)
+        for k, v in dict(
+            RANK='0', WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT=str(taken.getsockname()[1])
+        ).items():
+            monkeypatch.setenv(k, v)
         with pytest.raises(RuntimeError, match='(?i)address already in use') as found:
             with join('cpu', timeout_s=2): pass
     assert not isinstance(found.value, Lost)
 
 def test_only_a_lost_connection_is_called_one():
-    for error in (RuntimeError('Connection closed by peer [127.0.0.1]:1'), RuntimeError('Timed out waiting 2000ms for recv operation')):
+    for error in (
+        RuntimeError('Connection closed by peer [127.0.0.1]:1'),
+        RuntimeError('Timed out waiting 2000ms for recv operation'),
+    ):
         with pytest.raises(Lost), _heard(): raise error
     for error in (torch.OutOfMemoryError('timeout'), RuntimeError('a shape is wrong'), ZeroDivisionError()):
         with pytest.raises(type(error)) as found, _heard(): raise error
@@ -396,7 +481,8 @@ def test_only_a_lost_connection_is_called_one():
 # Against DistributedDataParallel
 
 def two_passes(D, x, y):
-    "A loss of D with two passes, one of them differentiated twice, then a pass through a frozen D: the gradients of D and of y."
+    """A loss of D with two passes, one of them differentiated twice,
+    then a pass through a frozen D: the gradients of D and of y."""
     x = x.requires_grad_()
     real = D(x)
     slope, = torch.autograd.grad(real.sum(), x, create_graph=True)
@@ -409,7 +495,10 @@ def with_ddp(rank, folder):
     with join('cpu', timeout_s=10):
         _, D = (torch.manual_seed(0), plain())[1]
         x, y = torch.randn(2, 2, 8, 2, generator=torch.Generator().manual_seed(1))[:, rank]
-        torch.save(two_passes(nn.parallel.DistributedDataParallel(D, broadcast_buffers=False), x, y), folder/f'ddp{rank}.pt')
+        torch.save(
+            two_passes(nn.parallel.DistributedDataParallel(D, broadcast_buffers=False), x, y),
+            folder/f'ddp{rank}.pt',
+        )
 
 def test_distributed_data_parallel_gives_the_same_gradients(tmp_path):
     run(tmp_path, with_ddp)
@@ -424,8 +513,11 @@ def test_alone_nothing_changes():
     with join('cpu') as team:
         s, a = state(plain), dict(options, data=points())
         with in_parallel(team, s, a) as b: assert b is a
-    assert not s.opt_G._optimizer_step_pre_hooks and (team.rank, team.size, team.leads, team.device.type) == (0, 1, True, 'cpu')
-    assert team.first(lambda: 3) == 3 and issubclass(Lost, OSError)  # the command line tells an OSError in one line
+    assert not s.opt_G._optimizer_step_pre_hooks and (team.rank, team.size, team.leads, team.device.type) == (
+        0, 1, True, 'cpu',
+    )
+    # the command line tells an OSError in one line
+    assert team.first(lambda: 3) == 3 and issubclass(Lost, OSError)
 
 def test_what_cannot_be_is_said(monkeypatch):
     with pytest.raises(ValueError, match='leave it out'):
@@ -440,25 +532,38 @@ def test_what_cannot_be_is_said(monkeypatch):
     with pytest.raises(ValueError, match='torchrun'):
         with join('cpu'): pass
 
-def ragan(real_logits, fake_logits): return nn.functional.softplus(fake_logits.mean(-1, keepdim=True) - real_logits).mean(-1)
+def ragan(real_logits, fake_logits):
+    return nn.functional.softplus(fake_logits.mean(-1, keepdim=True) - real_logits).mean(-1)
 
-@pytest.mark.parametrize('wrong,words', [(dict(update=by_consensus), 'by_consensus takes its whole batch'), (dict(update=partial(by_consensus, weight=2.)), 'by_consensus'),
-    (dict(update=partial(lookahead, inner=partial(by_consensus, weight=2.))), 'by_consensus'), (dict(penalties=[r1, partial(dragan, weight=1.)]), 'dragan'),
-    (dict(loss=GANLoss(ragan, ragan, True)), 'no mean over the samples')])
+@pytest.mark.parametrize(
+    'wrong,words',
+    [
+        (dict(update=by_consensus), 'by_consensus takes its whole batch'),
+        (dict(update=partial(by_consensus, weight=2.)), 'by_consensus'),
+        (dict(update=partial(lookahead, inner=partial(by_consensus, weight=2.))), 'by_consensus'),
+        (dict(penalties=[r1, partial(dragan, weight=1.)]), 'dragan'),
+        (dict(loss=GANLoss(ragan, ragan, True)), 'no mean over the samples'),
+    ],
+)
 def test_what_is_no_mean_over_the_batch_is_refused(wrong, words):
     with pytest.raises(ValueError, match=words):
-        with in_parallel(Team(torch.device('cpu'), 0, 2), state(plain), dict(options, data=points()) | wrong): pass
+        with in_parallel(Team(torch.device('cpu'), 0, 2), state(plain), dict(options, data=points()) | wrong):
+            pass
 
 def test_every_other_loss_is_a_mean_over_the_batch():
     for loss in (x for x in vars(losses).values() if isinstance(x, GANLoss)): _check_means(dict(loss=loss))
 
-updates = dict(at_once=at_once, extragradient=extragradient, past_extragradient=past_extragradient, optimistic=optimistic, lookahead=partial(lookahead, k=2))
+updates = dict(
+    at_once=at_once, extragradient=extragradient, past_extragradient=past_extragradient,
+    optimistic=optimistic, lookahead=partial(lookahead, k=2),
+)
 
 def updated(rank, folder):
     with join('cpu', timeout_s=30) as team:
         for name, update in updates.items():
             s = state(plain)
-            with in_parallel(team, s, dict(options, data=points(), update=update)) as a: fit(s, n_steps=5, **a)
+            with in_parallel(team, s, dict(options, data=points(), update=update)) as a:
+                fit(s, n_steps=5, **a)
             if team.leads: save(s, folder/f'{name}.pt')
 
 def test_every_other_update_is_that_of_the_whole_batch(tmp_path, monkeypatch):
@@ -489,8 +594,12 @@ def different(rank, folder):
 def test_processes_that_differ_are_told(tmp_path):
     for out in run(tmp_path, different):
         first, second = out.splitlines()
-        assert first.endswith('and load the same checkpoint.') and second.startswith('first invalid literal'), out
+        assert first.endswith('and load the same checkpoint.') and second.startswith(
+            'first invalid literal'
+        ), out
 
 def test_seeds_of_processes_differ():
-    seeds = {process_seed(seed, rank, step) for seed in range(5) for rank in range(1, 9) for step in range(50)}
+    seeds = {
+        process_seed(seed, rank, step) for seed in range(5) for rank in range(1, 9) for step in range(50)
+    }
     assert len(seeds) == 2000 and all(0 <= s < 2**63 for s in seeds)

@@ -1,4 +1,5 @@
-"Penalties against loops written by hand and finite differences, members against GANs alone, spectral norms against SVD and PyTorch's, and what a step costs."
+"""Penalties against loops written by hand and finite differences, members against
+GANs alone, spectral norms against SVD and PyTorch's, and what a step costs."""
 import copy
 import gc
 import warnings
@@ -17,7 +18,9 @@ from ganbook.ensemble import MemberAdam, Stacked, member, members
 from ganbook.losses import hinge, non_saturating, relativistic, wasserstein
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
-from ganbook.penalties import SpectralNorm, clip_weights, dragan, grad_sq, lipschitz, r1, r2, spectral_norm, wgan_gp
+from ganbook.penalties import (
+    SpectralNorm, clip_weights, dragan, grad_sq, lipschitz, r1, r2, spectral_norm, wgan_gp,
+)
 from ganbook.train import adam, d_step, evaluating, fit, load, new_state, save
 
 torch.set_num_threads(1)
@@ -27,12 +30,15 @@ names = [p.__name__ for p in all_four]
 
 # Helpers
 
-def close(a, b, eps=1e-5): torch.testing.assert_close(torch.as_tensor(a), torch.as_tensor(b), rtol=eps, atol=eps)
+def close(a, b, eps=1e-5):
+    torch.testing.assert_close(torch.as_tensor(a), torch.as_tensor(b), rtol=eps, atol=eps)
 
 def smooth(seed=0, d=3, width=8):
     "A network in float64 whose slope changes smoothly, for finite differences."
     torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(d, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1), nn.Flatten(0)).double()
+    return nn.Sequential(
+        nn.Linear(d, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1), nn.Flatten(0)
+    ).double()
 
 def points(seed, n=6, d=3):
     rng = torch.Generator().manual_seed(seed)
@@ -43,14 +49,18 @@ def given(p, D, real, fake, **more): return p(D, real, fake, D(real), D(fake), *
 def state(i=0, prepare=lambda D: D, width=16, **options):
     torch.manual_seed(i)
     hidden = (width, width)
-    return new_state(MLPGenerator((2,), 2, hidden, nn.Identity), prepare(MLPDiscriminator((2,), hidden)), lr=1e-3, seed=i, **options)
+    return new_state(
+        MLPGenerator((2,), 2, hidden, nn.Identity), prepare(MLPDiscriminator((2,), hidden)), lr=1e-3, seed=i,
+        **options,
+    )
 
 def slopes_by_differences(D, x, h=1e-6):
     "Squared slope at each sample, from two evaluations a coordinate and sample."
     out = torch.zeros(len(x), dtype=x.dtype)
     for i in range(len(x)):
         for j in range(x[i].numel()):
-            e = torch.zeros_like(x[i]).flatten(); e[j] = h
+            e = torch.zeros_like(x[i]).flatten()
+            e[j] = h
             e = e.view_as(x[i])
             out[i] += ((D((x[i] + e)[None]) - D((x[i] - e)[None])).squeeze()/(2*h))**2
     return out.detach()
@@ -58,7 +68,9 @@ def slopes_by_differences(D, x, h=1e-6):
 @pytest.fixture(autouse=True)
 def no_warnings():
     "A penalty warns of coupled batches only; elsewhere any warning is a fault."
-    with warnings.catch_warnings(): warnings.simplefilter('error'); yield
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        yield
 
 # Values
 
@@ -82,8 +94,12 @@ def test_the_default_weights_are_the_papers():
 def test_slopes_against_finite_differences(seed):
     D, (real, fake) = smooth(seed), points(seed)
     close(grad_sq(D(real), real).detach(), slopes_by_differences(D, real.detach()), 1e-6)
-    close(given(r1, D, real, fake, gamma=3.).detach(), 1.5*slopes_by_differences(D, real.detach()).mean(), 1e-6)
-    close(given(r2, D, real, fake, gamma=.3).detach(), .15*slopes_by_differences(D, fake.detach()).mean(), 1e-6)
+    close(
+        given(r1, D, real, fake, gamma=3.).detach(), 1.5*slopes_by_differences(D, real.detach()).mean(), 1e-6,
+    )
+    close(
+        given(r2, D, real, fake, gamma=.3).detach(), .15*slopes_by_differences(D, fake.detach()).mean(), 1e-6,
+    )
 
 def test_slopes_of_an_image_critic_against_finite_differences():
     torch.manual_seed(0)
@@ -116,8 +132,10 @@ def test_the_gradient_reaches_the_weights(p):
         for i in range(0, q.numel(), 5):
             at, h = q.data.view(-1), 1e-5
             old = at[i].item()
-            at[i] = old + h; high = value().item()
-            at[i] = old - h; low = value().item()
+            at[i] = old + h
+            high = value().item()
+            at[i] = old - h
+            low = value().item()
             at[i] = old
             close(got.view(-1)[i].item(), (high - low)/(2*h), 1e-5)
 
@@ -140,7 +158,7 @@ def test_numbers_on_a_line_need_no_axis():
 @pytest.mark.parametrize('p', all_four, ids=names)
 def test_leading_sizes_are_kept(p, lead):
     w = torch.randn(*lead, 4, 1)
-    D = lambda x: (x @ w).squeeze(-1)
+    def D(x): return (x @ w).squeeze(-1)
     real, fake = (torch.randn(*lead, 5, 4).requires_grad_() for _ in range(2))
     assert given(p, D, real, fake).shape == lead
     assert lipschitz(D, real).shape == lead
@@ -172,16 +190,29 @@ def test_members_equal_one_by_one(p, weights):
         rngs = [torch.Generator().manual_seed(k) for k in range(3)]
         return {name: w, 'rng': rngs if i is None else rngs[i]}
     got = given(p, D, real, fake, **more())
-    alone = [given(p, net, real[i].detach().requires_grad_(), fake[i].detach().requires_grad_(), **more(i)) for i, net in enumerate(nets)]
+    alone = [
+        given(p, net, real[i].detach().requires_grad_(), fake[i].detach().requires_grad_(), **more(i))
+        for i, net in enumerate(nets)
+    ]
     close(got.detach(), torch.stack(alone).detach(), 1e-4)
     got.sum().backward()
     for i, net in enumerate(nets):
         alone[i].backward()
-        for q, r in zip(D.net.parameters(), net.parameters()): close(torch.zeros(()) if q.grad is None else q.grad[i], torch.zeros(()) if r.grad is None else r.grad, 1e-4)
+        for q, r in zip(D.net.parameters(), net.parameters()):
+            close(
+                torch.zeros(()) if q.grad is None else q.grad[i],
+                torch.zeros(()) if r.grad is None else r.grad, 1e-4,
+            )
 
 @pytest.mark.parametrize('prepare', [lambda D: D, spectral_norm], ids=['plain', 'spectral norm'])
-@pytest.mark.parametrize('loss,make', [(relativistic, lambda rng: [r1, r2]), (wasserstein, lambda rng: [partial(wgan_gp, rng=rng)]), (hinge, lambda rng: [partial(dragan, rng=rng)])],
-    ids=['R1 and R2', 'WGAN-GP', 'DRAGAN'])
+@pytest.mark.parametrize(
+    'loss,make',
+    [
+        (relativistic, lambda rng: [r1, r2]), (wasserstein, lambda rng: [partial(wgan_gp, rng=rng)]),
+        (hinge, lambda rng: [partial(dragan, rng=rng)]),
+    ],
+    ids=['R1 and R2', 'WGAN-GP', 'DRAGAN'],
+)
 def test_runs_of_members_equal_runs_alone(loss, make, prepare):
     many = members(partial(state, prepare=prepare), 3)
     fit(many, ring, 4, loss, make(many.rng), batch_size=16)  # few steps: a game enlarges rounding
@@ -195,14 +226,18 @@ def test_random_points_come_from_the_generator_given():
     for p in (wgan_gp, dragan):
         a, b, c = (given(p, D, real, fake, rng=torch.Generator().manual_seed(s)).item() for s in (1, 1, 2))
         assert a == b != c
-        torch.manual_seed(3); a = given(p, D, real, fake).item()
-        torch.manual_seed(3); assert a == given(p, D, real, fake).item()
+        torch.manual_seed(3)
+        a = given(p, D, real, fake).item()
+        torch.manual_seed(3)
+        assert a == given(p, D, real, fake).item()
 
 # In a step
 
 def test_forwards_are_counted():
     "R1 and R2 reuse the logits; WGAN-GP and DRAGAN call D once more each."
-    for pens, want in (([], 2), ([r1], 2), ([r2], 2), ([r1, r2], 2), ([wgan_gp], 3), ([wgan_gp, dragan, r1, r2], 4)):
+    for pens, want in (
+        ([], 2), ([r1], 2), ([r2], 2), ([r1, r2], 2), ([wgan_gp], 3), ([wgan_gp, dragan, r1, r2], 4),
+    ):
         s, calls = state(), []
         s.D.register_forward_hook(lambda *_: calls.append(1))
         d_step(s, draw(ring, 8, s.rng), non_saturating, pens)
@@ -261,12 +296,18 @@ def operations(make, data, batch, pens):
     with Counted() as counted: d_step(s, draw(data, batch, s.rng), non_saturating, pens)
     return counted.n
 
-def mlp_pair(): return new_state(MLPGenerator((2,), 2, (128,)*3, nn.Identity), MLPDiscriminator((2,), (128,)*3))
-def dcgan_pair(): return new_state(DCGANGenerator((1, 8, 8), 64, 16, smallest=2), DCGANDiscriminator((1, 8, 8), 16, norm=None, smallest=2))
+def mlp_pair():
+    return new_state(MLPGenerator((2,), 2, (128,)*3, nn.Identity), MLPDiscriminator((2,), (128,)*3))
+def dcgan_pair():
+    return new_state(
+        DCGANGenerator((1, 8, 8), 64, 16, smallest=2),
+        DCGANDiscriminator((1, 8, 8), 16, norm=None, smallest=2),
+    )
 
 @pytest.mark.parametrize('make,batch', [(mlp_pair, 256), (dcgan_pair, 64)], ids=['points', 'images'])
 def test_r1_and_r2_cost_at_most_twice_a_plain_step(make, batch):
-    "In operations, which are the same on every machine; seconds depend on the processor and on what else it does."
+    """In operations, which are the same on every machine;
+    seconds depend on the processor and on what else it does."""
     data = ring if make is mlp_pair else sets.digits()
     plain, both = (operations(make, data, batch, pens) for pens in ([], [r1, r2]))
     assert 1.5 < both/plain <= 2., both/plain
@@ -284,8 +325,14 @@ def test_batchnorm_warns_once_and_is_named(p):
         for _ in range(12): given(p, D, images(), images())
     assert len(caught) == 1
     text = str(caught[0].message)
-    assert 'DCGANDiscriminator' in text and 'BatchNorm2d' in text and 'build D without it' in text and '\n' not in text
-    with pytest.warns(UserWarning) as caught: given(p, other, images(), images())  # another critic, another warning
+    assert (
+        'DCGANDiscriminator' in text
+        and 'BatchNorm2d' in text
+        and 'build D without it' in text
+        and '\n' not in text
+    )
+    # another critic, another warning
+    with pytest.warns(UserWarning) as caught: given(p, other, images(), images())
     assert len(caught) == 1
 
 def test_all_penalties_of_a_step_share_one_warning():
@@ -295,7 +342,10 @@ def test_all_penalties_of_a_step_share_one_warning():
     assert len(caught) == 1
 
 def test_members_that_couple_warn_once():
-    nets = [nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 1), nn.Flatten(0)) for _ in range(3)]
+    nets = [
+        nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 1), nn.Flatten(0))
+        for _ in range(3)
+    ]
     D, x = Stacked(nets), torch.randn(3, 6, 2).requires_grad_()
     with pytest.warns(UserWarning, match='BatchNorm1d') as caught:
         for _ in range(3): given(r1, D, x, x)
@@ -304,7 +354,9 @@ def test_members_that_couple_warn_once():
 def test_functions_and_methods_that_couple_warn_once():
     class Pair:
         def judge(self, x): return roll(x)
-    pair, packed, x = Pair(), lambda x: roll(x), torch.randn(6, 2).requires_grad_()
+    pair = Pair()
+    def packed(x): return roll(x)
+    x = torch.randn(6, 2).requires_grad_()
     for get in (lambda: packed, lambda: pair.judge):
         with pytest.warns(UserWarning, match='judges each alone') as caught:
             for _ in range(12): given(r2, get(), x, x)
@@ -325,7 +377,11 @@ def test_coupling_that_begins_after_the_first_step_is_seen():
         for _ in range(3): given(r1, D, x, x)
     assert len(caught) == 1
 
-@pytest.mark.parametrize('norm', [None, lambda n: nn.GroupNorm(2, n), lambda n: nn.InstanceNorm2d(n), lambda n: nn.GroupNorm(1, n)], ids=['none', 'group', 'instance', 'layer'])
+@pytest.mark.parametrize(
+    'norm',
+    [None, lambda n: nn.GroupNorm(2, n), lambda n: nn.InstanceNorm2d(n), lambda n: nn.GroupNorm(1, n)],
+    ids=['none', 'group', 'instance', 'layer'],
+)
 @pytest.mark.parametrize('p', all_four, ids=names)
 def test_critics_that_judge_each_alone_do_not_warn(p, norm):
     D = coupled(norm)
@@ -334,7 +390,10 @@ def test_critics_that_judge_each_alone_do_not_warn(p, norm):
     given(p, E, images(2), images(2))
 
 def test_layernorm_and_spectral_norm_do_not_warn():
-    for D in (nn.Sequential(nn.Linear(2, 4), nn.LayerNorm(4), nn.ReLU(), nn.Linear(4, 1), nn.Flatten(0)), spectral_norm(MLPDiscriminator((2,), (8,)))):
+    for D in (
+        nn.Sequential(nn.Linear(2, 4), nn.LayerNorm(4), nn.ReLU(), nn.Linear(4, 1), nn.Flatten(0)),
+        spectral_norm(MLPDiscriminator((2,), (8,))),
+    ):
         x = torch.randn(6, 2).requires_grad_()
         for p in all_four: given(p, D, x, x)
 
@@ -356,10 +415,12 @@ def test_looks_end_and_keep_no_critic_alive():
     for _ in range(20): given(r1, D, x, x)
     assert penalties._looks[D] == 8
     before = len(penalties._looks)
-    del D; gc.collect()
+    del D
+    gc.collect()
     assert len(penalties._looks) < before
 
-# A device that cannot be read: torch's `meta` device, on which shapes go through but `.item()` and `bool()` raise
+# A device that cannot be read: torch's `meta` device, on
+# which shapes go through but `.item()` and `bool()` raise
 
 meta = torch.device('meta')
 
@@ -413,38 +474,62 @@ def test_bad_input_is_named_in_one_sentence():
     x, D = torch.randn(6, 2), MLPDiscriminator((2,), (4,))
     y = x.clone().requires_grad_()
     cases = [
-        (lambda: given(r1, D, x, x), 'requires_grad_'), (lambda: r1(D, y, y, D(x), D(x)), 'requires_grad_'), (lambda: grad_sq(D(x).detach(), y), 'requires_grad_'),
-        (lambda: grad_sq(D(y)[:3], y), 'one logit a sample'), (lambda: r2(D, y, y, D(y), D(y)[:, None]), 'one logit a sample'),
-        (lambda: given(r1, D, y, y, gamma=-1.), 'gamma is -1'), (lambda: given(r2, D, y, y, gamma=float('nan')), 'gamma is nan'),
-        (lambda: given(wgan_gp, D, y, y, weight=-2), 'weight is -2'), (lambda: given(dragan, D, y, y, weight=-.1), 'weight is -0.1'),
-        (lambda: wgan_gp(D, y, y[:3], D(y), D(y[:3])), 'as many of each'), (lambda: given(wgan_gp, D, y, y, rng=[torch.Generator()]), '1 generators'),
-        (lambda: clip_weights(adam(D.parameters()), 0.), 'above 0'), (lambda: clip_weights(adam(D.parameters()), float('nan')), 'above 0'),
-        (lambda: SpectralNorm(nn.Linear(2, 2), 0), 'n_power is 0'), (lambda: SpectralNorm(Stacked([nn.Linear(2, 2)]*2).net), 'before they are stacked')]
+        (lambda: given(r1, D, x, x), 'requires_grad_'), (lambda: r1(D, y, y, D(x), D(x)), 'requires_grad_'),
+        (lambda: grad_sq(D(x).detach(), y), 'requires_grad_'),
+        (lambda: grad_sq(D(y)[:3], y), 'one logit a sample'),
+        (lambda: r2(D, y, y, D(y), D(y)[:, None]), 'one logit a sample'),
+        (lambda: given(r1, D, y, y, gamma=-1.), 'gamma is -1'),
+        (lambda: given(r2, D, y, y, gamma=float('nan')), 'gamma is nan'),
+        (lambda: given(wgan_gp, D, y, y, weight=-2), 'weight is -2'),
+        (lambda: given(dragan, D, y, y, weight=-.1), 'weight is -0.1'),
+        (lambda: wgan_gp(D, y, y[:3], D(y), D(y[:3])), 'as many of each'),
+        (lambda: given(wgan_gp, D, y, y, rng=[torch.Generator()]), '1 generators'),
+        (lambda: clip_weights(adam(D.parameters()), 0.), 'above 0'),
+        (lambda: clip_weights(adam(D.parameters()), float('nan')), 'above 0'),
+        (lambda: SpectralNorm(nn.Linear(2, 2), 0), 'n_power is 0'),
+        (lambda: SpectralNorm(Stacked([nn.Linear(2, 2)]*2).net), 'before they are stacked'),
+    ]
     for call, part in cases:
         with pytest.raises(ValueError, match=part) as e: call()
         assert '\n' not in str(e.value)
     with pytest.raises(TypeError, match='BatchNorm1d is no linear'): SpectralNorm(nn.BatchNorm1d(3))
-    zero = nn.Linear(3, 3); nn.init.zeros_(zero.weight)
+    zero = nn.Linear(3, 3)
+    nn.init.zeros_(zero.weight)
     with pytest.raises(ValueError, match='are 0'): SpectralNorm(zero)
 
 # Clipped weights
 
-@pytest.mark.parametrize('make', [lambda p: torch.optim.SGD(p, lr=1.), lambda p: torch.optim.RMSprop(p, lr=.1), lambda p: adam(p, lr=.1)], ids=['SGD', 'RMSprop', 'Adam'])
+@pytest.mark.parametrize(
+    'make',
+    [
+        lambda p: torch.optim.SGD(p, lr=1.), lambda p: torch.optim.RMSprop(p, lr=.1),
+        lambda p: adam(p, lr=.1),
+    ],
+    ids=['SGD', 'RMSprop', 'Adam'],
+)
 def test_weights_stay_clipped(make):
     D = MLPDiscriminator((2,), (8, 8))
     opt = make(D.parameters())
     handle = clip_weights(opt, .03)
-    largest = lambda: max(p.abs().max().item() for p in D.parameters())
+    def largest(): return max(p.abs().max().item() for p in D.parameters())
     assert largest() <= .03 + 1e-9  # at once
-    for _ in range(3): opt.zero_grad(); D(torch.randn(8, 2)).sum().backward(); opt.step(); assert .029 < largest() <= .03 + 1e-9
+    for _ in range(3):
+        opt.zero_grad()
+        D(torch.randn(8, 2)).sum().backward()
+        opt.step()
+        assert .029 < largest() <= .03 + 1e-9
     handle.remove()
-    opt.zero_grad(); D(torch.randn(8, 2)).sum().backward(); opt.step()
+    opt.zero_grad()
+    D(torch.randn(8, 2)).sum().backward()
+    opt.step()
     assert largest() > .03
 
 def test_clipping_works_for_members_and_equals_one_alone():
     many, alone = members(state, 3), state(2)
     assert isinstance(many.opt_D, MemberAdam)
-    for s in (many, alone): clip_weights(s.opt_D, .05); fit(s, ring, 15, wasserstein, batch_size=16)
+    for s in (many, alone):
+        clip_weights(s.opt_D, .05)
+        fit(s, ring, 15, wasserstein, batch_size=16)
     for a, b in zip(member(many, 2).D.parameters(), alone.D.parameters()): close(a, b, 1e-4)
     assert max(p.abs().max().item() for p in many.D.parameters()) <= .05 + 1e-9
     assert max(p.abs().max().item() for p in many.G.parameters()) > .05  # the other player is left alone
@@ -463,8 +548,13 @@ def test_clipping_goes_on_after_save_and_load(tmp_path):
 
 # Spectral norm
 
-layers = {'linear': (lambda: nn.Linear(6, 4), (5, 6)), 'wide linear': (lambda: nn.Linear(3, 9, bias=False), (5, 3)), 'conv': (lambda: nn.Conv2d(3, 5, 3, 2, 1), (2, 3, 8, 8)),
-    'transposed': (lambda: nn.ConvTranspose2d(3, 5, 4, 2, 1), (2, 3, 4, 4)), 'conv1d': (lambda: nn.Conv1d(3, 4, 3), (2, 3, 9)), 'circular': (lambda: nn.Conv2d(2, 4, 3, 1, 1, padding_mode='circular'), (2, 2, 6, 6))}
+layers = {
+    'linear': (lambda: nn.Linear(6, 4), (5, 6)), 'wide linear': (lambda: nn.Linear(3, 9, bias=False), (5, 3)),
+    'conv': (lambda: nn.Conv2d(3, 5, 3, 2, 1), (2, 3, 8, 8)),
+    'transposed': (lambda: nn.ConvTranspose2d(3, 5, 4, 2, 1), (2, 3, 4, 4)),
+    'conv1d': (lambda: nn.Conv1d(3, 4, 3), (2, 3, 9)),
+    'circular': (lambda: nn.Conv2d(2, 4, 3, 1, 1, padding_mode='circular'), (2, 2, 6, 6)),
+}
 cases = pytest.mark.parametrize('make,shape', layers.values(), ids=layers)
 
 @cases
@@ -482,7 +572,10 @@ def test_spectral_norm_against_svd(make, shape):
 def trained(layer, x, n_steps=5):
     "The same layer after a few steps of gradient descent on the square of what it gives."
     opt = torch.optim.SGD(layer.parameters(), lr=.05)
-    for _ in range(n_steps): opt.zero_grad(); layer(x).square().mean().backward(); opt.step()
+    for _ in range(n_steps):
+        opt.zero_grad()
+        layer(x).square().mean().backward()
+        opt.step()
     return layer
 
 @cases
@@ -493,23 +586,35 @@ def test_spectral_norm_against_pytorchs(make, shape):
     ours = trained(SpectralNorm(copy.deepcopy(layer), 500), x)
     theirs = trained(parametrizations.spectral_norm(copy.deepcopy(layer), n_power_iterations=500), x)
     raw = theirs.parametrizations.weight.original
-    for a, b in [(ours.layer.weight, raw), (ours.layer.weight.grad, raw.grad), (ours(x), theirs(x)), (ours.eval()(x), theirs.eval()(x))]: close(a.detach(), b.detach(), 1e-4)
+    for a, b in [
+        (ours.layer.weight, raw), (ours.layer.weight.grad, raw.grad), (ours(x), theirs(x)),
+        (ours.eval()(x), theirs.eval()(x)),
+    ]:
+        close(a.detach(), b.detach(), 1e-4)
 
 @pytest.mark.parametrize('n_power', [1, 3])
 def test_spectral_norm_against_pytorchs_step_by_step(n_power):
-    "Of a linear layer PyTorch's can be told to take the transpose: then its u is our v, and all must be equal before it has converged."
+    """Of a linear layer PyTorch's can be told to take the transpose: then
+    its u is our v, and all must be equal before it has converged."""
     torch.manual_seed(0)
     layer, x = nn.Linear(6, 9), torch.randn(5, 6)
-    ours, theirs = SpectralNorm(copy.deepcopy(layer), n_power), parametrizations.spectral_norm(copy.deepcopy(layer), n_power_iterations=n_power, dim=1)
+    ours = SpectralNorm(copy.deepcopy(layer), n_power)
+    theirs = parametrizations.spectral_norm(copy.deepcopy(layer), n_power_iterations=n_power, dim=1)
     raw = theirs.parametrizations.weight
     for a in (ours.u, ours.v): nn.init.normal_(a).div_(a.norm())
-    raw[0]._u.copy_(ours.v); raw[0]._v.copy_(ours.u)
+    raw[0]._u.copy_(ours.v)
+    raw[0]._v.copy_(ours.u)
     trained(ours, x), trained(theirs, x)
-    for a, b in [(ours.layer.weight, raw.original), (ours.layer.weight.grad, raw.original.grad), (ours.u, raw[0]._v), (ours.v, raw[0]._u)]: close(a.detach(), b.detach())
+    for a, b in [
+        (ours.layer.weight, raw.original), (ours.layer.weight.grad, raw.original.grad), (ours.u, raw[0]._v),
+        (ours.v, raw[0]._u),
+    ]:
+        close(a.detach(), b.detach())
 
 @cases
 def test_evaluation_mode_changes_nothing(make, shape):
-    "A vector far from the singular one stays where it is; in training mode it moves by far more than rounding."
+    """A vector far from the singular one stays where it is;
+    in training mode it moves by far more than rounding."""
     torch.manual_seed(0)
     layer, x = SpectralNorm(make()).eval(), torch.randn(shape)
     layer.u.copy_(F.normalize(torch.randn(layer.u.shape), dim=0))
@@ -530,7 +635,8 @@ def test_spectral_norm_wraps_everything_once():
     D = spectral_norm(DCGANDiscriminator((1, 16, 16), 4, norm=None))
     wrapped = [m for m in D.modules() if isinstance(m, SpectralNorm)]
     assert len(wrapped) == 3 and all(isinstance(m.layer, (nn.Linear, nn.Conv2d)) for m in wrapped)
-    assert spectral_norm(D) is D and len([m for m in D.modules() if isinstance(m, SpectralNorm)]) == 3  # twice is once
+    # twice is once
+    assert spectral_norm(D) is D and len([m for m in D.modules() if isinstance(m, SpectralNorm)]) == 3
     assert isinstance(spectral_norm(nn.Linear(2, 2), 4), SpectralNorm)
     norm = nn.BatchNorm1d(3)
     assert spectral_norm(norm) is norm
@@ -555,7 +661,8 @@ def test_spectral_norm_survives_copies_and_state_dicts():
         assert torch.equal(D.eval()(x), E.eval()(x))
         for m in (D, E): m.train()
     D(x), twin(x), other(x)
-    for k, v in D.state_dict().items(): assert torch.equal(v, twin.state_dict()[k]) and torch.equal(v, other.state_dict()[k])
+    for k, v in D.state_dict().items():
+        assert torch.equal(v, twin.state_dict()[k]) and torch.equal(v, other.state_dict()[k])
     with torch.no_grad():
         for t in D.state_dict().values(): t.fill_(7.)
     for E in (twin, other):  # a copy shares nothing
@@ -570,7 +677,10 @@ def test_spectral_norm_resumes_bit_for_bit(tmp_path):
     fit(again, ring, 12, hinge, [r1], batch_size=16)
     for a, b in zip(whole.D.state_dict().values(), again.D.state_dict().values()): assert torch.equal(a, b)
 
-@pytest.mark.parametrize('make', [lambda: MLPDiscriminator((2,), (8, 8)), lambda: DCGANDiscriminator((1, 8, 8), 4, norm=None)], ids=['points', 'images'])
+@pytest.mark.parametrize(
+    'make', [lambda: MLPDiscriminator((2,), (8, 8)), lambda: DCGANDiscriminator((1, 8, 8), 4, norm=None)],
+    ids=['points', 'images'],
+)
 def test_spectral_norm_of_members(make):
     torch.manual_seed(0)
     nets = [spectral_norm(make()) for _ in range(3)]
@@ -583,7 +693,8 @@ def test_spectral_norm_of_members(make):
         for a, b in zip(D.member(i).state_dict().values(), net.state_dict().values()): close(a, b)
 
 def test_pytorchs_wrapper_cannot_be_stacked():
-    with pytest.raises(ValueError): Stacked([parametrizations.spectral_norm(nn.Linear(2, 2)) for _ in range(2)])
+    with pytest.raises(ValueError):
+        Stacked([parametrizations.spectral_norm(nn.Linear(2, 2)) for _ in range(2)])
 
 def test_spectral_norm_bounds_the_slope():
     torch.manual_seed(0)
@@ -595,7 +706,11 @@ def test_spectral_norm_bounds_the_slope():
 
 def test_spectral_norm_has_second_derivatives():
     torch.manual_seed(0)
-    D = nn.Sequential(SpectralNorm(nn.Linear(3, 4)), nn.Tanh(), SpectralNorm(nn.Linear(4, 1)), nn.Flatten(0)).double().eval()
+    D = (
+        nn.Sequential(SpectralNorm(nn.Linear(3, 4)), nn.Tanh(), SpectralNorm(nn.Linear(4, 1)), nn.Flatten(0))
+        .double()
+        .eval()
+    )
     x = torch.randn(4, 3, dtype=torch.float64)
     def value(w):
         y = x.clone().requires_grad_()
@@ -621,7 +736,9 @@ def test_a_convolution_stretches_at_most_root_r_times_its_reshaped_norm(kernel, 
         conv = nn.Conv2d(2, 3, kernel, stride, padding, bias=False)
         init(conv.weight)
         M = conv(torch.eye(2*64).view(-1, 2, 8, 8)).flatten(1).detach()
-        assert torch.linalg.matrix_norm(M, 2) <= r**.5*torch.linalg.matrix_norm(conv.weight.detach().flatten(1), 2)*(1 + 1e-5)
+        assert torch.linalg.matrix_norm(M, 2) <= r**.5*torch.linalg.matrix_norm(
+            conv.weight.detach().flatten(1), 2
+        )*(1 + 1e-5)
 
 def test_spectral_norm_layers_train():
     s = fit(state(prepare=spectral_norm), ring, 30, hinge, batch_size=32)

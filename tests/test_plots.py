@@ -35,7 +35,9 @@ def no_stray_figures():
 @pytest.mark.parametrize('c', [1, 3])
 @pytest.mark.parametrize('pad', [0, 1, 3])
 def test_tile_puts_each_image_where_it_belongs(n, c, pad):
-    h, w, cols = 4, 6, min(8, n)
+    h = 4
+    w = 6
+    cols = min(8, n)
     x = np.random.default_rng(0).integers(0, 256, (n, c, h, w), dtype=np.uint8)
     grid = plots.tile(x, pad=pad)
     rows = math.ceil(n/8)
@@ -70,16 +72,21 @@ def test_uint8_is_not_touched_and_floats_are_clipped():
     assert plots.tile(wild).tolist() == [[0, 255, 255, 0, 128]]
 
 
-@pytest.mark.parametrize('shape, says', [
-    ((4, 4), r'give \(N,C,H,W\)'), ((2, 4, 1, 8, 8), 'choose one member'), ((0, 1, 8, 8), 'at least one image'),
-    ((4, 2, 8, 8), '2 channels'), ((4, 4, 8, 8), '4 channels')])
+@pytest.mark.parametrize(
+    'shape, says',
+    [
+        ((4, 4), r'give \(N,C,H,W\)'), ((2, 4, 1, 8, 8), 'choose one member'),
+        ((0, 1, 8, 8), 'at least one image'), ((4, 2, 8, 8), '2 channels'), ((4, 4, 8, 8), '4 channels'),
+    ],
+)
 def test_tile_says_what_is_wrong(shape, says):
     with pytest.raises(ValueError, match=says): plots.tile(torch.zeros(shape))
 
 
 def test_tile_refuses_an_empty_range_and_no_columns():
     with pytest.raises(ValueError, match='leaves no range'): plots.tile(torch.zeros(1, 1, 2, 2), low=1.)
-    with pytest.raises(ValueError, match='at least one image in a row'): plots.tile(torch.zeros(1, 1, 2, 2), n_cols=0)
+    with pytest.raises(ValueError, match='at least one image in a row'):
+        plots.tile(torch.zeros(1, 1, 2, 2), n_cols=0)
 
 
 def test_image_grid_and_film_strip_draw_on_given_axes(ax):
@@ -95,8 +102,11 @@ def test_image_grid_and_film_strip_draw_on_given_axes(ax):
 
 
 def test_new_axes_are_six_inch_wide():
-    for draw in (lambda: plots.image_grid(torch.zeros(16, 1, 8, 8)), lambda: plots.scatter(torch.zeros(3, 2)),
-                 lambda: plots.curves(dict(loss_D=np.zeros(9))), lambda: plots.film_strip([torch.zeros(8, 1, 8, 8)], [0])):
+    for draw in (
+        lambda: plots.image_grid(torch.zeros(16, 1, 8, 8)), lambda: plots.scatter(torch.zeros(3, 2)),
+        lambda: plots.curves(dict(loss_D=np.zeros(9))),
+        lambda: plots.film_strip([torch.zeros(8, 1, 8, 8)], [0]),
+    ):
         assert draw().figure.get_size_inches()[0] == 6
 
 
@@ -121,7 +131,8 @@ def test_save_png_replaces_and_never_leaves_half_a_file(tmp_path, monkeypatch):
     plots.save_png(torch.ones(1, 3, 4, 4), path, scale=2)
     assert Image.open(path).size == (8, 8)
     for bad in (0, -1, 1.5):
-        with pytest.raises(ValueError, match='whole number'): plots.save_png(torch.ones(1, 1, 4, 4), path, scale=bad)
+        with pytest.raises(ValueError, match='whole number'):
+            plots.save_png(torch.ones(1, 1, 4, 4), path, scale=bad)
 
 
 # ---- points
@@ -129,7 +140,9 @@ def test_save_png_replaces_and_never_leaves_half_a_file(tmp_path, monkeypatch):
 def test_scatter_keeps_numbers_and_colours(ax):
     plots.scatter(torch.rand(10, 2), torch.rand(4, 2), ax, lim=3.)
     assert [len(c.get_offsets()) for c in ax.collections] == [10, 4]
-    assert [matplotlib.colors.to_hex(c.get_facecolor()[0]) for c in ax.collections] == [plots.REAL, plots.FAKE]
+    assert [matplotlib.colors.to_hex(c.get_facecolor()[0]) for c in ax.collections] == [
+        plots.REAL, plots.FAKE,
+    ]
     assert ax.get_xlim() == (-3, 3) and ax.get_legend() is not None
     assert plots.scatter(ax=Figure().subplots()).get_legend() is None
 
@@ -153,12 +166,16 @@ def test_field_is_the_right_way_round(ax):
 
 
 def test_field_leaves_the_discriminator_as_it_was(ax):
-    D = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 1), nn.Flatten(0)).double()
+    D = nn.Sequential(
+        nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 1), nn.Flatten(0)
+    ).double()
     before = {k: v.clone() for k, v in D.state_dict().items()}
     state = torch.get_rng_state()
     plots.field(D, ax, n=10)
     assert D.training and all(m.training for m in D.modules())
-    assert all(torch.equal(v, before[k]) for k, v in D.state_dict().items()) and torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(v, before[k]) for k, v in D.state_dict().items()) and torch.equal(
+        torch.get_rng_state(), state
+    )
     assert all(p.grad is None for p in D.parameters())
     plots.field(D.eval(), ax, n=10)
     assert not D.training
@@ -198,13 +215,16 @@ def test_smooth_is_the_mean_of_the_window(window, shape):
     y[shape[0]//2] = np.nan
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        slow = np.array([np.nanmean(y[max(0, i - (window - 1)//2):i + window//2 + 1], 0) for i in range(len(y))])
+        slow = np.array(
+            [np.nanmean(y[max(0, i - (window - 1)//2):i + window//2 + 1], 0) for i in range(len(y))]
+        )
     assert np.allclose(plots._smooth(y, window), slow, equal_nan=True)
 
 
 def test_curves_draw_runs_and_members(ax):
     rng = np.random.default_rng(0)
-    one, five = dict(loss_D=rng.normal(size=200), loss_G=torch.randn(200)), dict(loss_D=rng.normal(size=(200, 5)), penalty=np.ones((200, 5)))
+    one = dict(loss_D=rng.normal(size=200), loss_G=torch.randn(200))
+    five = dict(loss_D=rng.normal(size=(200, 5)), penalty=np.ones((200, 5)))
     assert len(plots.curves(one, ax=ax, cannot_tell=True).lines) == 2*2 + 2
     assert ax.get_ylabel() == 'loss (nats)' and ax.get_xlabel() == 'step'
     ax = plots.curves(five, ax=Figure().subplots())
@@ -212,7 +232,9 @@ def test_curves_draw_runs_and_members(ax):
     mean, member = ax.lines[0].get_ydata(), np.stack([l.get_ydata() for l in ax.lines[1:]])
     assert np.allclose(mean, member.mean(0))
     assert plots.curves(five, ['penalty'], ax=Figure().subplots()).get_ylabel() == 'value'
-    for table, columns, says in ((one, ['x'], 'no column is called x'), ({}, None, 'has none'), (dict(a=[1]), None, 'has a')):
+    for table, columns, says in (
+        (one, ['x'], 'no column is called x'), ({}, None, 'has none'), (dict(a=[1]), None, 'has a'),
+    ):
         with pytest.raises(ValueError, match=says): plots.curves(table, columns)
 
 
@@ -236,7 +258,10 @@ def test_animation_plays_for_ever_with_its_times(format):
     bundle = film._repr_mimebundle_()[0]
     assert set(bundle) == {f'image/{format}'} and isinstance(bundle[f'image/{format}'], str)
     back, times = Image.open(io.BytesIO(film.data)), []
-    for i in range(back.n_frames): back.seek(i); back.load(); times.append(back.info['duration'])
+    for i in range(back.n_frames):
+        back.seek(i)
+        back.load()
+        times.append(back.info['duration'])
     assert back.n_frames == 12 and back.size == (40, 40) and back.info['loop'] == 0
     assert times == [50]*11 + [2000]
 
@@ -252,7 +277,9 @@ def test_a_gif_keeps_the_few_colours_it_was_given():
 def test_animation_of_figures_bytes_and_arrays():
     fig = Figure(figsize=(1, 1), dpi=40)
     fig.subplots()
-    film = plots.animation([fig, plots.to_png(fig), np.zeros((40, 40), np.uint8), torch.zeros(40, 40, 3, dtype=torch.uint8)])
+    film = plots.animation(
+        [fig, plots.to_png(fig), np.zeros((40, 40), np.uint8), torch.zeros(40, 40, 3, dtype=torch.uint8)]
+    )
     assert Image.open(io.BytesIO(film.data)).size == (40, 40)
 
 
@@ -269,8 +296,11 @@ def test_forty_frames_fit_a_notebook():
 
 
 def test_animation_says_what_is_wrong():
-    for bad, says in (([], 'at least one'), ([np.zeros((4, 4))], 'give uint8'), ([np.zeros((4, 4, 4), np.uint8)], 'give uint8'),
-                      ([np.zeros((4, 4), np.uint8), np.zeros((4, 5), np.uint8)], 'all of one size')):
+    for bad, says in (
+        ([], 'at least one'), ([np.zeros((4, 4))], 'give uint8'),
+        ([np.zeros((4, 4, 4), np.uint8)], 'give uint8'),
+        ([np.zeros((4, 4), np.uint8), np.zeros((4, 5), np.uint8)], 'all of one size'),
+    ):
         with pytest.raises(ValueError, match=says): plots.animation(bad)
     with pytest.raises(ValueError, match='is no film'): plots.animation(frames(), format='mp4')
 

@@ -19,7 +19,8 @@ small = dict(width=4, hidden=(16, 16), batch_size=8, latent_dim=8)
 published = {'lsgan', 'wgan', 'wgan_gp', 'sngan_hinge', 'r1', 'r3', 'pac'}
 
 
-def colour(shape=(3, 20, 33), n=12): return Data('noise', torch.randint(0, 256, (n, *shape), dtype=torch.uint8))
+def colour(shape=(3, 20, 33), n=12):
+    return Data('noise', torch.randint(0, 256, (n, *shape), dtype=torch.uint8))
 def data_for(r): return ring(200) if r.kind == 'points' else digits()
 
 
@@ -63,8 +64,16 @@ def test_stable_takes_images_of_any_size(shape):
 
 
 def test_penalties_are_those_of_the_fields():
-    kinds = lambda **more: [(p.func.__name__, p.keywords.get('gamma', p.keywords.get('weight'))) for p in build(replace(find('dcgan'), **more), digits())[1]['penalties']]
-    assert kinds() == [] and kinds(r1=2., r2=.5) == [('r1', 2.), ('r2', .5)] and kinds(gp=10.) == [('wgan_gp', 10.)]
+    def kinds(**more):
+        return [
+            (p.func.__name__, p.keywords.get('gamma', p.keywords.get('weight')))
+            for p in build(replace(find('dcgan'), **more), digits())[1]['penalties']
+        ]
+    assert (
+        kinds() == []
+        and kinds(r1=2., r2=.5) == [('r1', 2.), ('r2', .5)]
+        and kinds(gp=10.) == [('wgan_gp', 10.)]
+    )
 
 
 def test_clipped_weights_stay_in_their_box():
@@ -76,7 +85,9 @@ def test_clipped_weights_stay_in_their_box():
 
 def test_spectral_norm_and_packing_wrap_the_discriminator():
     _, D = networks(replace(find('sngan_hinge'), **small), (1, 8, 8))
-    assert any(isinstance(m, SpectralNorm) for m in D.modules()) and not any(isinstance(m, nn.BatchNorm2d) for m in D.modules())
+    assert any(isinstance(m, SpectralNorm) for m in D.modules()) and not any(
+        isinstance(m, nn.BatchNorm2d) for m in D.modules()
+    )
     _, D = networks(replace(find('pac'), **small, pack=3), (1, 8, 8))
     assert isinstance(D, Packed) and D.shape == (1, 8, 8) and D(torch.zeros(5, 1, 8, 8)).shape == (5,)
     _, D = networks(replace(find('points'), **small, pack=2), (2,))
@@ -92,27 +103,44 @@ def test_minibatch_std_is_read():
 
 
 def test_an_average_is_never_longer_than_a_twentieth_of_the_run():
-    halflife = lambda n: build(replace(find('stable'), n_steps=n), digits())[1]['ema_halflife']
+    def halflife(n): return build(replace(find('stable'), n_steps=n), digits())[1]['ema_halflife']
     assert halflife(200) == 10 and halflife(100_000) == find('stable').ema_halflife
 
 
 def test_checkpoints_of_recipes_with_everything_resume(tmp_path):
     r = replace(find('stable'), **small, n_steps=6, spectral=True, gp=1.)
-    whole, a = build(r, digits()); fit(whole, **a)
-    s, a = build(r, digits()); fit(s, **a | dict(n_steps=6, callbacks=[lambda s: save(s, tmp_path/'half.pt') if s.step == 3 else None]))
-    s, a = build(r, digits()); load(s, tmp_path/'half.pt'); fit(s, **a)
+    whole, a = build(r, digits())
+    fit(whole, **a)
+    s, a = build(r, digits())
+    fit(
+        s, **a | dict(n_steps=6, callbacks=[lambda s: save(s, tmp_path/'half.pt') if s.step == 3 else None])
+    )
+    s, a = build(r, digits())
+    load(s, tmp_path/'half.pt')
+    fit(s, **a)
     for p, q in zip(whole.G.parameters(), s.G.parameters()): assert torch.equal(p, q)
 
 
 def test_stored_recipes_come_back_and_old_ones_too():
     for r in recipes.values(): assert from_settings(json.loads(json.dumps(asdict(r)))) == r
-    old = {k: v for k, v in asdict(find('dcgan')).items() if k not in ('r1', 'r2', 'gp', 'clip', 'spectral', 'pack', 'minibatch_std')}
+    old = {
+        k: v
+        for k, v in asdict(find('dcgan')).items()
+        if k not in ('r1', 'r2', 'gp', 'clip', 'spectral', 'pack', 'minibatch_std')
+    }
     assert from_settings(old) == find('dcgan')
-    with pytest.raises(ValueError, match='spectral .*damaged'): from_settings(asdict(find('dcgan')) | dict(spectral='yes'))
+    with pytest.raises(ValueError, match='spectral .*damaged'):
+        from_settings(asdict(find('dcgan')) | dict(spectral='yes'))
 
 
-@pytest.mark.parametrize('change,words', [(dict(r1=-1.), 'r1 is -1'), (dict(gp=-1.), 'gp is -1'), (dict(clip=0.), 'clip is 0'), (dict(pack=0), 'pack is 0'),
-    (dict(pack=4, batch_size=3), 'batch_size is 3: it must be at least 4'), (dict(loss='rel'), 'no loss called'), (dict(r1=float('nan')), 'r1 is nan')])
+@pytest.mark.parametrize(
+    'change,words',
+    [
+        (dict(r1=-1.), 'r1 is -1'), (dict(gp=-1.), 'gp is -1'), (dict(clip=0.), 'clip is 0'),
+        (dict(pack=0), 'pack is 0'), (dict(pack=4, batch_size=3), 'batch_size is 3: it must be at least 4'),
+        (dict(loss='rel'), 'no loss called'), (dict(r1=float('nan')), 'r1 is nan'),
+    ],
+)
 def test_numbers_that_cannot_be_are_refused(change, words):
     with pytest.raises(ValueError, match=words): build(replace(find('stable'), **change), digits())
 
@@ -121,6 +149,11 @@ def test_points_find_the_ring_in_a_short_run():
     data = ring()
     s, a = build(replace(find('points'), n_steps=400), data)
     fit(s, **a)
-    assert s.log.last()['penalty'] > 0 and all(type(m) is not torch.nn.LeakyReLU or m.negative_slope == 0 for m in s.G.modules())
-    found = mode_coverage(to_units(data, sample(s.best, latents(5_000, 2, torch.Generator().manual_seed(9)))), data.modes, data.std)
+    assert s.log.last()['penalty'] > 0 and all(
+        type(m) is not torch.nn.LeakyReLU or m.negative_slope == 0 for m in s.G.modules()
+    )
+    found = mode_coverage(
+        to_units(data, sample(s.best, latents(5_000, 2, torch.Generator().manual_seed(9)))), data.modes,
+        data.std,
+    )
     assert found['modes'] == 8 and found['hq'] > .1

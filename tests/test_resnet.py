@@ -15,8 +15,10 @@ from ganbook.ensemble import Stacked, member, members
 from ganbook.losses import relativistic
 from ganbook.models.dcgan import DCGANGenerator, n_macs, pyramid
 from ganbook.models.mlp import n_params
-from ganbook.models.resnet import (LastImage, ResidualBlock, ResNetDiscriminator, ResNetGenerator, SelfAttention, SkipImages, resize_bilinear, resize_binomial, matched_width,
-    multiply_adds, resize_nearest, resized)
+from ganbook.models.resnet import (
+    LastImage, ResidualBlock, ResNetDiscriminator, ResNetGenerator, SelfAttention, SkipImages,
+    resize_bilinear, resize_binomial, matched_width, multiply_adds, resize_nearest, resized,
+)
 from ganbook.penalties import r1, r2
 from ganbook.train import fit, new_state
 
@@ -40,12 +42,14 @@ def test_any_size(shape, head):
 
 @pytest.mark.parametrize('smallest', [1, 2, 3, 4])
 def test_smallest_and_many_blocks(smallest):
-    G, D = ResNetGenerator((1, 12, 8), 8, 2, n_blocks=3, smallest=smallest), ResNetDiscriminator((1, 12, 8), 2, n_blocks=3, smallest=smallest)
+    G = ResNetGenerator((1, 12, 8), 8, 2, n_blocks=3, smallest=smallest)
+    D = ResNetDiscriminator((1, 12, 8), 2, n_blocks=3, smallest=smallest)
     assert D(G(torch.randn(2, 8))).shape == (2,)
     assert sum(isinstance(m, ResidualBlock) for m in G.modules()) == 3*len(pyramid((1, 12, 8), smallest))
 
 def test_empty_batch_labels_and_double():
-    G, D = ResNetGenerator((1, 8, 8), 8, 4, attend=8).double(), ResNetDiscriminator((1, 8, 8), 4, attend=8).double()
+    G = ResNetGenerator((1, 8, 8), 8, 4, attend=8).double()
+    D = ResNetDiscriminator((1, 8, 8), 4, attend=8).double()
     assert D(G(torch.randn(0, 8, dtype=torch.float64))).shape == (0,)
     z = torch.randn(3, 8, dtype=torch.float64)
     assert torch.equal(G(z, torch.zeros(3)), G(z)) and G(z).dtype == torch.float64
@@ -59,18 +63,41 @@ def test_a_sample_does_not_see_its_batch():
 
 def test_the_last_function_and_other_filters():
     assert ResNetGenerator((1, 8, 8), 8, 4, out=nn.Sigmoid)(torch.randn(4, 8)).min() >= 0
-    up = lambda x, size: F.interpolate(x, size)  # noqa: E731
+    def up(x, size): return F.interpolate(x, size)  # noqa: E731
     assert ResNetGenerator((1, 9, 8), 8, 4, resample=up)(torch.randn(4, 8)).shape == (4, 1, 9, 8)
 
-@pytest.mark.parametrize('make,error,words', [
-    (lambda: ResNetGenerator((1, 7, 8)), ValueError, 'both sides must be from 8 to 256'), (lambda: ResNetDiscriminator((8, 8)), ValueError, 'not the shape of an image'),
-    (lambda: ResNetGenerator((1, 8, 8), 0), ValueError, 'latent_dim is 0'), (lambda: ResNetGenerator((1, 8, 8), width=.5), ValueError, 'width is 0.5'),
-    (lambda: ResNetGenerator((1, 8, 8), width=math.nan), ValueError, 'width is nan'), (lambda: ResNetDiscriminator((1, 8, 8), width='wide'), ValueError, "width is 'wide'"),
-    (lambda: ResNetGenerator((1, 8, 8), width=math.inf), ValueError, 'width is inf'), (lambda: ResNetDiscriminator((1, 8, 8), n_blocks=0), ValueError, 'n_blocks is 0'),
-    (lambda: ResNetDiscriminator((1, 8, 8), attend=3), ValueError, 'attend is 3, but the grids are 8x8, 4x4: give at least 4'),
-    (lambda: ResNetGenerator((1, 8, 8), attend='8'), ValueError, "attend is '8'"), (lambda: ResNetGenerator((1, 8, 8), resample='bilinear'), TypeError, "resample is 'bilinear': give a function"), (lambda: ResNetGenerator((1, 8, 8), smallest=5), ValueError, 'smallest is 5'),
-    (lambda: ResNetGenerator((1, 8, 8), 8, 4)(torch.randn(2, 9)), ValueError, 'draw them as (...,B,8)'), (lambda: ResNetDiscriminator((1, 8, 8), 4)(torch.randn(2, 3, 8, 8)), ValueError, 'give (...,B,1,8,8)'),
-    (lambda: ResNetDiscriminator((1, 8, 8), 4)(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)), TypeError, 'floating-point')])
+@pytest.mark.parametrize(
+    'make,error,words',
+    [
+        (lambda: ResNetGenerator((1, 7, 8)), ValueError, 'both sides must be from 8 to 256'),
+        (lambda: ResNetDiscriminator((8, 8)), ValueError, 'not the shape of an image'),
+        (lambda: ResNetGenerator((1, 8, 8), 0), ValueError, 'latent_dim is 0'),
+        (lambda: ResNetGenerator((1, 8, 8), width=.5), ValueError, 'width is 0.5'),
+        (lambda: ResNetGenerator((1, 8, 8), width=math.nan), ValueError, 'width is nan'),
+        (lambda: ResNetDiscriminator((1, 8, 8), width='wide'), ValueError, "width is 'wide'"),
+        (lambda: ResNetGenerator((1, 8, 8), width=math.inf), ValueError, 'width is inf'),
+        (lambda: ResNetDiscriminator((1, 8, 8), n_blocks=0), ValueError, 'n_blocks is 0'),
+        (
+            lambda: ResNetDiscriminator((1, 8, 8), attend=3), ValueError,
+            'attend is 3, but the grids are 8x8, 4x4: give at least 4',
+        ),
+        (lambda: ResNetGenerator((1, 8, 8), attend='8'), ValueError, "attend is '8'"),
+        (
+            lambda: ResNetGenerator((1, 8, 8), resample='bilinear'), TypeError,
+            "resample is 'bilinear': give a function",
+        ),
+        (lambda: ResNetGenerator((1, 8, 8), smallest=5), ValueError, 'smallest is 5'),
+        (lambda: ResNetGenerator((1, 8, 8), 8, 4)(torch.randn(2, 9)), ValueError, 'draw them as (...,B,8)'),
+        (
+            lambda: ResNetDiscriminator((1, 8, 8), 4)(torch.randn(2, 3, 8, 8)), ValueError,
+            'give (...,B,1,8,8)',
+        ),
+        (
+            lambda: ResNetDiscriminator((1, 8, 8), 4)(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)), TypeError,
+            'floating-point',
+        ),
+    ],
+)
 def test_one_clear_sentence(make, error, words):
     with pytest.raises(error) as e: make()
     assert words in str(e.value)
@@ -106,7 +133,9 @@ def test_a_block_starts_as_nothing_and_its_first_convolution_small():
 
 def test_no_normalisation():
     nets = ResNetGenerator((1, 32, 32), 8, 4, attend=16), ResNetDiscriminator((1, 32, 32), 4, attend=16)
-    assert not [m for net in nets for m in net.modules() if 'Norm' in type(m).__name__] and not [b for net in nets for b in net.buffers()]
+    assert not [m for net in nets for m in net.modules() if 'Norm' in type(m).__name__] and not [
+        b for net in nets for b in net.buffers()
+    ]
 
 
 # Filters
@@ -133,7 +162,9 @@ def test_up_is_the_transpose_of_down_away_from_the_edge(f):
 
 def test_bilinear_is_interpolation():
     x = torch.randn(2, 3, 7, 4)
-    assert torch.allclose(resize_bilinear(x, (14, 8)), F.interpolate(x, scale_factor=2, mode='bilinear'), atol=1e-6)
+    assert torch.allclose(
+        resize_bilinear(x, (14, 8)), F.interpolate(x, scale_factor=2, mode='bilinear'), atol=1e-6
+    )
     assert torch.allclose(resize_nearest(x[:, :, :6], (3, 2)), F.avg_pool2d(x[:, :, :6], 2), atol=1e-6)
 
 def test_an_axis_that_stays_is_not_blurred():
@@ -144,7 +175,8 @@ def test_an_axis_that_stays_is_not_blurred():
 
 @pytest.mark.parametrize('size', [(5, 9), (8, 5), (24, 8), (0, 8)])
 def test_other_sizes_are_refused(size):
-    with pytest.raises(ValueError, match='an axis is doubled, halved'): resize_nearest(torch.randn(1, 1, 8, 8), size)
+    with pytest.raises(ValueError, match='an axis is doubled, halved'):
+        resize_nearest(torch.randn(1, 1, 8, 8), size)
 
 
 # Attention
@@ -154,14 +186,18 @@ def test_attention_by_hand():
     a, x = SelfAttention(24, n_keys=5), torch.randn(3, 24, 3, 4)
     wake(a)
     q, k, v = (m(x).flatten(2).double() for m in (a.query, a.key, a.value))
-    logits = torch.stack([torch.stack([(q[:, :, p]*k[:, :, j]).sum(1) for j in range(12)], -1) for p in range(12)], 1)/math.sqrt(5)
+    logits = torch.stack(
+        [torch.stack([(q[:, :, p]*k[:, :, j]).sum(1) for j in range(12)], -1) for p in range(12)], 1
+    )/math.sqrt(5)
     w = logits.exp()/logits.exp().sum(-1, keepdim=True)
     assert torch.allclose(a.weights(x).double(), w, atol=1e-5)
     seen = torch.einsum('bpj,bvj->bvp', w, v).view(3, 12, 3, 4).float()
     assert torch.allclose(a(x), x + a.back(seen), atol=1e-5)
 
 def test_attention_does_not_know_places():
-    a, x, order = SelfAttention(8), torch.randn(2, 8, 4, 4), torch.randperm(16)
+    a = SelfAttention(8)
+    x = torch.randn(2, 8, 4, 4)
+    order = torch.randperm(16)
     wake(a)
     shuffled = x.flatten(2)[..., order].view_as(x)
     assert torch.allclose(a(shuffled), a(x).flatten(2)[..., order].view_as(x), atol=1e-5)
@@ -180,7 +216,9 @@ def test_skips_add_what_every_grid_says():
     h, features = G.first(z), []
     for stage in G.stages: features.append(h := stage(h))
     images = [read(f) for read, f in zip(G.head.reads, features)]
-    assert torch.allclose(G(z), images[2] + resize_bilinear(images[1] + resize_bilinear(images[0], (8, 8)), (16, 16)), atol=1e-6)
+    assert torch.allclose(
+        G(z), images[2] + resize_bilinear(images[1] + resize_bilinear(images[0], (8, 8)), (16, 16)), atol=1e-6
+    )
     assert [i.shape[-1] for i in images] == [4, 8, 16]
 
 def test_skips_give_every_grid_a_gradient():
@@ -193,7 +231,10 @@ def test_skips_give_every_grid_a_gradient():
 
 @pytest.mark.parametrize('shape', [(1, 8, 8), (3, 16, 24)], ids=str)
 def test_counts_agree_with_hooks_where_there_is_no_attention(shape):
-    for net, s in ((ResNetGenerator(shape, 8, 4), (8,)), (ResNetDiscriminator(shape, 4), shape), (DCGANGenerator(shape, 8, 4), (8,))):
+    for net, s in (
+        (ResNetGenerator(shape, 8, 4), (8,)), (ResNetDiscriminator(shape, 4), shape),
+        (DCGANGenerator(shape, 8, 4), (8,)),
+    ):
         assert multiply_adds(net, s) == n_macs(net, s) > 0
 
 def test_attention_by_hand_count():
@@ -210,7 +251,11 @@ def test_counting_leaves_the_network_and_the_random_numbers_alone():
     D = ResNetDiscriminator((1, 8, 8), 4).train()
     before, rng = [p.clone() for p in D.parameters()], torch.get_rng_state()
     multiply_adds(D, (1, 8, 8))
-    assert torch.equal(torch.get_rng_state(), rng) and D.training and all(torch.equal(a, b) for a, b in zip(before, D.parameters()))
+    assert (
+        torch.equal(torch.get_rng_state(), rng)
+        and D.training
+        and all(torch.equal(a, b) for a, b in zip(before, D.parameters()))
+    )
 
 def test_the_matched_width_is_the_nearest(target=30_000):
     cost, make = partial(multiply_adds, shape=(1, 8, 8)), partial(ResNetDiscriminator, (1, 8, 8))
@@ -221,17 +266,23 @@ def test_the_matched_width_is_the_nearest(target=30_000):
 def test_matched_width_says_what_cannot_be():
     cost = partial(multiply_adds, shape=(1, 8, 8))
     for target in (3, math.inf, math.nan):
-        with pytest.raises(ValueError, match='give a larger target'): matched_width(partial(ResNetDiscriminator, (1, 8, 8)), target, cost)
-    with pytest.raises(ValueError, match='it must grow with the width'): matched_width(lambda w: w, 10, lambda net: min(net, 5))
+        with pytest.raises(ValueError, match='give a larger target'):
+            matched_width(partial(ResNetDiscriminator, (1, 8, 8)), target, cost)
+    with pytest.raises(ValueError, match='it must grow with the width'):
+        matched_width(lambda w: w, 10, lambda net: min(net, 5))
 
 
 # Members and training
 
 @pytest.mark.parametrize('more', [dict(), dict(attend=8)])
 def test_members_are_what_each_is_alone(more):
-    nets = [(ResNetGenerator((1, 8, 8), 8, 4, head=SkipImages, **more), ResNetDiscriminator((1, 8, 8), 4, **more)) for _ in range(3)]
+    nets = [
+        (ResNetGenerator((1, 8, 8), 8, 4, head=SkipImages, **more), ResNetDiscriminator((1, 8, 8), 4, **more))
+        for _ in range(3)
+    ]
     for pair in nets:
-        for m in (m for net in pair for m in net.modules() if isinstance(m, (ResidualBlock, SelfAttention))): wake(m)
+        for m in (m for net in pair for m in net.modules() if isinstance(m, (ResidualBlock, SelfAttention))):
+            wake(m)
     G, D = (Stacked([pair[i] for pair in nets]) for i in (0, 1))
     z = torch.randn(3, 5, 8)
     x = G(z)
@@ -240,7 +291,10 @@ def test_members_are_what_each_is_alone(more):
 
 def state(i, **more):
     torch.manual_seed(i)
-    return new_state(ResNetGenerator((1, 8, 8), 8, 4, attend=8), ResNetDiscriminator((1, 8, 8), 4, attend=8), 2e-3, (0., .99), ema=True, seed=i)
+    return new_state(
+        ResNetGenerator((1, 8, 8), 8, 4, attend=8), ResNetDiscriminator((1, 8, 8), 4, attend=8), 2e-3,
+        (0., .99), ema=True, seed=i,
+    )
 
 def test_members_train_as_each_does_alone():
     run = dict(data=digits(), n_steps=1, loss=relativistic, penalties=[r1, r2], batch_size=8)
@@ -249,7 +303,8 @@ def test_members_train_as_each_does_alone():
     for i in range(2):
         alone = state(i)
         fit(alone, **run)
-        for p, q in zip(member(s, i).G.parameters(), alone.G.parameters()): assert torch.allclose(p, q, atol=2e-4)
+        for p, q in zip(member(s, i).G.parameters(), alone.G.parameters()):
+            assert torch.allclose(p, q, atol=2e-4)
 
 def test_all_parts_learn():
     s = state(0)
@@ -257,13 +312,18 @@ def test_all_parts_learn():
     fit(s, digits(), 3, relativistic, penalties=[r1, r2], batch_size=16)
     after = [p for net in (s.G, s.D) for p in net.parameters()]
     names = [n for net in (s.G, s.D) for n, _ in net.named_parameters()]
-    still = {n for n, a, b in zip(names, before, after) if torch.equal(a, b) and not n.endswith('bias')}  # a relativistic loss does not see all biases of D
+    # a relativistic loss does not see all biases of D
+    still = {n for n, a, b in zip(names, before, after) if torch.equal(a, b) and not n.endswith('bias')}
     assert all(p.isfinite().all() for p in after) and not still
 
 
 # The benchmark
 
-stored = json.loads((root/'results'/'bench_resnet.json').read_text(encoding='utf-8')) if (root/'results'/'bench_resnet.json').exists() else {}
+stored = (
+    json.loads((root/'results'/'bench_resnet.json').read_text(encoding='utf-8'))
+    if (root/'results'/'bench_resnet.json').exists()
+    else {}
+)
 
 def test_stored_figures_keep_their_targets(): assert bench.missed(stored, 'cpu digits') == []
 
@@ -274,11 +334,27 @@ def test_stored_arms_are_what_the_benchmark_builds():
         now = bench.budget(arm, (1, 8, 8))
         assert (now['multiply_adds'], now['params']) == (row['multiply_adds'], row['params']), arm
         assert row['lr'] == (bench.stable.lr if arm == 'DCGAN' else bench.best_rate(stored, 'cpu digits'))
-    assert {r['lr'] for a, r in stored['cpu digits']['rows'].items() if a != 'DCGAN'} == {bench.best_rate(stored, 'cpu digits')} <= set(bench.RATES)
+    assert (
+        {r['lr'] for a, r in stored['cpu digits']['rows'].items() if a != 'DCGAN'}
+        == {bench.best_rate(stored, 'cpu digits')}
+        <= set(bench.RATES)
+    )
 
-def good(**changes): return {'cpu digits': dict(rows={a: dict(distance=[1.]*5, over_dcgan=[1., 1.], seconds=100.) for a in bench.arms} | changes)}
+def good(**changes):
+    return {
+        'cpu digits': dict(
+            rows={a: dict(distance=[1.]*5, over_dcgan=[1., 1.], seconds=100.) for a in bench.arms}
+            | changes
+        )
+    }
 
-@pytest.mark.parametrize('change,words', [(dict(distance=[1.]*4), '4 seeds'), (dict(over_dcgan=[1., 1.06]), 'D costs 1.060'), (dict(over_dcgan=[.9, 1.]), 'G costs 0.900')])
+@pytest.mark.parametrize(
+    'change,words',
+    [
+        (dict(distance=[1.]*4), '4 seeds'), (dict(over_dcgan=[1., 1.06]), 'D costs 1.060'),
+        (dict(over_dcgan=[.9, 1.]), 'G costs 0.900'),
+    ],
+)
 def test_missed_targets_are_seen(change, words):
     assert bench.missed(good(), 'cpu digits') == []
     row = dict(distance=[1.]*5, over_dcgan=[1., 1.], seconds=100.)
@@ -299,8 +375,18 @@ class Stub(bench.Judge):
 def test_a_tiny_run(monkeypatch, tmp_path):
     out = tmp_path/'out.json'
     monkeypatch.setattr(bench, 'Judge', Stub)
-    monkeypatch.setattr(sys, 'argv', ['resnet.py', '--only', 'skips', '--steps', '2', '--seeds', '2', '--device', 'cpu', '--out', str(out)])
+    monkeypatch.setattr(
+        sys,
+        'argv',
+        [
+            'resnet.py', '--only', 'skips', '--steps', '2', '--seeds', '2', '--device', 'cpu', '--out',
+            str(out),
+        ],
+    )
     assert bench.main() == 0
-    assert set(json.loads(out.read_text())['cpu digits, 2 steps']['rows']) == {'skips'}  # runs of another length have a name of their own
-    monkeypatch.setattr(sys, 'argv', ['resnet.py', '--only', 'none', '--check', '--device', 'cpu', '--out', str(out)])
+    # runs of another length have a name of their own
+    assert set(json.loads(out.read_text())['cpu digits, 2 steps']['rows']) == {'skips'}
+    monkeypatch.setattr(
+        sys, 'argv', ['resnet.py', '--only', 'none', '--check', '--device', 'cpu', '--out', str(out)]
+    )
     assert bench.main() == 1  # arms are missing

@@ -45,15 +45,23 @@ def notebook(folder, *cells):
 
 def broken(path, **env):
     out = path.with_suffix('.json')
-    subprocess.run([sys.executable, root/'tools'/'shake.py', '--one', path, out], check=True, env=os.environ | env, timeout=120)
+    subprocess.run(
+        [sys.executable, root/'tools'/'shake.py', '--one', path, out], check=True, env=os.environ | env,
+        timeout=120,
+    )
     return json.loads(out.read_text())
 
 def test_every_cell_runs_also_after_one_has_failed(tmp_path):
-    found = broken(notebook(tmp_path, 'x = 1', 'assert x == 2', 'y = 3', 'raise ValueError("no")', 'assert y == 3'))
+    found = broken(
+        notebook(tmp_path, 'x = 1', 'assert x == 2', 'y = 3', 'raise ValueError("no")', 'assert y == 3')
+    )
     assert [(i, error.split(':')[0]) for i, _, error in found] == [(1, 'AssertionError'), (3, 'ValueError')]
 
 def test_the_setting_reaches_the_notebook(tmp_path):
-    path = notebook(tmp_path, 'import torch\ntorch.manual_seed(0)\nraise ValueError(torch.nn.Linear(2, 2).weight.tolist())')
+    path = notebook(
+        tmp_path,
+        'import torch\ntorch.manual_seed(0)\nraise ValueError(torch.nn.Linear(2, 2).weight.tolist())',
+    )
     plain, again, shaken = (broken(path, **env)[0][2] for env in ({}, {}, dict(GANBOOK_SHAKE_WEIGHTS='1e-2')))
     assert plain == again != shaken
 
@@ -67,4 +75,7 @@ def test_the_table_names_what_broke():
     good, bad = (shake.Job(what, 'avx2', {}) for what in ('01_game', '02_losses'))
     bad.broken = [(7, 'assert close', 'AssertionError: 1 is not 2\nmore')]
     text = shake.table([good, bad])
-    assert '| 02_losses | avx2 | 7: assert close | AssertionError: 1 is not 2 |' in text and 'avx2: 1 of 2 broken' in text
+    assert (
+        '| 02_losses | avx2 | 7: assert close | AssertionError: 1 is not 2 |' in text
+        and 'avx2: 1 of 2 broken' in text
+    )

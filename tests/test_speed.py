@@ -1,4 +1,5 @@
-"The benchmark of chapter 22: what it counts and calls missed, and a tiny run of it; and chapter 22's loops do the same as each other."
+"""The benchmark of chapter 22: what it counts and calls missed, and a
+tiny run of it; and chapter 22's loops do the same as each other."""
 import json
 import sys
 from pathlib import Path
@@ -39,7 +40,9 @@ def test_the_backward_is_counted_too():
 def test_a_step_of_networks_is_what_paper_says(case):
     from ganbook.models.dcgan import trace
     G, D = case.make()
-    g, d = ([row.n_macs for row in trace(m, s) if row.n_macs] for m, s in ((G, (G.latent_dim,)), (D, (1, 8, 8))))
+    g, d = (
+        [row.n_macs for row in trace(m, s) if row.n_macs] for m, s in ((G, (G.latent_dim,)), (D, (1, 8, 8)))
+    )
     rows = speed.counted(case, torch.device('cpu'))
     assert sum(work for work, _ in rows) == 2*case.batch*(4*sum(g) + 8*sum(d) - g[0] - 2*d[0])
 
@@ -47,7 +50,10 @@ def test_the_limit_of_a_step_is_that_of_its_operators():
     assert speed.limit_s([(100, 1), (1, 50)], 10., 5.) == 100/10 + 50/5
 
 def test_fewer_launches_with_every_rung(case):
-    n = {make: speed.n_launches(make(case, 'cpu'), 'cpu') for make in (Textbook, speed.OnDevice, speed.NoWaiting, speed.Fused)}
+    n = {
+        make: speed.n_launches(make(case, 'cpu'), 'cpu')
+        for make in (Textbook, speed.OnDevice, speed.NoWaiting, speed.Fused)
+    }
     assert n[Textbook] > n[speed.OnDevice] > n[speed.NoWaiting] > n[speed.Fused] > 50
 
 
@@ -73,16 +79,34 @@ def test_every_rung_of_a_processor_runs(case):
 def test_a_gpu_has_more_rungs_and_larger_batches(case):
     few, many = ([n for n, _ in speed.rungs(kind, case, False)] for kind in ('cpu', 'cuda'))
     assert {*many} - {*few} == {'recorded', 'all of these'}
-    assert [c.batch for c in speed.cases('cuda')] == [64, 64, 64, 128, 1024] and [c.gain for c in speed.cases('cuda')] == [0., 20., 10., 3., 3.]
+    assert [c.batch for c in speed.cases('cuda')] == [64, 64, 64, 128, 1024] and [
+        c.gain for c in speed.cases('cuda')
+    ] == [0., 20., 10., 3., 3.]
     assert 'bfloat16' not in [n for n, _ in speed.rungs('cpu', speed.Case('DCGAN 32', *[None]*4), slow=True)]
-    assert speed.absent('cuda', False) == [] and any('CUDA graph' in line for line in speed.absent('cpu', False))
+    assert speed.absent('cuda', False) == [] and any(
+        'CUDA graph' in line for line in speed.absent('cpu', False)
+    )
 
 
 # Targets
 
-def board(gain): return {c.name: dict(rungs=dict(textbook=dict(over_textbook=dict(median=1.)), recorded=dict(over_textbook=dict(median=gain)))) for c in speed.cases('cuda')}
+def board(gain):
+    return {
+        c.name: dict(
+            rungs=dict(
+                textbook=dict(over_textbook=dict(median=1.)), recorded=dict(over_textbook=dict(median=gain))
+            )
+        )
+        for c in speed.cases('cuda')
+    }
 
-@pytest.mark.parametrize('gain,names', [(25., []), (15., ['MLP']), (5., ['MLP', 'DCGAN 32']), (2., ['MLP', 'DCGAN 32', 'DCGAN 64', 'DCGAN 64, batch 1024'])])
+@pytest.mark.parametrize(
+    'gain,names',
+    [
+        (25., []), (15., ['MLP']), (5., ['MLP', 'DCGAN 32']),
+        (2., ['MLP', 'DCGAN 32', 'DCGAN 64', 'DCGAN 64, batch 1024']),
+    ],
+)
 def test_missed_targets_are_seen(gain, names):
     assert [f.split(':')[0] for f in speed.missed(board(gain), list(speed.cases('cuda')), 'cuda')] == names
     assert speed.missed(board(gain), list(speed.cases('cuda')), 'cpu') == []  # a processor has none
@@ -90,16 +114,29 @@ def test_missed_targets_are_seen(gain, names):
 @pytest.mark.parametrize('kind', json.loads((root/'results'/'bench_speed.json').read_text(encoding='utf-8')))
 def test_what_is_stored_is_whole(kind):
     entry = json.loads((root/'results'/'bench_speed.json').read_text(encoding='utf-8'))[kind]
-    assert entry['targets_missed'] == [] and set(entry['order']) == set(entry['rows']) == {c.name for c in speed.cases(kind) if c.batch}
+    assert entry['targets_missed'] == [] and set(entry['order']) == set(entry['rows']) == {
+        c.name for c in speed.cases(kind) if c.batch
+    }
     for row in entry['rows'].values():
-        assert row['order'][0] == 'textbook' and set(row['order']) == set(row['rungs']) and row['launches']['textbook'] > row['launches']['fused optimiser']
-        assert all(r['over_textbook']['low'] <= r['over_textbook']['median'] <= r['over_textbook']['high'] and 0 < r['share'] < 2 for r in row['rungs'].values())
+        assert (
+            row['order'][0] == 'textbook'
+            and set(row['order']) == set(row['rungs'])
+            and row['launches']['textbook'] > row['launches']['fused optimiser']
+        )
+        assert all(
+            r['over_textbook']['low'] <= r['over_textbook']['median'] <= r['over_textbook']['high']
+            and 0 < r['share'] < 2
+            for r in row['rungs'].values()
+        )
 
 
 # A run
 
 def test_a_tiny_run(tmp_path, monkeypatch, capsys):
-    words = ['--device', 'cpu', '--only', 'small MLP', '--rung', 'loop', '--repeats', '2', '--seconds', '.01', '--check', '--out', str(tmp_path/'o.json')]
+    words = [
+        '--device', 'cpu', '--only', 'small MLP', '--rung', 'loop', '--repeats', '2', '--seconds', '.01',
+        '--check', '--out', str(tmp_path/'o.json'),
+    ]
     monkeypatch.setattr(sys, 'argv', ['speed.py', *words])
     assert speed.main() == 0
     out = capsys.readouterr().out
@@ -108,7 +145,9 @@ def test_a_tiny_run(tmp_path, monkeypatch, capsys):
     assert row['order'] == ['textbook', 'our loop'] and row['rungs']['our loop']['images_per_s'] > 0
 
 def test_wrong_words_are_refused(capsys, monkeypatch):
-    for words, part in ((['--only', 'x'], 'the names are small MLP, MLP'), (['--repeats', '1'], 'at least 2')):
+    for words, part in (
+        (['--only', 'x'], 'the names are small MLP, MLP'), (['--repeats', '1'], 'at least 2'),
+    ):
         monkeypatch.setattr(sys, 'argv', ['speed.py', '--device', 'cpu', *words])
         with pytest.raises(SystemExit): speed.main()
         assert part in capsys.readouterr().err
@@ -132,4 +171,5 @@ def test_data_that_stay_with_the_host_are_drawn_by_the_plain_loop(case, monkeypa
     monkeypatch.setattr(Captured, 'record', lambda self: 1/0)
     s = fit(new_state(*(m.cuda() for m in case.make())), case.data, 6, non_saturating)
     assert s.step == 6 and s.log.rows().isfinite().all()
-    with pytest.raises(ValueError, match='leave capture out'): fit(s, case.data, 9, non_saturating, capture=True)
+    with pytest.raises(ValueError, match='leave capture out'):
+        fit(s, case.data, 9, non_saturating, capture=True)

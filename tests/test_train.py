@@ -1,4 +1,5 @@
-"The trainer over many inputs: a hand-written loop as reference, members, resuming in a new process, interruptions, refusals, checkpoints."
+"""The trainer over many inputs: a hand-written loop as reference, members,
+resuming in a new process, interruptions, refusals, checkpoints."""
 import copy
 import os
 import pickle
@@ -22,8 +23,10 @@ from ganbook.ensemble import members
 from ganbook.losses import hinge, non_saturating, relativistic, wasserstein
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
 from ganbook.penalties import spectral_norm
-from ganbook.train import (Log, Stop, TrainState, adam, average, d_step, evaluating, fit, g_step, linear_decay, load, new_state, read,
-    read_settings, sample, save, set_lr)
+from ganbook.train import (
+    Log, Stop, TrainState, adam, average, d_step, evaluating, fit, g_step, linear_decay, load, new_state,
+    read, read_settings, sample, save, set_lr,
+)
 
 torch.set_num_threads(1)
 ring = sets.ring(n=2000)
@@ -38,17 +41,23 @@ def digits(): return sets.digits()  # scikit-learn is slow to import, and a new 
 def pair(seed=0, width=16, shape=(2,)):
     "A small pair of plain networks; the same seed gives the same weights."
     torch.manual_seed(seed)
-    return MLPGenerator(shape, latent_dim=3, hidden=(width, width), out=nn.Identity), MLPDiscriminator(shape, hidden=(width, width))
+    return MLPGenerator(shape, latent_dim=3, hidden=(width, width), out=nn.Identity), MLPDiscriminator(
+        shape, hidden=(width, width)
+    )
 
 def norm_pair(seed=0):
     "A pair with BatchNorm and dropout, so that buffers and the global random state count too."
     torch.manual_seed(seed)
     G = nn.Sequential(nn.Linear(3, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 2))
     G.latent_dim = 3
-    D = nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), nn.LeakyReLU(.2), nn.Dropout(.2), nn.Linear(16, 1), nn.Flatten(0))
+    D = nn.Sequential(
+        nn.Linear(2, 16), nn.BatchNorm1d(16), nn.LeakyReLU(.2), nn.Dropout(.2), nn.Linear(16, 1),
+        nn.Flatten(0),
+    )
     return G, D
 
-def state(seed=0, make=pair, **options): return new_state(*make(seed), **dict(dict(lr=1e-3, seed=seed), **options))
+def state(seed=0, make=pair, **options):
+    return new_state(*make(seed), **dict(dict(lr=1e-3, seed=seed), **options))
 
 def r1(D, real, fake, real_logits, fake_logits, gamma=1.):
     "Half `gamma` times the mean squared gradient of the logits at real samples."
@@ -70,7 +79,8 @@ def everything(s):
 
 def same(a, b):
     "Equal to the last bit?"
-    if isinstance(a, torch.Tensor): return isinstance(b, torch.Tensor) and a.shape == b.shape and a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, torch.Tensor):
+        return isinstance(b, torch.Tensor) and a.shape == b.shape and a.dtype == b.dtype and torch.equal(a, b)
     if isinstance(a, dict): return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
     if isinstance(a, (list, tuple)): return len(a) == len(b) and all(map(same, a, b))
     return a == b
@@ -86,13 +96,25 @@ def one_sentence(error, *parts):
 
 # The loop against one written by hand
 
-def reference(s, data, n_steps, loss, penalties=(), batch_size=64, n_critic=1, schedule=None, augment=None, ema_halflife=200.):
+def reference(
+    s,
+    data,
+    n_steps,
+    loss,
+    penalties=(),
+    batch_size=64,
+    n_critic=1,
+    schedule=None,
+    augment=None,
+    ema_halflife=200.,
+):
     "The same training, written out once more without any helper of the library but the draws."
     change = augment or (lambda x: x)
     rates = [[group['lr'] for group in opt.param_groups] for opt in (s.opt_G, s.opt_D)]
     for step in range(n_steps):
         for opt, first in zip((s.opt_G, s.opt_D), rates):
-            for group, lr in zip(opt.param_groups, first): group['lr'] = lr*(schedule(step/n_steps) if schedule else 1.)
+            for group, lr in zip(opt.param_groups, first):
+                group['lr'] = lr*(schedule(step/n_steps) if schedule else 1.)
         for _ in range(n_critic):
             real = draw(data, batch_size, s.rng)
             given = real
@@ -110,27 +132,43 @@ def reference(s, data, n_steps, loss, penalties=(), batch_size=64, n_critic=1, s
         s.opt_G.step()
         if s.G_ema is not None:
             keep = .5**(1/ema_halflife)
-            for a, b in zip(s.G_ema.parameters(), s.G.parameters()): a.data.copy_(keep*a + (1 - keep)*b.detach())
-            for a, b in zip(s.G_ema.buffers(), s.G.buffers()): a.copy_(keep*a + (1 - keep)*b if a.is_floating_point() else b)
+            for a, b in zip(s.G_ema.parameters(), s.G.parameters()):
+                a.data.copy_(keep*a + (1 - keep)*b.detach())
+            for a, b in zip(s.G_ema.buffers(), s.G.buffers()):
+                a.copy_(keep*a + (1 - keep)*b if a.is_floating_point() else b)
     return s
 
-@pytest.mark.parametrize('options', [
-    dict(loss=non_saturating), dict(loss=hinge, n_critic=3), dict(loss=wasserstein, n_critic=2, penalties=[gradient_penalty]),
-    dict(loss=relativistic, penalties=[r1]), dict(loss=non_saturating, schedule=linear_decay(.5)), dict(loss=non_saturating, batch_size=7),
-    dict(loss=relativistic, augment=lambda x: x.flip(-1)*1.1, penalties=[r1, r1]), dict(loss=non_saturating, ema_halflife=3.),
-], ids=lambda o: ' '.join(k for k in o if k != 'loss') or 'plain')
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(loss=non_saturating), dict(loss=hinge, n_critic=3),
+        dict(loss=wasserstein, n_critic=2, penalties=[gradient_penalty]),
+        dict(loss=relativistic, penalties=[r1]), dict(loss=non_saturating, schedule=linear_decay(.5)),
+        dict(loss=non_saturating, batch_size=7),
+        dict(loss=relativistic, augment=lambda x: x.flip(-1)*1.1, penalties=[r1, r1]),
+        dict(loss=non_saturating, ema_halflife=3.),
+    ],
+    ids=lambda o: ' '.join(k for k in o if k != 'loss') or 'plain',
+)
 @pytest.mark.parametrize('make', [pair, norm_pair])
 def test_fit_is_the_loop_one_would_write_by_hand(options, make):
     a, b = (state(make=make, ema='ema_halflife' in options) for _ in range(2))
-    torch.manual_seed(5); fit(a, ring, 20, **options)
-    torch.manual_seed(5); reference(b, ring, 20, **options)
+    torch.manual_seed(5)
+    fit(a, ring, 20, **options)
+    torch.manual_seed(5)
+    reference(b, ring, 20, **options)
     for part in ('G', 'D', 'G_ema') if a.G_ema is not None else ('G', 'D'):
-        for (name, p), q in zip(getattr(a, part).state_dict().items(), getattr(b, part).state_dict().values()):
-            torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-5, msg=lambda m, n=f'{part}.{name}': f'{n}: {m}')
+        for (name, p), q in zip(
+            getattr(a, part).state_dict().items(), getattr(b, part).state_dict().values()
+        ):
+            torch.testing.assert_close(
+                p, q, rtol=1e-4, atol=1e-5, msg=lambda m, n=f'{part}.{name}': f'{n}: {m}'
+            )
     assert not same(a.G.state_dict(), state(make=make).G.state_dict())  # and it has moved
 
 def test_images_go_through_the_same_loop(digits):
-    a, b = state(make=lambda seed: pair(seed, shape=(1, 8, 8))), state(make=lambda seed: pair(seed, shape=(1, 8, 8)))
+    a = state(make=lambda seed: pair(seed, shape=(1, 8, 8)))
+    b = state(make=lambda seed: pair(seed, shape=(1, 8, 8)))
     fit(a, digits, 10, non_saturating)
     reference(b, digits, 10, non_saturating)
     torch.testing.assert_close(a.G.state_dict(), b.G.state_dict(), rtol=1e-4, atol=1e-5)
@@ -156,7 +194,7 @@ def test_blocks_of_the_log_change_nothing(block):
 @pytest.mark.parametrize('n_critic', [1, 2, 5])
 def test_n_critic_counts_updates_of_D(n_critic):
     s = fit(state(), ring, 4, non_saturating, n_critic=n_critic)
-    steps = lambda opt: {int(v['step']) for v in opt.state.values()}
+    def steps(opt): return {int(v['step']) for v in opt.state.values()}
     assert steps(s.opt_D) == {4*n_critic} and steps(s.opt_G) == {4} and len(s.log) == 4
 
 
@@ -242,9 +280,10 @@ def test_parameters_frozen_by_the_user_stay_frozen():
 
 def test_batchnorm_buffers():
     s = state(make=norm_pair, ema=True)
-    counts = lambda m: int(m[1].num_batches_tracked)
+    def counts(m): return int(m[1].num_batches_tracked)
     fit(s, ring, 5, non_saturating, n_critic=2)
-    assert counts(s.G) == 5*(2 + 1) and counts(s.G_ema) == counts(s.G)  # one pass in each step of either player; the check counts none
+    # one pass in each step of either player; the check counts none
+    assert counts(s.G) == 5*(2 + 1) and counts(s.G_ema) == counts(s.G)
     assert counts(s.D) == 5*(2*2 + 1)
     before = copy.deepcopy(s.G.state_dict())
     x = sample(s.G, torch.randn(9, 3))
@@ -259,8 +298,10 @@ def test_evaluating_puts_every_mode_back():
         _ = 1/0
     assert [m.training for m in G.modules()] == [True, True, False, True, True] and torch.is_grad_enabled()
 
-@pytest.mark.parametrize('make_opt', [adam, lambda ps, lr: torch.optim.SGD(ps, lr), lambda ps, lr: torch.optim.RMSprop(ps, lr)],
-    ids=['adam', 'SGD', 'RMSprop'])
+@pytest.mark.parametrize(
+    'make_opt', [adam, lambda ps, lr: torch.optim.SGD(ps, lr), lambda ps, lr: torch.optim.RMSprop(ps, lr)],
+    ids=['adam', 'SGD', 'RMSprop'],
+)
 def test_schedule_scales_every_rate_from_its_first_value(make_opt):
     G, D = pair()
     s = TrainState(G, D, make_opt(G.parameters(), lr=.2), make_opt(D.parameters(), lr=.1))
@@ -282,7 +323,11 @@ def test_a_rate_in_a_tensor_is_set_in_place_and_not_read():
     rate = torch.tensor(.2).as_subclass(Watched)
     opt = SimpleNamespace(param_groups=[dict(lr=rate)])
     for factor in (1., .5, .25): set_lr(opt, factor)
-    assert opt.param_groups[0]['lr'] is rate and rate.item() == pytest.approx(.05) and opt.param_groups[0]['initial_lr'] == pytest.approx(.2)
+    assert (
+        opt.param_groups[0]['lr'] is rate
+        and rate.item() == pytest.approx(.05)
+        and opt.param_groups[0]['initial_lr'] == pytest.approx(.2)
+    )
     assert Watched.read == 1
 
 def test_penalties_that_can_be_read_only_once_are_not_lost():
@@ -296,7 +341,10 @@ def test_a_second_fit_without_schedule_has_the_first_rates_again():
     fit(s, ring, 9, non_saturating)
     assert s.opt_G.param_groups[0]['lr'] == 1e-3
 
-@pytest.mark.parametrize('start,points', [(0., {0: 1, .5: .5, 1: 0}), (.5, {.25: 1, .5: 1, .75: .5, 1: 0}), (.9, {.9: 1, .95: .5})])
+@pytest.mark.parametrize(
+    'start,points',
+    [(0., {0: 1, .5: .5, 1: 0}), (.5, {.25: 1, .5: 1, .75: .5, 1: 0}), (.9, {.9: 1, .95: .5})],
+)
 def test_linear_decay(start, points):
     for progress, factor in points.items(): assert linear_decay(start)(progress) == pytest.approx(factor)
 
@@ -304,7 +352,10 @@ def test_linear_decay(start, points):
 def test_average_follows_its_half_life(halflife):
     s, seen = state(ema=True), []
     first = [p.clone() for p in s.G.parameters()]
-    fit(s, ring, 10, non_saturating, ema_halflife=halflife, callbacks=[lambda s: seen.append([p.detach().clone() for p in s.G.parameters()])])
+    fit(
+        s, ring, 10, non_saturating, ema_halflife=halflife,
+        callbacks=[lambda s: seen.append([p.detach().clone() for p in s.G.parameters()])],
+    )
     keep = .5**(1/halflife)
     for i, p in enumerate(s.G_ema.parameters()):
         want = first[i]*keep**10 + sum((1 - keep)*keep**(9 - t)*seen[t][i] for t in range(10))
@@ -324,17 +375,26 @@ def every_linear(wrap):
         if isinstance(m, nn.Linear): wrap(m)
     return G
 
-spectral = dict(ours=lambda: spectral_norm(every_linear(lambda m: m)), torchs=lambda: every_linear(nn.utils.parametrizations.spectral_norm),
-    torchs_old=lambda: every_linear(nn.utils.spectral_norm))
+spectral = dict(
+    ours=lambda: spectral_norm(every_linear(lambda m: m)),
+    torchs=lambda: every_linear(nn.utils.parametrizations.spectral_norm),
+    torchs_old=lambda: every_linear(nn.utils.spectral_norm),
+)
 
 @pytest.mark.parametrize('kind', spectral)
 def test_an_average_with_spectral_norm_stays_at_the_radius_of_its_generator(kind):
-    G, z, radii = spectral[kind](), torch.randn(1000, 2, generator=torch.Generator().manual_seed(1)), []
+    G = spectral[kind]()
+    z = torch.randn(1000, 2, generator=torch.Generator().manual_seed(1))
+    radii = []
     def look(s):
         if s.step % 50 == 0: radii.append([sample(net, z).norm(dim=1).mean().item() for net in (s.G, s.best)])
-    s = fit(new_state(G, MLPDiscriminator((2,), hidden=(64, 64)), lr=1e-3, ema=True), ring, 300, hinge, callbacks=[look])
+    s = fit(
+        new_state(G, MLPDiscriminator((2,), hidden=(64, 64)), lr=1e-3, ema=True), ring, 300, hinge,
+        callbacks=[look],
+    )
     for mine, its in zip(s.G_ema.buffers(), s.G.buffers()): assert torch.equal(mine, its)
-    assert max(best for _, best in radii) < 2*max(now for now, _ in radii)  # averaged vectors of length 1 gave 3 to 10,000 times
+    # averaged vectors of length 1 gave 3 to 10,000 times
+    assert max(best for _, best in radii) < 2*max(now for now, _ in radii)
 
 def test_what_is_averaged_and_what_is_copied():
     def net():
@@ -351,23 +411,32 @@ def test_what_is_averaged_and_what_is_copied():
 def test_a_generator_that_cannot_be_copied_is_told():
     G = spectral['torchs_old']()
     G(torch.randn(3, 2))
-    with pytest.raises(ValueError, match='make the state first'): new_state(G, MLPDiscriminator((2,)), ema=True)
+    with pytest.raises(ValueError, match='make the state first'):
+        new_state(G, MLPDiscriminator((2,)), ema=True)
     new_state(G, MLPDiscriminator((2,)))  # without an average nothing is copied
 
 def test_a_target_that_is_reached_is_told_once():
     s = fit(state(), ring, 3, non_saturating)
-    with pytest.warns(UserWarning, match='the state is at step 3 and n_steps is 3: nothing to do') as told: fit(s, ring, 3, non_saturating)
+    with pytest.warns(UserWarning, match='the state is at step 3 and n_steps is 3: nothing to do') as told:
+        fit(s, ring, 3, non_saturating)
     assert len(told) == 1 and s.step == 3
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         assert fit(s, ring, 5, non_saturating).step == 5
 
-@pytest.mark.parametrize('make', [lambda: state(), lambda: members(lambda i: state(seed=i), 2), lambda: members(lambda i: new_state(*norm_pair(i)), 2)],
-    ids=['one', 'stacked', 'vmap'])
+@pytest.mark.parametrize(
+    'make',
+    [
+        lambda: state(), lambda: members(lambda i: state(seed=i), 2),
+        lambda: members(lambda i: new_state(*norm_pair(i)), 2),
+    ],
+    ids=['one', 'stacked', 'vmap'],
+)
 def test_a_batch_too_large_for_the_memory_is_refused_before_it_is_drawn(monkeypatch, make):
     monkeypatch.setattr('ganbook.train._memory', lambda: 2**30)
     s = make()
-    with pytest.raises(ValueError, match='batch_size is 10,000,000: a step would need about .* GiB'): fit(s, ring, 1, non_saturating, batch_size=10_000_000)
+    with pytest.raises(ValueError, match='batch_size is 10,000,000: a step would need about .* GiB'):
+        fit(s, ring, 1, non_saturating, batch_size=10_000_000)
     assert s.step == 0 and not any(m._forward_hooks for net in (s.G, s.D) for m in net.modules())
     fit(s, ring, 1, non_saturating, batch_size=1000)
 
@@ -376,11 +445,17 @@ class OnePixel(nn.Module):
     latent_dim = 2
     def __init__(self, side):
         super().__init__()
-        self.net = nn.Sequential(nn.Unflatten(1, (2, 1, 1)), nn.ConvTranspose2d(2, 3, side), nn.BatchNorm2d(3), nn.Upsample(size=(8, 8)), nn.Conv2d(3, 1, 1))
+        self.net = nn.Sequential(
+            nn.Unflatten(1, (2, 1, 1)), nn.ConvTranspose2d(2, 3, side), nn.BatchNorm2d(3),
+            nn.Upsample(size=(8, 8)), nn.Conv2d(3, 1, 1),
+        )
     def forward(self, z): return self.net(z)
 
 def test_batch_norm_of_one_value_is_refused_and_of_more_is_not(digits):
-    def one(side): return fit(new_state(OnePixel(side), MLPDiscriminator((1, 8, 8))), digits, 1, non_saturating, batch_size=1)
+    def one(side):
+        return fit(
+            new_state(OnePixel(side), MLPDiscriminator((1, 8, 8))), digits, 1, non_saturating, batch_size=1
+        )
     with pytest.raises(ValueError, match='BatchNorm2d here sees one value a channel and sample'): one(1)
     assert one(2).step == 1
 
@@ -400,7 +475,9 @@ class Toy(nn.Module):
     "Concatenates a one-hot label to its input."
     def __init__(self, n_in, n_out, n_classes=2):
         super().__init__()
-        self.latent_dim, self.n_classes, self.asked = n_in, n_classes, []
+        self.latent_dim = n_in
+        self.n_classes = n_classes
+        self.asked = []
         self.net = nn.Sequential(nn.Linear(n_in + n_classes, 32), nn.LeakyReLU(.2), nn.Linear(32, n_out))
     def forward(self, x, y):
         self.asked.append(y)
@@ -417,8 +494,10 @@ def test_labels_reach_both_networks_and_are_learned():
     assert mean[0] < -.5 and mean[1] > .5, mean
     s.G.asked.clear(), s.D.asked.clear()
     fit(s, data, 401, non_saturating, penalties=[r1, gradient_penalty], labels=True)
-    asked = [y for y in s.G.asked if len(y) == 64], [y for y in s.D.asked if len(y) == 64]  # the check before the loop asks about two samples
-    assert len(asked[0]) == 2 and len(asked[1]) == 4  # fake in each step; real and fake, the penalty's own points, fake
+    # the check before the loop asks about two samples
+    asked = [y for y in s.G.asked if len(y) == 64], [y for y in s.D.asked if len(y) == 64]
+    # fake in each step; real and fake, the penalty's own points, fake
+    assert len(asked[0]) == 2 and len(asked[1]) == 4
     assert all(torch.equal(y, asked[0][0]) for y in asked[0] + asked[1]), 'one batch of labels in a step'
 
 def test_real_samples_come_with_their_own_labels():
@@ -433,7 +512,8 @@ class Bank(nn.Module):
     "K two-layer networks side by side, from the weights of K networks alone."
     def __init__(self, singles, squeeze):
         super().__init__()
-        stack = lambda i, name: nn.Parameter(torch.stack([getattr(m.net[i], name).detach() for m in singles]))
+        def stack(i, name):
+            return nn.Parameter(torch.stack([getattr(m.net[i], name).detach() for m in singles]))
         self.w1, self.b1, self.w2, self.b2 = (stack(i, name) for i in (0, 2) for name in ('weight', 'bias'))
         self.latent_dim, self.squeeze = self.w1.shape[-1], squeeze
     def forward(self, x):
@@ -448,13 +528,21 @@ def single(seed):
 def member_state(make_opt, seeds=(3, 4, 5)):
     pairs = [single(seed) for seed in seeds]
     G, D = (Bank([p[i] for p in pairs], squeeze=i == 1) for i in (0, 1))
-    return TrainState(G, D, make_opt(G.parameters()), make_opt(D.parameters()), rng=[torch.Generator().manual_seed(k) for k in seeds],
-        G_ema=copy.deepcopy(G).requires_grad_(False))
+    return TrainState(
+        G, D, make_opt(G.parameters()), make_opt(D.parameters()),
+        rng=[torch.Generator().manual_seed(k) for k in seeds], G_ema=copy.deepcopy(G).requires_grad_(False),
+    )
 
 opts = dict(sgd=lambda ps: torch.optim.SGD(ps, .05), adam=lambda ps: adam(ps, 1e-3))
 
-@pytest.mark.parametrize('loss,options', [(non_saturating, {}), (relativistic, dict(penalties=[r1])), (hinge, dict(n_critic=2, schedule=linear_decay(.5)))],
-    ids=['plain', 'relativistic R1', 'n_critic'])
+@pytest.mark.parametrize(
+    'loss,options',
+    [
+        (non_saturating, {}), (relativistic, dict(penalties=[r1])),
+        (hinge, dict(n_critic=2, schedule=linear_decay(.5))),
+    ],
+    ids=['plain', 'relativistic R1', 'n_critic'],
+)
 @pytest.mark.parametrize('opt', opts)
 def test_a_member_is_the_gan_trained_alone(opt, loss, options):
     s = fit(member_state(opts[opt]), ring, 20, loss, batch_size=32, **options)
@@ -463,12 +551,16 @@ def test_a_member_is_the_gan_trained_alone(opt, loss, options):
     assert all(v.shape == (3,) for v in s.log.last().values())
     for i, seed in enumerate((3, 4, 5)):
         G, D = single(seed)
-        alone = TrainState(G, D, opts[opt](G.parameters()), opts[opt](D.parameters()), rng=torch.Generator().manual_seed(seed))
+        alone = TrainState(
+            G, D, opts[opt](G.parameters()), opts[opt](D.parameters()),
+            rng=torch.Generator().manual_seed(seed),
+        )
         fit(alone, ring, 20, loss, batch_size=32, **options)
         for name, (a, b) in dict(G=(s.G, G), D=(s.D, D)).items():
             for p, q in zip(a.parameters(), b.parameters()):
                 torch.testing.assert_close(p[i], q, rtol=1e-3, atol=5e-5, msg=lambda m, n=name: f'{n}: {m}')
-        for column, v in alone.log.table().items(): np.testing.assert_allclose(table[column][:, i], v, rtol=1e-3, atol=1e-4)
+        for column, v in alone.log.table().items():
+            np.testing.assert_allclose(table[column][:, i], v, rtol=1e-3, atol=1e-4)
 
 def test_members_differ_and_do_not_touch():
     s = fit(member_state(opts['adam']), ring, 5, hinge)
@@ -481,8 +573,14 @@ def test_members_differ_and_do_not_touch():
 
 def test_members_are_saved_and_resumed(tmp_path):
     whole = fit(member_state(opts['adam']), ring, 20, hinge, schedule=linear_decay(.5))
-    save(fit(member_state(opts['adam']), ring, 20, hinge, schedule=linear_decay(.5), callbacks=[stop_at(9)]), tmp_path/'k.pt')
-    rest = fit(load(member_state(opts['adam'], seeds=(7, 8, 9)), tmp_path/'k.pt'), ring, 20, hinge, schedule=linear_decay(.5))
+    save(
+        fit(member_state(opts['adam']), ring, 20, hinge, schedule=linear_decay(.5), callbacks=[stop_at(9)]),
+        tmp_path/'k.pt',
+    )
+    rest = fit(
+        load(member_state(opts['adam'], seeds=(7, 8, 9)), tmp_path/'k.pt'), ring, 20, hinge,
+        schedule=linear_decay(.5),
+    )
     assert first_difference(everything(whole), everything(rest)) is None
 
 
@@ -495,8 +593,14 @@ def stop_at(step):
 
 variants = dict(
     plain=dict(),
-    buffers=dict(make=norm_pair, ema=True, fit=dict(n_critic=2, schedule=linear_decay(.3), penalties=[gradient_penalty], ema_halflife=10.)),
-    relativistic=dict(ema=True, fit=dict(loss=relativistic, penalties=[r1], augment=lambda x: x + .1*torch.randn_like(x))))
+    buffers=dict(
+        make=norm_pair, ema=True,
+        fit=dict(n_critic=2, schedule=linear_decay(.3), penalties=[gradient_penalty], ema_halflife=10.),
+    ),
+    relativistic=dict(
+        ema=True, fit=dict(loss=relativistic, penalties=[r1], augment=lambda x: x + .1*torch.randn_like(x))
+    ),
+)
 
 def begin(name, seed=0):
     "The state of a variant, and the global random numbers that belong to it."
@@ -519,8 +623,12 @@ def second_half(folder):
 def halves(tmp_path_factory):
     "Run the first 25 steps of each variant here and the rest in one new process."
     folder = tmp_path_factory.mktemp('halves')
-    for name in variants: save(go_on(name, begin(name), callbacks=[stop_at(25)]), folder/f'{name}.pt', settings=dict(name=name))
-    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_train; test_train.second_half({str(folder)!r})"
+    for name in variants:
+        save(
+            go_on(name, begin(name), callbacks=[stop_at(25)]), folder/f'{name}.pt', settings=dict(name=name)
+        )
+    begun = f'import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_train'
+    code = f'{begun}; test_train.second_half({str(folder)!r})'
     subprocess.run([sys.executable, '-c', code], check=True, cwd=Path(__file__).parent.parent, timeout=120)
     return folder
 
@@ -529,7 +637,8 @@ def test_resumed_in_a_new_process_bit_for_bit(name, halves):
     whole, rest = everything(go_on(name, begin(name))), torch.load(halves/f'{name}.end', weights_only=True)
     assert len(rest['rows']) == 60
     assert first_difference(whole, rest) is None
-    assert not same(whole['G'], everything(go_on(name, begin(name, seed=9)))['G'])  # a wrong seed would have shown
+    # a wrong seed would have shown
+    assert not same(whole['G'], everything(go_on(name, begin(name, seed=9)))['G'])
 
 def test_without_the_random_state_the_rest_differs(halves):
     s = load(begin('plain'), halves/'plain.pt')
@@ -551,10 +660,15 @@ def test_n_steps_is_the_target():
     before = everything(s)
     assert go_on('plain', s, 20) is s and first_difference(before, everything(s)) is None
     assert go_on('plain', s, 10).step == 20
-    assert first_difference(everything(go_on('plain', s, 60)), everything(go_on('plain', begin('plain')))) is None
+    assert (
+        first_difference(everything(go_on('plain', s, 60)), everything(go_on('plain', begin('plain'))))
+        is None
+    )
     assert s.n_steps == 60
 
-@pytest.mark.parametrize('settings', [None, {}, dict(recipe='ring', lr=2e-4, sizes=[1, 2], deep=dict(a=None, b=True))])
+@pytest.mark.parametrize(
+    'settings', [None, {}, dict(recipe='ring', lr=2e-4, sizes=[1, 2], deep=dict(a=None, b=True))]
+)
 def test_settings_come_back(settings, tmp_path):
     save(state(), tmp_path/'s.pt', settings=settings)
     assert read_settings(tmp_path/'s.pt') == (settings or {})
@@ -575,14 +689,18 @@ def test_numbers_of_numpy_do_not_spoil_a_checkpoint(tmp_path):
     "A np.float64 is a float to json and to the optimiser, but a pickle of it is more than a plain value."
     s = fit(state(lr=np.float64(1e-3)), ring, 5, hinge, schedule=lambda p: .5*(1 + np.cos(np.pi*p)))
     save(s, tmp_path/'s.pt', settings=dict(lr=np.float64(.5), name=np.str_('a')))
-    assert load(state(), tmp_path/'s.pt').step == 5 and read_settings(tmp_path/'s.pt') == dict(lr=.5, name='a')
+    assert load(state(), tmp_path/'s.pt').step == 5 and read_settings(tmp_path/'s.pt') == dict(
+        lr=.5, name='a'
+    )
 
 def test_the_log_is_there_as_soon_as_it_is_loaded(tmp_path):
     a = fit(state(), ring, 7, hinge)
     save(a, tmp_path/'s.pt')
     b = load(state(), tmp_path/'s.pt')
     assert b.log.columns == a.log.columns and len(b.log) == 7 and b.log.last() == a.log.last()
-    assert {k: v.tolist() for k, v in b.log.table().items()} == {k: v.tolist() for k, v in a.log.table().items()}
+    assert {k: v.tolist() for k, v in b.log.table().items()} == {
+        k: v.tolist() for k, v in a.log.table().items()
+    }
 
 def test_extra_parts_are_saved_and_resumed(tmp_path):
     a, b = state(), state()
@@ -611,7 +729,9 @@ class Closing:
         if s.step == self.at and self.error: raise self.error
     def close(self, s): self.closed.append(s.step)
 
-@pytest.mark.parametrize('error,ends', [(None, 9), (Stop(), 4), (RuntimeError('oops'), 4), (KeyboardInterrupt(), 4)], ids=repr)
+@pytest.mark.parametrize(
+    'error,ends', [(None, 9), (Stop(), 4), (RuntimeError('oops'), 4), (KeyboardInterrupt(), 4)], ids=repr
+)
 def test_callbacks_are_closed_whatever_happens(error, ends):
     s, calls = state(), [Closing(), Closing(4, error), Closing()]
     try: fit(s, ring, 9, hinge, callbacks=calls)
@@ -626,14 +746,21 @@ def test_ctrl_c_waits_for_the_end_of_the_step(where):
     def in_callback(s):
         if where == 'callback' and s.step == 7: signal.raise_signal(signal.SIGINT)
     def in_step(x):
-        if where != 'callback' and s.step == 6: signal.raise_signal(signal.SIGINT) if not done else None; done.append(1)
+        if where != 'callback' and s.step == 6:
+            signal.raise_signal(signal.SIGINT) if not done else None
+            done.append(1)
         return x
     done = []
-    with pytest.raises(KeyboardInterrupt): fit(s, ring, 20, hinge, augment=in_step, callbacks=[in_callback, closing])
+    with pytest.raises(KeyboardInterrupt):
+        fit(s, ring, 20, hinge, augment=in_step, callbacks=[in_callback, closing])
     assert signal.getsignal(signal.SIGINT) is handler
     assert s.step == 7 and closing.closed == [7]
-    assert first_difference(everything(s), everything(fit(state(), ring, 7, hinge))) is None  # nothing is half done
-    assert first_difference(everything(fit(s, ring, 20, hinge)), everything(fit(state(), ring, 20, hinge))) is None
+    # nothing is half done
+    assert first_difference(everything(s), everything(fit(state(), ring, 7, hinge))) is None
+    assert (
+        first_difference(everything(fit(s, ring, 20, hinge)), everything(fit(state(), ring, 20, hinge)))
+        is None
+    )
 
 def test_a_second_ctrl_c_does_not_wait():
     s = state()
@@ -647,7 +774,9 @@ def test_a_second_ctrl_c_does_not_cut_the_closing_short():
     closed = []
     class Slow:
         def __call__(self, s): signal.raise_signal(signal.SIGINT)
-        def close(self, s): signal.raise_signal(signal.SIGINT); closed.append(s.step)
+        def close(self, s):
+            signal.raise_signal(signal.SIGINT)
+            closed.append(s.step)
     with pytest.raises(KeyboardInterrupt): fit(state(), ring, 20, hinge, callbacks=[Slow(), Slow()])
     assert closed == [1, 1]
 
@@ -701,14 +830,21 @@ refused = {
     'batch_size negative': (lambda: fit(state(), ring, 5, hinge, batch_size=-3), 'batch_size is -3'),
     'n_critic 0': (lambda: fit(state(), ring, 5, hinge, n_critic=0), 'n_critic is 0'),
     'half-life 0': (lambda: fit(state(ema=True), ring, 5, hinge, ema_halflife=0), 'ema_halflife is 0'),
-    'half-life negative': (lambda: fit(state(ema=True), ring, 5, hinge, ema_halflife=-1.), 'ema_halflife is -1'),
+    'half-life negative': (
+        lambda: fit(state(ema=True), ring, 5, hinge, ema_halflife=-1.), 'ema_halflife is -1',
+    ),
     'no labels': (lambda: fit(state(), sets.spiral(50), 5, hinge, labels=True), 'spiral has no labels'),
-    'G for another shape': (lambda: fit(state(), sets.digits(), 5, hinge), 'makes samples of shape (2,), but those of digits have (1, 8, 8)'),
+    'G for another shape': (
+        lambda: fit(state(), sets.digits(), 5, hinge),
+        'makes samples of shape (2,), but those of digits have (1, 8, 8)',
+    ),
     'G of a batch alone': (lambda: fit(with_net(G=Wrong()), ring, 5, hinge), 'makes samples of shape'),
     'D with two logits': (lambda: fit(with_net(D=Wrong(2)), ring, 5, hinge), 'one logit a sample'),
     'D with (B,1)': (lambda: fit(with_net(D=Wrong(1)), ring, 5, hinge), 'one logit a sample'),
     'D for another shape': (lambda: fit(with_net(D=pair(shape=(1, 8, 8))[1]), ring, 5, hinge), 'do not fit'),
-    'G and labels': (lambda: fit(with_net(G=Wrong(3)), moons, 5, hinge, labels=True), 'makes samples of shape (3,)'),
+    'G and labels': (
+        lambda: fit(with_net(G=Wrong(3)), moons, 5, hinge, labels=True), 'makes samples of shape (3,)',
+    ),
     'D and labels': (lambda: fit(with_net(D=Wrong(1)), moons, 5, hinge, labels=True), 'one logit a sample'),
     'latent_dim': (lambda: fit(with_net(G=no_latent()), ring, 5, hinge), 'latent'),
     'loss by name': (lambda: fit(state(), ring, 5, 'hinge'), 'loss'),
@@ -770,7 +906,9 @@ class Stubborn:
         if self.a != self.kept: raise ValueError('this part does not like it')
 
 misfits = {
-    'wider': (lambda: fit(state(make=lambda seed: pair(seed, width=8), ema=True), ring, 3, hinge), 'here it is'),
+    'wider': (
+        lambda: fit(state(make=lambda seed: pair(seed, width=8), ema=True), ring, 3, hinge), 'here it is',
+    ),
     'other layers': (lambda: fit(state(make=norm_pair, ema=True), ring, 3, hinge), 'does not fit'),
     'no average here': (lambda: other(G_ema=None), 'it has G_ema'),
     'other optimiser': (lambda: other(opt_G=sgd), 'its opt_G is Adam, here it is SGD'),
@@ -788,8 +926,13 @@ def test_a_checkpoint_that_does_not_fit(what, kept):
     one_sentence(e, 'kept.pt does not fit', part)
     assert first_difference(before, everything(s)) is None, 'the state was touched'
 
-@pytest.mark.parametrize('what,change,part', [
-    ('average there', dict(G_ema=None), 'it lacks G_ema'), ('extra there', dict(extra=dict(head=nn.Linear(1, 1))), 'it has extra.head')])
+@pytest.mark.parametrize(
+    'what,change,part',
+    [
+        ('average there', dict(G_ema=None), 'it lacks G_ema'),
+        ('extra there', dict(extra=dict(head=nn.Linear(1, 1))), 'it has extra.head'),
+    ],
+)
 def test_a_checkpoint_with_other_parts(what, change, part, tmp_path):
     save(other(**change), tmp_path/'s.pt')
     with pytest.raises(ValueError) as e: load(other(), tmp_path/'s.pt')
@@ -814,17 +957,25 @@ def test_a_truncated_file(share, kept):
     assert first_difference(before, everything(s)) is None
 
 def test_a_flipped_bit_is_refused_or_harmless(kept):
-    "Anywhere in the file, its directory at the end included: one clear sentence, or the very same content (padding, dates)."
-    raw, want, harmless = kept.read_bytes(), read(kept), 0
+    """Anywhere in the file, its directory at the end included: one
+    clear sentence, or the very same content (padding, dates)."""
+    raw = kept.read_bytes()
+    want = read(kept)
+    harmless = 0
     rng = random.Random(0)
-    places = rng.sample(range(len(raw)), 150) + rng.sample(range(raw.rindex(b'PK\x01\x02') - 1500, len(raw)), 150)
+    places = rng.sample(range(len(raw)), 150) + rng.sample(
+        range(raw.rindex(b'PK\x01\x02') - 1500, len(raw)), 150
+    )
     for i in places:
         broken = bytearray(raw)
         broken[i] ^= 1 << rng.randrange(8)
         kept.write_bytes(broken)
-        try: got = read(kept)
+        try:
+            got = read(kept)
         except Exception as e:
-            assert isinstance(e, ValueError) and str(e).endswith('train again.'), f'byte {i}: {type(e).__name__}: {e}'
+            assert isinstance(e, ValueError) and str(e).endswith('train again.'), (
+                f'byte {i}: {type(e).__name__}: {e}'
+            )
         else:
             harmless += 1
             assert same(want, got), f'byte {i}: loaded, but with another content'
@@ -847,9 +998,16 @@ def test_code_from_a_stranger_is_refused_and_not_run(how, kept, tmp_path):
     pickle.loads((tmp_path/'check').read_bytes()).close()
     assert trap.exists()  # the trap does work
 
-@pytest.mark.parametrize('content,part', [
-    (dict(a=1), 'is not a checkpoint of ganbook'), ([1, 2], 'is not a checkpoint of ganbook'), (torch.zeros(3), 'is not a checkpoint of ganbook'),
-    (dict(format='ganbook', version=99), 'has version 99'), (dict(format='ganbook'), 'version'), (dict(format='ganbook', version=1), '')], ids=repr)
+@pytest.mark.parametrize(
+    'content,part',
+    [
+        (dict(a=1), 'is not a checkpoint of ganbook'), ([1, 2], 'is not a checkpoint of ganbook'),
+        (torch.zeros(3), 'is not a checkpoint of ganbook'),
+        (dict(format='ganbook', version=99), 'has version 99'), (dict(format='ganbook'), 'version'),
+        (dict(format='ganbook', version=1), ''),
+    ],
+    ids=repr,
+)
 def test_files_of_others(content, part, tmp_path):
     torch.save(content, tmp_path/'s.pt')
     with pytest.raises(ValueError) as e: load(other(), tmp_path/'s.pt')
@@ -861,7 +1019,10 @@ def test_no_file(make, tmp_path):
     with pytest.raises(FileNotFoundError) as e: load(state(), tmp_path/'s.pt')
     one_sentence(e, 'there is no checkpoint at')
 
-@pytest.mark.parametrize('raw', [b'', b'hello', b'PK\x03\x04' + bytes(100), bytes(5000)], ids=['empty', 'text', 'zip head', 'zeros'])
+@pytest.mark.parametrize(
+    'raw', [b'', b'hello', b'PK\x03\x04' + bytes(100), bytes(5000)],
+    ids=['empty', 'text', 'zip head', 'zeros'],
+)
 def test_no_checkpoint_at_all(raw, tmp_path):
     (tmp_path/'s.pt').write_bytes(raw)
     with pytest.raises(ValueError) as e: load(state(), tmp_path/'s.pt')
@@ -890,7 +1051,8 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(function, kept, monkeypatc
     assert kept.read_bytes() == raw and [p.name for p in kept.parent.iterdir()] == ['kept.pt']
 
 def killed(work, after_s):
-    "Fork, let the child do `work`, end it after `after_s` seconds by the signal that cannot be caught; its way out."
+    """Fork, let the child do `work`, end it after `after_s`
+    seconds by the signal that cannot be caught; its way out."""
     child = os.fork()
     if child == 0:
         try: work()
@@ -943,7 +1105,9 @@ def test_channels_last_changes_the_layout_and_not_the_result(digits):
         def forward(self, z): return self.conv(self.dense(z).view(-1, 4, 8, 8)).tanh()
     def run(last):
         torch.manual_seed(0)
-        D = nn.Sequential(nn.Conv2d(1, 4, 3), nn.LeakyReLU(.2), nn.Flatten(), nn.Linear(4*36, 1), nn.Flatten(0))
+        D = nn.Sequential(
+            nn.Conv2d(1, 4, 3), nn.LeakyReLU(.2), nn.Flatten(), nn.Linear(4*36, 1), nn.Flatten(0)
+        )
         return fit(new_state(Conv(), D, lr=1e-3), digits, 5, hinge, channels_last=last)
     a, b = run(False), run(True)
     torch.testing.assert_close(a.G.state_dict(), b.G.state_dict(), rtol=1e-3, atol=1e-4)

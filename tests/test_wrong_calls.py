@@ -1,7 +1,8 @@
-"""Wrong calls of the whole package and of the command line: each gets one clear sentence of ours, none a traceback from inside torch.
+"""Wrong calls of the whole package and of the command line: each gets one clear sentence of ours, none a
+traceback from inside torch.
 
-A row is a name, a call, and words that the sentence must hold. Files that were tampered with, full disks and kills while saving come after the table.
-"""
+A row is a name, a call, and words that the sentence must hold. Files that were
+tampered with, full disks and kills while saving come after the table. """
 import errno
 import os
 import pickle
@@ -18,7 +19,10 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
-from ganbook import augment, callbacks, data, diversity, doctor, dynamics, ensemble, games, interpret, losses, metrics, optim, penalties, plots, recipes, scale
+from ganbook import (
+    augment, callbacks, data, diversity, doctor, dynamics, ensemble, games, interpret, losses, metrics, optim,
+    penalties, plots, recipes, scale,
+)
 from ganbook.cli import main
 from ganbook.models import conditional as cond
 from ganbook.models import dcgan, mlp, resnet
@@ -30,12 +34,17 @@ package = Path(data.__file__).resolve().parent
 
 # What a call may be given
 
-points, moons, digits = data.ring(200), data.two_moons(200), data.digits()
+points = data.ring(200)
+moons = data.two_moons(200)
+digits = data.digits()
 few = data.subset(digits, 20)
-z, x, images = torch.randn(7, 3), torch.randn(7, 2), torch.rand(6, 1, 8, 8)*2 - 1
+z = torch.randn(7, 3)
+x = torch.randn(7, 2)
+images = torch.rand(6, 1, 8, 8)*2 - 1
 bytes_, nan = torch.randint(0, 255, (6, 1, 8, 8), dtype=torch.uint8), torch.tensor([[0., torch.nan]]*4)
 
-def pair(shape=(2,), width=8): return mlp.MLPGenerator(shape, 3, (width,), nn.Identity), mlp.MLPDiscriminator(shape, (width,))
+def pair(shape=(2,), width=8):
+    return mlp.MLPGenerator(shape, 3, (width,), nn.Identity), mlp.MLPDiscriminator(shape, (width,))
 def G(): return pair()[0]
 def D(): return pair()[1]
 def state(**options): return new_state(*pair(), **options)
@@ -43,10 +52,14 @@ def image_state(): return new_state(*pair((1, 8, 8)))
 def conv_G(**options): return dcgan.DCGANGenerator((1, 8, 8), 3, 4, **options)
 def conv_D(**options): return dcgan.DCGANDiscriminator((1, 8, 8), 4, **options)
 def several(k=2): return ensemble.members(lambda i: state(seed=i), k)
-def train(s=None, d=points, n=2, loss=losses.hinge, **options): return fit(s or state(), d, n, loss, **options)
+def train(s=None, d=points, n=2, loss=losses.hinge, **options):
+    return fit(s or state(), d, n, loss, **options)
 def judge(**options): return cond.Judge(D(), dict(classes=2), **options)
 def logits(*shape): return torch.zeros(*shape)
-def tasked(*tasks, D=None, **options): return fit(new_state(G(), D or judge()), moons, 2, losses.hinge, update=cond.with_tasks(*tasks), **options)
+def tasked(*tasks, D=None, **options):
+    return fit(
+        new_state(G(), D or judge()), moons, 2, losses.hinge, update=cond.with_tasks(*tasks), **options
+    )
 
 class Column(nn.Module):
     "A D that gives (B,1)."
@@ -68,18 +81,29 @@ calls = {  # name: (call, words of the sentence)
     'claim about without tol': (lambda: scale.claim('x', 1, '~', 2), 'needs tol'),
     # games, dynamics
     'density of std 0': (lambda: games.normal_pdf(x, 0, 0), 'above 0'),
-    'density of mass 2': (lambda: games.expectation(torch.ones(5)*2, torch.ones(5), torch.linspace(0, 1, 5)), 'mass on this grid'),
+    'density of mass 2': (
+        lambda: games.expectation(torch.ones(5)*2, torch.ones(5), torch.linspace(0, 1, 5)),
+        'mass on this grid',
+    ),
     'game at a wrong point': (lambda: dynamics.dirac(losses.minimax).v(torch.zeros(3)), 'points (...,2)'),
     'game at whole numbers': (lambda: dynamics.dirac(losses.minimax).v(torch.tensor([1, 1])), 'floats'),
     'bilinear of a vector': (lambda: dynamics.bilinear(torch.ones(3)), 'matrix'),
     'dirac, negative noise': (lambda: dynamics.dirac(losses.minimax, noise=-1.), 'noise is -1'),
     'step size 0': (lambda: dynamics.simultaneous(dynamics.dirac(losses.minimax), 0.), 'step size is 0'),
-    'alternate, n_critic 0': (lambda: dynamics.alternate(dynamics.dirac(losses.minimax), .1, 0), 'n_critic is 0'),
-    'clip below 0': (lambda: dynamics.simultaneous(dynamics.dirac(losses.minimax), .1, clip=-1), 'clip is -1'),
-    'consensus, gamma below 0': (lambda: dynamics.consensus(dynamics.dirac(losses.minimax), -1.), 'gamma is -1'),
+    'alternate, n_critic 0': (
+        lambda: dynamics.alternate(dynamics.dirac(losses.minimax), .1, 0), 'n_critic is 0',
+    ),
+    'clip below 0': (
+        lambda: dynamics.simultaneous(dynamics.dirac(losses.minimax), .1, clip=-1), 'clip is -1',
+    ),
+    'consensus, gamma below 0': (
+        lambda: dynamics.consensus(dynamics.dirac(losses.minimax), -1.), 'gamma is -1',
+    ),
     # losses
     'relativistic without real': (lambda: losses.relativistic.generator(None, logits(3)), 'real logits'),
-    'relativistic, two sizes': (lambda: losses.relativistic.discriminator(logits(3), logits(4)), '(3,) and (4,)'),
+    'relativistic, two sizes': (
+        lambda: losses.relativistic.discriminator(logits(3), logits(4)), '(3,) and (4,)',
+    ),
     'smooth a hinge': (lambda: losses.smooth(losses.hinge), 'fits no labels'),
     'smooth to 1.5': (lambda: losses.smooth(losses.minimax, 1.5), '1.5'),
     # data
@@ -89,7 +113,9 @@ calls = {  # name: (call, words of the sentence)
     'data of float images': (lambda: data.Data('x', images), 'uint8 (N,C,H,W)'),
     'data with NaN': (lambda: data.Data('x', nan), 'NaN'),
     'data, labels of a list': (lambda: data.Data('x', x, [0]*7), 'labels'),
-    'data, a label too few': (lambda: data.Data('x', x, torch.zeros(6, dtype=torch.long)), 'one int64 a sample'),
+    'data, a label too few': (
+        lambda: data.Data('x', x, torch.zeros(6, dtype=torch.long)), 'one int64 a sample',
+    ),
     'data, float labels': (lambda: data.Data('x', x, torch.zeros(7)), 'float32'),
     'data, scale 0': (lambda: data.Data('x', x, scale=0.), 'scale is 0'),
     'ring of n 1e4': (lambda: data.ring(1e4), 'n'),
@@ -151,30 +177,51 @@ calls = {  # name: (call, words of the sentence)
     'resnet, width .5': (lambda: resnet.ResNetDiscriminator((1, 8, 8), .5), 'width is 0.5'),
     'resnet, no blocks': (lambda: resnet.ResNetGenerator((1, 8, 8), n_blocks=0), 'n_blocks is 0'),
     'resnet, attend 2': (lambda: resnet.ResNetGenerator((1, 8, 8), attend=2), 'attend is 2'),
-    'resnet, resample by name': (lambda: resnet.ResNetDiscriminator((1, 8, 8), resample='nearest'), 'resample'),
+    'resnet, resample by name': (
+        lambda: resnet.ResNetDiscriminator((1, 8, 8), resample='nearest'), 'resample',
+    ),
     'resnet, out with brackets': (lambda: resnet.ResNetGenerator((1, 8, 8), out=nn.Tanh()), 'nn.Tanh'),
-    'resized to a third': (lambda: resnet.resized(torch.zeros(1, 1, 9, 9), (3, 3)), '9 pixels cannot become 3'),
-    'matched width of cost 0': (lambda: resnet.matched_width(lambda w: nn.Linear(1, round(w)), 0, mlp.n_params), 'cannot be met'),
+    'resized to a third': (
+        lambda: resnet.resized(torch.zeros(1, 1, 9, 9), (3, 3)), '9 pixels cannot become 3',
+    ),
+    'matched width of cost 0': (
+        lambda: resnet.matched_width(lambda w: nn.Linear(1, round(w)), 0, mlp.n_params), 'cannot be met',
+    ),
     # models.conditional
     'embedding of all latents': (lambda: cond.EmbeddedGenerator(G(), 2, 3), 'n_embed is 3'),
     'no classes': (lambda: cond.EmbeddedGenerator(G(), 0, 1), 'n_classes is 0'),
-    'conditional G without labels': (lambda: cond.EmbeddedGenerator(G(), 2, 1)(torch.zeros(4, 2)), 'labels=True'),
-    'a label outside': (lambda: cond.EmbeddedGenerator(G(), 2, 1)(torch.zeros(4, 2), torch.full((4,), 2)), '0 to 1'),
-    'labels as floats': (lambda: cond.EmbeddedGenerator(G(), 2, 1)(torch.zeros(4, 2), torch.zeros(4)), 'float32'),
-    'a label too few': (lambda: cond.EmbeddedGenerator(G(), 2, 1)(torch.zeros(4, 2), torch.zeros(3, dtype=torch.long)), '(3,)'),
+    'conditional G without labels': (
+        lambda: cond.EmbeddedGenerator(G(), 2, 1)(torch.zeros(4, 2)), 'labels=True',
+    ),
+    'a label outside': (
+        lambda: cond.EmbeddedGenerator(G(), 2, 1)(torch.zeros(4, 2), torch.full((4,), 2)), '0 to 1',
+    ),
+    'labels as floats': (
+        lambda: cond.EmbeddedGenerator(G(), 2, 1)(torch.zeros(4, 2), torch.zeros(4)), 'float32',
+    ),
+    'a label too few': (
+        lambda: cond.EmbeddedGenerator(G(), 2, 1)(torch.zeros(4, 2), torch.zeros(3, dtype=torch.long)),
+        '(3,)',
+    ),
     'conditional norm without norm': (lambda: cond.NormedGenerator(G(), 2), 'no BatchNorm'),
     'judge of a plain module': (lambda: cond.Judge(Column()), 'cannot be asked more'),
     'answers of a plain D': (lambda: cond.answers(D(), x), 'logits alone'),
     'tasks without weight': (lambda: cond.with_tasks(cond.classify()), 'pair of a Task'),
-    'two tasks of one name': (lambda: cond.with_tasks((cond.classify(), 1.), (cond.classify(), 1.)), 'one name'),
-    'task without its head': (lambda: tasked((cond.classify('kinds'), 1.), labels=True), "no head called 'kinds'"),
+    'two tasks of one name': (
+        lambda: cond.with_tasks((cond.classify(), 1.), (cond.classify(), 1.)), 'one name',
+    ),
+    'task without its head': (
+        lambda: tasked((cond.classify('kinds'), 1.), labels=True), "no head called 'kinds'",
+    ),
     'task without labels': (lambda: tasked((cond.classify(), 1.)), 'labels=True'),
     'task of a plain D': (lambda: tasked((cond.classify(), 1.), D=D(), labels=True), 'Judge'),
     'agreement of two sizes': (lambda: cond.agreement(torch.zeros(4, 2), torch.zeros(3)), 'one a sample'),
     'nats of a class too high': (lambda: cond.nats(torch.zeros(4, 2), torch.full((4,), 2)), '2 answers'),
     'code of one value': (lambda: cond.code(z, 1), 'n is 1'),
     'turned oblong images': (lambda: cond.turned(torch.zeros(4, 1, 8, 9)), 'square'),
-    'taught without images': (lambda: cond.taught(images[:0], torch.zeros(0, dtype=torch.long)), 'at least one'),
+    'taught without images': (
+        lambda: cond.taught(images[:0], torch.zeros(0, dtype=torch.long)), 'at least one',
+    ),
     # train
     'state, G without latent_dim': (lambda: new_state(nn.Linear(3, 2), D()), 'no attribute latent_dim'),
     'state, players swapped': (lambda: new_state(D(), G()), 'latent_dim'),
@@ -196,7 +243,13 @@ calls = {  # name: (call, words of the sentence)
     'fit, data a path': (lambda: train(d='digits'), 'Data'),
     'fit, D gives (B,1)': (lambda: train(new_state(G(), Column())), 'one logit a sample'),
     'fit, penalty below 0': (lambda: train(penalties=[partial(penalties.r1, gamma=-1.)]), 'gamma is -1'),
-    'fit, batch of one and BatchNorm': (lambda: train(new_state(G(), nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Linear(4, 1), nn.Flatten(0))), batch_size=1), 'batch_size'),
+    'fit, batch of one and BatchNorm': (
+        lambda: train(
+            new_state(G(), nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Linear(4, 1), nn.Flatten(0))),
+            batch_size=1,
+        ),
+        'batch_size',
+    ),
     'fit, generators too many': (lambda: train(replace_rng(several(), 3)), 'members'),
     'fit, images for points': (lambda: train(d=few), 'makes samples of shape'),
     'fit, labels there are not': (lambda: train(d=data.spiral(50), labels=True), 'has no labels'),
@@ -212,20 +265,35 @@ calls = {  # name: (call, words of the sentence)
     'r1 without requires_grad': (lambda: penalties.r1(None, x, x, D()(x), D()(x)), 'requires_grad_'),
     'r2, gamma below 0': (lambda: penalties.r2(None, x, x, logits(7), logits(7), -2.), 'gamma is -2'),
     'wgan_gp, two sizes': (lambda: penalties.wgan_gp(D(), x, x[:5], logits(7), logits(5)), 'as many'),
-    'wgan_gp, weight below 0': (lambda: penalties.wgan_gp(D(), x, x, logits(7), logits(7), -1), 'weight is -1'),
-    'dragan, generators too many': (lambda: penalties.dragan(D(), x[None], x[None], logits(1, 7), logits(1, 7), rng=[torch.Generator()]*3), '3 generators'),
+    'wgan_gp, weight below 0': (
+        lambda: penalties.wgan_gp(D(), x, x, logits(7), logits(7), -1), 'weight is -1',
+    ),
+    'dragan, generators too many': (
+        lambda: penalties.dragan(
+            D(), x[None], x[None], logits(1, 7), logits(1, 7), rng=[torch.Generator()]*3
+        ),
+        '3 generators',
+    ),
     'clip to 0': (lambda: penalties.clip_weights(state().opt_D, 0), 'c is 0'),
     'clip a network': (lambda: penalties.clip_weights(D()), 'optimiser'),
     'lipschitz on bytes': (lambda: penalties.lipschitz(pair((1, 8, 8))[1], bytes_), 'uint8'),
-    'spectral norm of a ReLU': (lambda: penalties.SpectralNorm(nn.ReLU()), 'no linear or convolutional layer'),
+    'spectral norm of a ReLU': (
+        lambda: penalties.SpectralNorm(nn.ReLU()), 'no linear or convolutional layer',
+    ),
     'spectral norm, no power': (lambda: penalties.spectral_norm(D(), 0), 'n_power is 0'),
     # ensemble
     'no members': (lambda: ensemble.members(lambda i: state(seed=i), 0), 'k is 0'),
     'members that are networks': (lambda: ensemble.members(lambda i: G(), 2), 'TrainState'),
-    'members of two widths': (lambda: ensemble.members(lambda i: new_state(*pair(width=8 + i), seed=i), 2), 'not built like'),
+    'members of two widths': (
+        lambda: ensemble.members(lambda i: new_state(*pair(width=8 + i), seed=i), 2), 'not built like',
+    ),
     'members, one generator': (lambda: shared(), 'share one random generator'),
-    'members, one with average': (lambda: ensemble.members(lambda i: state(ema=i == 0, seed=i), 2), 'average'),
-    'members, two betas': (lambda: ensemble.members(lambda i: state(betas=(.1*i, .9), seed=i), 2), 'betas'),
+    'members, one with average': (
+        lambda: ensemble.members(lambda i: state(ema=i == 0, seed=i), 2), 'average',
+    ),
+    'members, two betas': (
+        lambda: ensemble.members(lambda i: state(betas=(.1*i, .9), seed=i), 2), 'betas',
+    ),
     'member 2 of 2': (lambda: ensemble.member(several(), 2), 'no member 2'),
     'member of one GAN': (lambda: ensemble.member(state(), 0), 'no members'),
     'stacked nothing': (lambda: ensemble.Stacked([]), 'at least one'),
@@ -236,7 +304,9 @@ calls = {  # name: (call, words of the sentence)
     'cosine decay from 1': (lambda: optim.cosine_decay(1.), 'start is 1'),
     'warm up until 0': (lambda: optim.warm_up(0.), 'until is 0'),
     'lookahead of 0 steps': (lambda: train(update=partial(optim.lookahead, k=0)), 'k is 0'),
-    'consensus, weight below 0': (lambda: train(update=partial(optim.by_consensus, weight=-1.)), 'weight is -1'),
+    'consensus, weight below 0': (
+        lambda: train(update=partial(optim.by_consensus, weight=-1.)), 'weight is -1',
+    ),
     # augment
     'brightness of bytes': (lambda: augment.brightness(bytes_), 'uint8'),
     'flip points': (lambda: augment.flip(x), '(7, 2)'),
@@ -245,7 +315,9 @@ calls = {  # name: (call, words of the sentence)
     'augment by name': (lambda: augment.Augment(['flip']), 'functions'),
     'augment, one function': (lambda: augment.Augment(augment.flip), 'list'),
     'augment, p 2': (lambda: augment.Augment([augment.flip], 2.), 'probability'),
-    'augment, generators too many': (lambda: augment.flip(images[None], [torch.Generator()]*2), '2 generators'),
+    'augment, generators too many': (
+        lambda: augment.flip(images[None], [torch.Generator()]*2), '2 generators',
+    ),
     'ada every 0': (lambda: augment.ADA(augment.Augment([augment.flip]), lambda s: 0, every=0), 'every=0'),
     # metrics
     'frechet of a list': (lambda: metrics.frechet([1, 2], x), 'list'),
@@ -253,13 +325,20 @@ calls = {  # name: (call, words of the sentence)
     'frechet of one image': (lambda: metrics.frechet(x[:1], x), 'too few'),
     'frechet with NaN': (lambda: metrics.frechet(nan, nan), 'NaN'),
     'frechet of two widths': (lambda: metrics.frechet(x, torch.zeros(7, 3)), 'same features'),
-    'frechet of other members': (lambda: metrics.frechet(x.expand(2, 7, 2), x.expand(3, 7, 2)), 'same members'),
-    'gaussians that do not match': (lambda: metrics.frechet_gaussians(torch.zeros(3), torch.eye(2), torch.zeros(3), torch.eye(2)), '(2, 2)'),
+    'frechet of other members': (
+        lambda: metrics.frechet(x.expand(2, 7, 2), x.expand(3, 7, 2)), 'same members',
+    ),
+    'gaussians that do not match': (
+        lambda: metrics.frechet_gaussians(torch.zeros(3), torch.eye(2), torch.zeros(3), torch.eye(2)),
+        '(2, 2)',
+    ),
     'kid of few': (lambda: metrics.kid(x, x), 'too few'),
     'prdc, k 0': (lambda: metrics.prdc(x, x, 0), 'k is 0'),
     'counts below 0': (lambda: metrics.kl_uniform(torch.tensor([1, -1])), 'below 0'),
     'coverage, std 0': (lambda: metrics.mode_coverage(x, points.modes, 0.), 'std is 0'),
-    'coverage in space': (lambda: metrics.mode_coverage(torch.zeros(5, 3), points.modes, .1), 'numbers a sample'),
+    'coverage in space': (
+        lambda: metrics.mode_coverage(torch.zeros(5, 3), points.modes, .1), 'numbers a sample',
+    ),
     'score of logits': (lambda: metrics.inception_score(torch.tensor([[2., -1.]])), 'no probabilities'),
     'memorisation of the training set': (lambda: metrics.memorisation(x, x, x), 'hold out'),
     'birthday within -1': (lambda: metrics.birthday(x, -1.), 'within is -1'),
@@ -267,7 +346,9 @@ calls = {  # name: (call, words of the sentence)
     'yardstick of 4x4': (lambda: metrics.Yardstick((1, 4, 4)), 'at least 8'),
     'features of bytes': (lambda: metrics.yardstick('digits').features(bytes_), 'floating-point'),
     'features of 0..255': (lambda: metrics.yardstick('digits').features(bytes_.float()), '[-1,1]'),
-    'features of MNIST by digits': (lambda: metrics.yardstick('digits').features(torch.zeros(2, 1, 28, 28)), 'do not fit'),
+    'features of MNIST by digits': (
+        lambda: metrics.yardstick('digits').features(torch.zeros(2, 1, 28, 28)), 'do not fit',
+    ),
     'features of nothing': (lambda: metrics.yardstick('digits').features(images[:0]), 'no images'),
     # doctor
     'diagnose a network': (lambda: doctor.diagnose(G()), 'cannot be examined'),
@@ -279,14 +360,24 @@ calls = {  # name: (call, words of the sentence)
     'unknown recipe': (lambda: recipes.find('dcgam'), "no recipe called 'dcgam'"),
     'recipe for other data': (lambda: recipes.build('points', digits), 'makes points'),
     'recipe, lr 0': (lambda: recipes.build(replace(recipes.points, lr=0.), points), 'lr is 0'),
-    'recipe, batch 0': (lambda: recipes.build(replace(recipes.points, batch_size=0), points), 'batch_size is 0'),
-    'recipe, unknown loss': (lambda: recipes.build(replace(recipes.points, loss='huber'), points), "no loss called 'huber'"),
-    'recipe, unknown end': (lambda: recipes.networks(replace(recipes.points, out='relu'), (2,)), "no end of G called 'relu'"),
+    'recipe, batch 0': (
+        lambda: recipes.build(replace(recipes.points, batch_size=0), points), 'batch_size is 0',
+    ),
+    'recipe, unknown loss': (
+        lambda: recipes.build(replace(recipes.points, loss='huber'), points), "no loss called 'huber'",
+    ),
+    'recipe, unknown end': (
+        lambda: recipes.networks(replace(recipes.points, out='relu'), (2,)), "no end of G called 'relu'",
+    ),
     'recipe for tiny images': (lambda: recipes.networks('dcgan', (1, 4, 4)), 'from 8 to 256'),
     'recipe, no members': (lambda: recipes.build('points', points, device='cpu', k=0), 'k is 0'),
     'recipe on an abacus': (lambda: recipes.build('points', points, device='abacus'), 'abacus'),
-    'settings of another version': (lambda: recipes.from_settings(dict(name='x', source='', kind='points', magic=1)), 'magic'),
-    'settings that are damaged': (lambda: recipes.from_settings(dict(name='x', source='', kind='points', lr='fast')), 'damaged'),
+    'settings of another version': (
+        lambda: recipes.from_settings(dict(name='x', source='', kind='points', magic=1)), 'magic',
+    ),
+    'settings that are damaged': (
+        lambda: recipes.from_settings(dict(name='x', source='', kind='points', lr='fast')), 'damaged',
+    ),
     # callbacks
     'every 0': (lambda: callbacks.every(0, print), 'every 0 steps'),
     'every 2.5': (lambda: callbacks.every(2.5, print), '2.5'),
@@ -295,22 +386,32 @@ calls = {  # name: (call, words of the sentence)
     'tensorboard every 0': (lambda: callbacks.tensorboard('.', 0), 'log_interval is 0'),
     'preview every 0': (lambda: callbacks.preview('x.png', z, points, 0), 'every 0 steps'),
     'stop on NaN every 0': (lambda: callbacks.stop_on_nan(0), 'every'),
-    'stop on NaN': (lambda: train(state(lr=1e30), n=60, loss=losses.wasserstein, callbacks=[callbacks.stop_on_nan(5)]), 'became'),
+    'stop on NaN': (
+        lambda: train(state(lr=1e30), n=60, loss=losses.wasserstein, callbacks=[callbacks.stop_on_nan(5)]),
+        'became',
+    ),
     'time limit below 0': (lambda: callbacks.time_limit(-1.), 'limit_s is -1'),
     'samples of members': (lambda: callbacks.save_samples(few, images[None], 'x.png'), 'member'),
     # diversity
     'pack of 0': (lambda: diversity.packed_shape((2,), 0), 'm is 0'),
     'packed D without shape': (lambda: diversity.Packed(Column()), 'no attribute shape'),
-    'packed D of another size': (lambda: diversity.Packed(mlp.MLPDiscriminator((3,), (4,)), 2), 'no pack of 2'),
+    'packed D of another size': (
+        lambda: diversity.Packed(mlp.MLPDiscriminator((3,), (4,)), 2), 'no pack of 2',
+    ),
     'packed D, images': (lambda: diversity.Packed(mlp.MLPDiscriminator((4,), (4,)), 2)(images), 'do not fit'),
     'minibatch std of groups of 0': (lambda: diversity.MinibatchStd(0), 'group is 0'),
     'minibatch std of members': (lambda: diversity.MinibatchStd()(torch.zeros(2, 3, 4)), 'batch first'),
-    'minibatch discrimination of 5 features': (lambda: diversity.MinibatchDiscrimination(4)(torch.zeros(3, 5)), '(B,4)'),
+    'minibatch discrimination of 5 features': (
+        lambda: diversity.MinibatchDiscrimination(4)(torch.zeros(3, 5)), '(B,4)',
+    ),
     'minibatch std into a plain module': (lambda: diversity.with_minibatch_std(Column()), 'nn.Sequential'),
     # interpret
     'path between two lengths': (lambda: interpret.lerp(z, x, .5), 'one length'),
     'circle of one number': (lambda: interpret.slerp(z[:, :1], z[:, :1], .5), 'take lerp'),
-    'means without a class': (lambda: interpret.attribute_means(z, torch.zeros(7, dtype=torch.long), 2), 'no latent has the label 1'),
+    'means without a class': (
+        lambda: interpret.attribute_means(z, torch.zeros(7, dtype=torch.long), 2),
+        'no latent has the label 1',
+    ),
     'direction of another length': (lambda: interpret.traverse(z, torch.zeros(2), [1.]), 'direction'),
     'unknown layer': (lambda: interpret.activations(G(), 'net.9', z), "no layer 'net.9'"),
     'too many components': (lambda: interpret.principal_directions(G(), 'net.0', z, 99), 'k is 99'),
@@ -320,7 +421,9 @@ calls = {  # name: (call, words of the sentence)
     'saliency of NaN': (lambda: interpret.saliency(D(), nan), 'NaN'),
     'occlusion by a large patch': (lambda: interpret.occlusion(conv_D(), images, 9), 'size is 9'),
     'invert other images': (lambda: interpret.invert(G(), images, pool=8), 'do not fit'),
-    'view, too many amounts': (lambda: interpret.latent_view(conv_G(), torch.zeros(1, 3), [1., 2.]), 'amounts'),
+    'view, too many amounts': (
+        lambda: interpret.latent_view(conv_G(), torch.zeros(1, 3), [1., 2.]), 'amounts',
+    ),
     # plots
     'grid of no images': (lambda: plots.tile(images[:0]), 'at least one image'),
     'grid of two channels': (lambda: plots.tile(torch.zeros(4, 2, 8, 8)), '2 channels'),
@@ -364,14 +467,23 @@ def test_there_are_enough_of_them(): assert len(calls) >= 200
 # Values that are only sometimes wrong: what is like a row of the table, and right
 
 rights = {
-    'betas of whole numbers': lambda: train(state(betas=(0, .9))), 'device by name': lambda: recipes.build('points', points, device='cpu'),
-    'numbers of NumPy': lambda: data.draw(data.ring(np.int64(9)), np.int64(3)), 'no samples': lambda: data.draw(points, 0),
-    'a learning rate of 0': lambda: train(state(lr=0.)), 'an image, alone': lambda: data.draw(data.subset(digits, 1), 3),
-    'a point, alone': lambda: train(d=data.subset(points, 1)), 'a batch of one': lambda: train(batch_size=1),
-    'conv nets on a batch of one': lambda: train(new_state(conv_G(), conv_D()), few, batch_size=1), 'no normalisation': lambda: (conv_G(norm=None), conv_D(norm=None)),
-    'a layer from a partial': lambda: conv_D(act=partial(nn.LeakyReLU, .1)), 'members': lambda: train(several()),
-    'a direction for each latent': lambda: interpret.traverse(z, torch.ones(7, 3), [1.]), 'time is up at once': lambda: run(callbacks.time_limit(0.)),
-    'gaussians of members': lambda: metrics.frechet_gaussians(torch.zeros(2, 3), torch.eye(3).expand(2, 3, 3), torch.zeros(3), torch.eye(3)),
+    'betas of whole numbers': lambda: train(state(betas=(0, .9))),
+    'device by name': lambda: recipes.build('points', points, device='cpu'),
+    'numbers of NumPy': lambda: data.draw(data.ring(np.int64(9)), np.int64(3)),
+    'no samples': lambda: data.draw(points, 0),
+    'a learning rate of 0': lambda: train(state(lr=0.)),
+    'an image, alone': lambda: data.draw(data.subset(digits, 1), 3),
+    'a point, alone': lambda: train(d=data.subset(points, 1)),
+    'a batch of one': lambda: train(batch_size=1),
+    'conv nets on a batch of one': lambda: train(new_state(conv_G(), conv_D()), few, batch_size=1),
+    'no normalisation': lambda: (conv_G(norm=None), conv_D(norm=None)),
+    'a layer from a partial': lambda: conv_D(act=partial(nn.LeakyReLU, .1)),
+    'members': lambda: train(several()),
+    'a direction for each latent': lambda: interpret.traverse(z, torch.ones(7, 3), [1.]),
+    'time is up at once': lambda: run(callbacks.time_limit(0.)),
+    'gaussians of members': lambda: metrics.frechet_gaussians(
+        torch.zeros(2, 3), torch.eye(3).expand(2, 3, 3), torch.zeros(3), torch.eye(3)
+    ),
 }
 
 @pytest.mark.parametrize('name', rights)
@@ -398,20 +510,45 @@ def refused(line, capsys):
     return err
 
 lines = {  # words of the command: part of the sentence
-    'Train points': "there is no command 'Train' (did you mean train?)", '--data ring': "there is no command 'ring'",
-    'train points points': "'points' is one word too many", 'train --out': 'expected one argument', 'train points --epochs 3': 'there is no --epochs here',
-    'train points --lr -1': 'lr is -1', 'train points --lr inf': 'lr is inf', 'train points --lr fast': 'invalid float value',
-    'train points --n-steps -5': '--n-steps is -5', 'train points --n-steps 2.5': 'invalid int value', 'train points --batch-size x': 'invalid int value',
-    'train points --every -1': '--every is -1', 'train points --keep -1': '--keep is -1', 'train points --log-interval 0': '--log-interval is 0',
-    'train points --threads -1': '--threads is -1', 'train pac --batch-size 1': 'batch_size is 1: it must be at least 2',
-    'train points --data ring --grey': 'are for a folder of images', 'train dcgan --data photos --size 4': 'from 8 to 256',
-    'train stable --data photos --size 2000': 'from 4 to 1024', 'train stable --data broken': 'none of the 1 images could be decoded',
-    'train stable --data notes': 'holds no image', 'train stable --data file.txt': 'is a file', 'train points --data photos': 'makes points, but photos holds images',
-    'train points --device cuda:99': 'is not to be had here', 'train points --resume --out empty': 'holds no run', 'train points --resume --out file.txt': 'holds no run',
-    'sample empty': 'holds no checkpoint', 'sample empty --seed -1': '--seed is -1', 'sample empty --n x': 'invalid int value', 'sample empty --n -3': '--n is -3',
-    'sample empty --device tpu': "'tpu' is not to be had", 'sample a b': "'b' is one word too many", 'sample empty --out x': 'neither a .png nor a .npy',
-    'info a b': "'b' is one word too many", 'info file.txt': 'holds no run', 'doctor empty': 'holds no run', 'doctor file.txt': 'holds no run',
-    'doctor empty --n 5': 'there is no --n here', 'doctor empty --device tpu': "'tpu' is not to be had",
+    'Train points': "there is no command 'Train' (did you mean train?)",
+    '--data ring': "there is no command 'ring'",
+    'train points points': "'points' is one word too many",
+    'train --out': 'expected one argument',
+    'train points --epochs 3': 'there is no --epochs here',
+    'train points --lr -1': 'lr is -1',
+    'train points --lr inf': 'lr is inf',
+    'train points --lr fast': 'invalid float value',
+    'train points --n-steps -5': '--n-steps is -5',
+    'train points --n-steps 2.5': 'invalid int value',
+    'train points --batch-size x': 'invalid int value',
+    'train points --every -1': '--every is -1',
+    'train points --keep -1': '--keep is -1',
+    'train points --log-interval 0': '--log-interval is 0',
+    'train points --threads -1': '--threads is -1',
+    'train pac --batch-size 1': 'batch_size is 1: it must be at least 2',
+    'train points --data ring --grey': 'are for a folder of images',
+    'train dcgan --data photos --size 4': 'from 8 to 256',
+    'train stable --data photos --size 2000': 'from 4 to 1024',
+    'train stable --data broken': 'none of the 1 images could be decoded',
+    'train stable --data notes': 'holds no image',
+    'train stable --data file.txt': 'is a file',
+    'train points --data photos': 'makes points, but photos holds images',
+    'train points --device cuda:99': 'is not to be had here',
+    'train points --resume --out empty': 'holds no run',
+    'train points --resume --out file.txt': 'holds no run',
+    'sample empty': 'holds no checkpoint',
+    'sample empty --seed -1': '--seed is -1',
+    'sample empty --n x': 'invalid int value',
+    'sample empty --n -3': '--n is -3',
+    'sample empty --device tpu': "'tpu' is not to be had",
+    'sample a b': "'b' is one word too many",
+    'sample empty --out x': 'neither a .png nor a .npy',
+    'info a b': "'b' is one word too many",
+    'info file.txt': 'holds no run',
+    'doctor empty': 'holds no run',
+    'doctor file.txt': 'holds no run',
+    'doctor empty --n 5': 'there is no --n here',
+    'doctor empty --device tpu': "'tpu' is not to be had",
 }
 
 @pytest.mark.parametrize('line', lines)
@@ -420,8 +557,13 @@ def test_a_wrong_command_is_one_line_and_leaves_nothing(line, here, capsys):
     assert lines[line] in refused(line, capsys)
     assert sorted(here.rglob('*')) == before
 
-@pytest.mark.parametrize('name,value,line,part', [
-    ('GANBOOK_DATA', 'nowhere', 'train mlp --data mnist', 'GANBOOK_DATA'), ('GANBOOK_DEVICE', 'tpu', 'train points', 'tpu')])
+@pytest.mark.parametrize(
+    'name,value,line,part',
+    [
+        ('GANBOOK_DATA', 'nowhere', 'train mlp --data mnist', 'GANBOOK_DATA'),
+        ('GANBOOK_DEVICE', 'tpu', 'train points', 'tpu'),
+    ],
+)
 def test_a_wrong_environment_is_named(name, value, line, part, here, capsys, monkeypatch):
     monkeypatch.setenv(name, value)
     assert part in refused(line, capsys)
@@ -429,7 +571,8 @@ def test_a_wrong_environment_is_named(name, value, line, part, here, capsys, mon
 def test_a_damaged_data_file_is_named(here, capsys, monkeypatch):
     monkeypatch.setenv('GANBOOK_DATA', str(here))
     (here/'mnist').mkdir()
-    for kind in ('images-idx3', 'labels-idx1'): (here/'mnist'/f'train-{kind}-ubyte').write_bytes(b'\0\0\x08\x01\0\0\0\x09')
+    for kind in ('images-idx3', 'labels-idx1'):
+        (here/'mnist'/f'train-{kind}-ubyte').write_bytes(b'\0\0\x08\x01\0\0\0\x09')
     assert 'train-images-idx3-ubyte has the wrong' in refused('train mlp --data mnist', capsys)
 
 
@@ -521,8 +664,12 @@ def small_disk(tmp_path):
     "A file system of 64 kB."
     disk = tmp_path/'disk'
     disk.mkdir()
-    try: done = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', str(disk)], capture_output=True, text=True)
-    except FileNotFoundError: pytest.skip('there is no mount command')
+    try:
+        done = subprocess.run(
+            ['mount', '-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', str(disk)], capture_output=True, text=True
+        )
+    except FileNotFoundError:
+        pytest.skip('there is no mount command')
     if done.returncode: pytest.skip(f'a small file system cannot be mounted here: {done.stderr.strip()[:80]}')
     yield disk
     subprocess.run(['umount', str(disk)], check=True)
@@ -530,7 +677,10 @@ def small_disk(tmp_path):
 def test_a_disk_that_is_really_full(kept, small_disk):
     s, path = kept[1], small_disk/'kept.pt'
     save(s, path)
-    for write in (lambda: save(train(new_state(*pair(width=300)), n=3), path), lambda: plots.save_png(torch.rand(64, 3, 64, 64), small_disk/'x.png', scale=1)):
+    for write in (
+        lambda: save(train(new_state(*pair(width=300)), n=3), path),
+        lambda: plots.save_png(torch.rand(64, 3, 64, 64), small_disk/'x.png', scale=1),
+    ):
         with pytest.raises(OSError) as e: write()
         assert e.value.errno == errno.ENOSPC
         whole(path, s)
@@ -544,8 +694,11 @@ def test_kill_9_half_way_leaves_the_old_checkpoint(kept):
         time.sleep(60)
     child = os.fork()
     if child == 0:
-        try: Path.write_bytes = half_and_wait; save(newer, path)
-        finally: os._exit(0)
+        try:
+            Path.write_bytes = half_and_wait
+            save(newer, path)
+        finally:
+            os._exit(0)
     os.close(said)
     assert os.read(ready, 4) == b'half'
     os.kill(child, signal.SIGKILL)
@@ -554,5 +707,9 @@ def test_kill_9_half_way_leaves_the_old_checkpoint(kept):
     left = list(path.parent.glob('*.part'))
     assert len(left) == 1 and 0 < left[0].stat().st_size < path.stat().st_size
     assert callbacks.latest(path.parent) == path  # the half is not taken for a checkpoint,
-    fit(load(new_state(*pair(width=300)), path), points, 3, losses.hinge, callbacks=[callbacks.checkpoint(path.parent, every=10)])
-    assert not list(path.parent.glob('*.part')) and callbacks.latest(path.parent).name == 'step_00000003.pt'  # and the next run clears it away
+    fit(
+        load(new_state(*pair(width=300)), path), points, 3, losses.hinge,
+        callbacks=[callbacks.checkpoint(path.parent, every=10)],
+    )
+    # and the next run clears it away
+    assert not list(path.parent.glob('*.part')) and callbacks.latest(path.parent).name == 'step_00000003.pt'

@@ -1,10 +1,10 @@
-"""How dense is the code, and how soon does a chapter show a picture? One column for each checkout, side by side.
+"""How dense is the code, and how soon does a chapter show a picture? One column for each checkout, side by
+side.
 
 usage: python tools/measure.py [CHECKOUT ...]      none means this one
 
-Tokens and guards are counted over function bodies without docstrings and comments. A guard is a `raise` with the `if`
-above it, or a call to `need`. A picture is a stored image or a drawing in the prose.
-"""
+Tokens and guards are counted over function bodies without docstrings and comments. A guard is a `raise`
+with the `if` above it, or a call to `need`. A picture is a stored image or a drawing in the prose. """
 import argparse
 import ast
 import io
@@ -17,11 +17,17 @@ from statistics import median
 
 root = Path(__file__).resolve().parent.parent
 width = 110
-layout = {tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER, tokenize.COMMENT}
+layout = {
+    tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER, tokenize.COMMENT,
+}
 
 
 def is_docstring(node) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
 
 
 def rows_of(nodes) -> set:
@@ -46,24 +52,40 @@ class Module:
     def body_rows(self, function) -> set:
         "Lines of a body that hold code."
         body = [n for n in function.body if not is_docstring(n)]
-        inner = rows_of(n for f in ast.walk(function) if isinstance(f, ast.FunctionDef) for n in f.body if is_docstring(n))
+        inner = rows_of(
+            n for f in ast.walk(function) if isinstance(f, ast.FunctionDef) for n in f.body if is_docstring(n)
+        )
         return {row for row in rows_of(body) - inner if row in self.tokens}
 
     def code_rows(self) -> set:
         "Lines that hold code, docstrings aside."
         holders = (ast.FunctionDef, ast.ClassDef, ast.Module)
-        docs = rows_of(n for h in ast.walk(self.tree) if isinstance(h, holders) for n in h.body if is_docstring(n))
+        docs = rows_of(
+            n for h in ast.walk(self.tree) if isinstance(h, holders) for n in h.body if is_docstring(n)
+        )
         return set(self.tokens) - docs
 
     def guard_rows(self) -> set:
         guards = [n for n in ast.walk(self.tree) if isinstance(n, ast.Raise)]
-        guards += [n for n in ast.walk(self.tree) if isinstance(n, ast.If) and isinstance(n.body[-1], ast.Raise) and not n.orelse]
-        guards += [n for n in ast.walk(self.tree) if isinstance(n, ast.Expr) and ast.unparse(n).startswith('need.')]
+        guards += [
+            n
+            for n in ast.walk(self.tree)
+            if isinstance(n, ast.If) and isinstance(n.body[-1], ast.Raise) and not n.orelse
+        ]
+        guards += [
+            n for n in ast.walk(self.tree) if isinstance(n, ast.Expr) and ast.unparse(n).startswith('need.')
+        ]
         return rows_of(guards)
 
     def private_names(self) -> set:
         named = [n.name for n in self.tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))]
-        named += [t.id for n in self.tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)]
+        named += [
+            t.id
+            for n in self.tree.body
+            if isinstance(n, ast.Assign)
+            for t in n.targets
+            if isinstance(t, ast.Name)
+        ]
         return {name for name in named if name.startswith('_') and not name.startswith('__')}
 
     def size(self, rows) -> int:
@@ -89,15 +111,19 @@ def too_long(checkout: Path) -> int:
 
 def shows_picture(cell: dict) -> bool:
     if cell['cell_type'] == 'markdown': return '![' in ''.join(cell['source'])
-    return any(kind.startswith('image/') for output in cell.get('outputs', []) for kind in output.get('data', {}))
+    return any(
+        kind.startswith('image/') for output in cell.get('outputs', []) for kind in output.get('data', {})
+    )
 
 
-def before_picture(path: Path) -> tuple | None:  # (cells, lines of code), or None where a chapter has no picture
+# (cells, lines of code), or None where a chapter has no picture
+def before_picture(path: Path) -> tuple | None:
     cells = json.loads(path.read_text(encoding='utf-8'))['cells']
     lines = 0
     for i, cell in enumerate(cells):
         if shows_picture(cell): return i, lines
-        if cell['cell_type'] == 'code': lines += sum(bool(line.strip()) for line in ''.join(cell['source']).splitlines())
+        if cell['cell_type'] == 'code':
+            lines += sum(bool(line.strip()) for line in ''.join(cell['source']).splitlines())
     return None
 
 
@@ -114,10 +140,15 @@ def exported_share(checkout: Path) -> float:
 
 def measure(checkout: Path) -> dict:
     "Name of a figure -> its value, as text."
-    modules = [Module(p) for p in sorted(checkout.glob('ganbook/**/*.py')) if p.name not in ('_modidx.py', '__init__.py')]
+    modules = [
+        Module(p)
+        for p in sorted(checkout.glob('ganbook/**/*.py'))
+        if p.name not in ('_modidx.py', '__init__.py')
+    ]
     bodies = {}
     for m in modules:
-        for f in m.functions: bodies[f'{m.path.stem}.{f.name}'] = sum(len(m.tokens[row]) for row in m.body_rows(f))
+        for f in m.functions:
+            bodies[f'{m.path.stem}.{f.name}'] = sum(len(m.tokens[row]) for row in m.body_rows(f))
     rows = {m: set().union(*(m.body_rows(f) for f in m.functions)) for m in modules}
     per_line = [len(m.tokens[row]) for m in modules for row in rows[m]]
     guards = sum(m.size(m.guard_rows()) for m in modules)/sum(m.size(m.code_rows()) for m in modules)
@@ -136,7 +167,9 @@ def measure(checkout: Path) -> dict:
         'bodies of over 150 tokens': str(sum(n > 150 for n in bodies.values())),
         'private names in two or more modules': str(sum(n > 1 for n in shared.values())),
         'lines of the command line': str(lines.get('cli', 0)),
-        'lines of trials and tools': str(sum(count_lines(p) for f in ('bench', 'trials', 'tools') for p in checkout.glob(f'{f}/*.py'))),
+        'lines of trials and tools': str(
+            sum(count_lines(p) for f in ('bench', 'trials', 'tools') for p in checkout.glob(f'{f}/*.py'))
+        ),
         'cells before the first picture, median': f'{median(c for c, _ in pictures):g}',
         'lines of code before it, median': f'{median(n for _, n in pictures):g}',
         'exported lines in main chapters': f'{exported_share(checkout):.1%}',
@@ -146,14 +179,20 @@ def measure(checkout: Path) -> dict:
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('checkouts', nargs='*', type=Path, default=[root], metavar='CHECKOUT')
-    p.add_argument('--chapters', action='store_true', help='also say for each chapter what stands before its first picture')
+    p.add_argument(
+        '--chapters', action='store_true',
+        help='also say for each chapter what stands before its first picture',
+    )
     a = p.parse_args()
     columns = [measure(c) for c in a.checkouts]
     for name in columns[0]: print(f'{name:40s}', *(f'{column[name]:>32s}' for column in columns))
     if not a.chapters: return
     for path in main_chapters(a.checkouts[0]):
         found = [before_picture(c/'nbs'/path.name) for c in a.checkouts]
-        print(f'{path.stem:40s}', *(f"{f'{f[0]} cells, {f[1]} lines' if f else 'no picture':>32s}" for f in found))
+        print(
+            f'{path.stem:40s}',
+            *(f"{f'{f[0]} cells, {f[1]} lines' if f else 'no picture':>32s}" for f in found),
+        )
 
 
 if __name__ == '__main__': sys.exit(main())

@@ -1,11 +1,12 @@
-"""Does a refactor leave every loss as it was? Prints the losses of all recipes over 20 steps, to the last bit.
+"""Does a refactor leave every loss as it was? Prints the losses of all recipes over 20 steps, to the last
+bit.
 
 usage: python tools/same.py > before.txt          on the commit before
        python tools/same.py --against before.txt  on the commit after: says which recipe differs, exit 1
 
-Each recipe is trained alone and as two members, on the digits (on the ring where it makes points), on one thread
-of the CPU. A loss is printed as a hexadecimal number, so that no bit is lost; another machine gives other last bits.
-"""
+Each recipe is trained alone and as two members, on the digits (on the ring where
+it makes points), on one thread of the CPU. A loss is printed as a hexadecimal
+number, so that no bit is lost; another machine gives other last bits. """
 import argparse
 import sys
 from dataclasses import replace
@@ -23,7 +24,11 @@ def losses(name: str, n_steps: int, n_members: int | None) -> str:
     data = ring() if recipe.kind == 'points' else digits()
     state, arguments = build(recipe, data, seed=0, device='cpu', k=n_members)
     fit(state, **arguments)
-    told = [float(value).hex() for column in ('loss_D', 'loss_G') for value in state.log.table()[column][-1:].flatten()]
+    told = [
+        float(value).hex()
+        for column in ('loss_D', 'loss_G')
+        for value in state.log.table()[column][-1:].flatten()
+    ]
     return ' '.join([name, str(n_members or 1), *told])
 
 

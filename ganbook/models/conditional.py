@@ -23,21 +23,32 @@ from ..train import TrainState, d_step, frozen, g_step
 def _lookup(table:Tensor, y:Tensor, of:str)->Tensor:  # (K,n) and (B,) to (B,n)
     "The rows of `table` that the labels name."
     if y.dtype != torch.int64: raise TypeError(f"labels of {of} are {y.dtype}: give whole numbers, int64.")
-    try: return nn.functional.embedding(y, table)
-    except IndexError: raise ValueError(
-        f"{of} knows the classes 0 to {table.shape[0] - 1}, and a label lies outside: give the data labels in that range, or {of} more classes.") from None
+    try:
+        return nn.functional.embedding(y, table)
+    except IndexError:
+        raise ValueError(
+            f"{of} knows the classes 0 to {table.shape[0] - 1}, and a label lies "
+            f"outside: give the data labels in that range, or {of} more classes."
+        ) from None
 
 def _one_label(y:tuple, x:Tensor, lead:tuple, of:str)->Tensor:
     "The labels of a batch, flat (B,), checked."
-    if len(y) != 1: raise ValueError(
-        f"{of} works with classes, but got {len(y)} tensors of labels: call fit with labels=True, and sample(G, z, y).")
-    if y[0].shape != lead: raise ValueError(
-        f"labels of shape {tuple(y[0].shape)} do not belong to a batch of shape {tuple(lead)}: give one a sample.")
+    if len(y) != 1:
+        raise ValueError(
+            f"{of} works with classes, but got {len(y)} tensors of "
+            "labels: call fit with labels=True, and sample(G, z, y)."
+        )
+    if y[0].shape != lead:
+        raise ValueError(
+            f"labels of shape {tuple(y[0].shape)} do not belong to "
+            f"a batch of shape {tuple(lead)}: give one a sample."
+        )
     return y[0].reshape(-1)
 
 def _count(n, name:str)->int:
     "A whole number of at least 1."
-    if not isinstance(n, Integral) or n < 1: raise ValueError(f"{name} is {n!r}: it must be a whole number of at least 1.")
+    if not isinstance(n, Integral) or n < 1:
+        raise ValueError(f"{name} is {n!r}: it must be a whole number of at least 1.")
     return n
 
 # %% ../../nbs/20_many_tasks.ipynb #c8d3a49a
@@ -49,9 +60,14 @@ class EmbeddedGenerator(nn.Module):
         n_embed:int=16, # numbers in a class's vector, below `G.latent_dim`
     ):
         super().__init__()
-        if not 1 <= n_embed < G.latent_dim: raise ValueError(
-            f"n_embed is {n_embed}: a generator of {G.latent_dim} latents has room for 1 to {G.latent_dim - 1}.")
-        self.G, self.latent_dim, self.shape = G, G.latent_dim - n_embed, G.shape
+        if not 1 <= n_embed < G.latent_dim:
+            raise ValueError(
+                f"n_embed is {n_embed}: a generator of {G.latent_dim} "
+                f"latents has room for 1 to {G.latent_dim - 1}."
+            )
+        self.G = G
+        self.latent_dim = G.latent_dim - n_embed
+        self.shape = G.shape
         self.vectors = nn.Parameter(torch.randn(_count(n_classes, 'n_classes'), n_embed))  # (K,n_embed)
 
     def forward(self, z:Tensor, *y)->Tensor:
@@ -61,7 +77,8 @@ class EmbeddedGenerator(nn.Module):
 
 # %% ../../nbs/20_many_tasks.ipynb #a3c8579b
 class ConditionalBatchNorm(nn.Module):
-    "BatchNorm whose gain and shift are those of the sample's class (Dumoulin et al. 2017, de Vries et al. 2017)."
+    """BatchNorm whose gain and shift are those of the sample's
+    class (Dumoulin et al. 2017, de Vries et al. 2017)."""
     def __init__(self,
         norm:nn.Module, # nn.BatchNorm1d or 2d of n channels; its gains are where those of each class begin
         n_classes:int,  # K
@@ -73,22 +90,31 @@ class ConditionalBatchNorm(nn.Module):
         self.shift = nn.Parameter(torch.zeros(n_classes, n))
 
     def forward(self, x:Tensor, y:Tensor)->Tensor:  # (B,n,...) and (B,) to (B,n,...)
-        gain, shift = (_lookup(t, y, 'G').view(*x.shape[:2], *[1]*(x.ndim - 2)) for t in (self.gain, self.shift))
+        gain, shift = (
+            _lookup(t, y, 'G').view(*x.shape[:2], *[1]*(x.ndim - 2)) for t in (self.gain, self.shift)
+        )
         return gain*self.norm(x) + shift
 
 # %% ../../nbs/20_many_tasks.ipynb #14a6a8ff
 class NormedGenerator(nn.Module):
     "A generator that is told its class in every BatchNorm."
     def __init__(self,
-        G:nn.Module,   # a generator with a Sequential `net` with BatchNorm in it, such as DCGANGenerator; it is left as it is
+        # a generator with a Sequential `net` with BatchNorm
+        # in it, such as DCGANGenerator; it is left as it is
+        G:nn.Module,
         n_classes:int, # K
     ):
         super().__init__()
-        is_norm = lambda m: isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))
-        if not any(map(is_norm, G.net)): raise ValueError(
-            f"this {type(G).__name__} has no BatchNorm to tell its class: build it with one, or take EmbeddedGenerator.")
+        def is_norm(m): return isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))
+        if not any(map(is_norm, G.net)):
+            raise ValueError(
+                f"this {type(G).__name__} has no BatchNorm to tell its "
+                "class: build it with one, or take EmbeddedGenerator."
+            )
         self.latent_dim, self.shape = G.latent_dim, G.shape
-        self.net = nn.ModuleList(ConditionalBatchNorm(m, n_classes) if is_norm(m) else copy.deepcopy(m) for m in G.net)
+        self.net = nn.ModuleList(
+            ConditionalBatchNorm(m, n_classes) if is_norm(m) else copy.deepcopy(m) for m in G.net
+        )
 
     def forward(self, z:Tensor, *y)->Tensor:
         "Latents (...,B,Z) and labels (...,B) to samples (...,B,*S)."
@@ -101,44 +127,71 @@ class NormedGenerator(nn.Module):
 def _apart(D:nn.Module)->tuple:
     "Copies of all layers of `D` but the last, for samples (B,*S), and of the last."
     net = copy.deepcopy(getattr(D, 'net', None))
-    if not isinstance(net, nn.Sequential) or not isinstance(net[-1], nn.Linear): raise TypeError(
-        f"{type(D).__name__} cannot be asked more: give a discriminator with a Sequential `net` that ends in nn.Linear, as MLPDiscriminator has.")
+    if not isinstance(net, nn.Sequential) or not isinstance(net[-1], nn.Linear):
+        raise TypeError(
+            f"{type(D).__name__} cannot be asked more: give a discriminator with "
+            "a Sequential `net` that ends in nn.Linear, as MLPDiscriminator has."
+        )
     return nn.Sequential(*([nn.Flatten()] if isinstance(net[0], nn.Linear) else []), *net[:-1]), net[-1]
 
-# %% ../../nbs/20_many_tasks.ipynb #d80e0863
+def _check_heads(heads:dict, logit_from:str|None):
+    "Raise on names that no head can have."
+    if logit_from not in (None, *heads):
+        wrong = f"logit_from is {logit_from!r}, which is no head"
+        raise ValueError(f"{wrong}: give one of the names in heads.")
+    if heads.keys() & {'logits', 'features'}:
+        raise ValueError(
+            "a head cannot be called logits or features, which D answers anyway: give it another name."
+        )
+
+# %% ../../nbs/20_many_tasks.ipynb #269089b4
 class Judge(nn.Module):
     "A discriminator that answers several questions from the features of one body."
     def __init__(self,
-        D:nn.Module,             # a discriminator with a Sequential `net` that ends in nn.Linear, as ours do; it is left as it is
+        # a discriminator with a Sequential `net` that ends in nn.Linear, as ours do; it is left as it is
+        D:nn.Module,
         heads:dict|None=None,    # name of a question -> how many answers it has
-        n_classes:int|None=None, # K: judge samples together with their class, by projection (Miyato and Koyama 2018)
-        logit_from:str|None=None # a head whose logsumexp is the logit, in place of a unit of its own (Salimans et al. 2016, section 5)
+        # K: judge samples together with their class, by projection (Miyato and Koyama 2018)
+        n_classes:int|None=None,
+        # a head whose logsumexp is the logit, in place of a unit of its own (Salimans et al. 2016, section 5)
+        logit_from:str|None=None
     ):
         super().__init__()
-        heads, (self.body, last), self.shape = dict(heads or {}), _apart(D), D.shape
-        if logit_from not in (None, *heads): raise ValueError(f"logit_from is {logit_from!r}, which is no head: give one of the names in heads.")
-        if heads.keys() & {'logits', 'features'}: raise ValueError("a head cannot be called logits or features, which D answers anyway: give it another name.")
-        self.logit, self.logit_from, self.tells, n = None if logit_from else last, logit_from, False, last.in_features  # n: F
-        self.heads = nn.ModuleDict({name: nn.Linear(n, _count(k, f'head {name}')) for name, k in heads.items()})
-        self.classes = None if n_classes is None else nn.Parameter(torch.randn(_count(n_classes, 'n_classes'), n)/n**.5)  # (K,F)
+        heads = dict(heads or {})
+        _check_heads(heads, logit_from)
+        self.body, last = _apart(D)
+        n = last.in_features  # F
+        self.shape = D.shape
+        self.logit = None if logit_from else last
+        self.logit_from = logit_from
+        self.tells = False
+        self.heads = nn.ModuleDict({k: nn.Linear(n, _count(v, f'head {k}')) for k, v in heads.items()})
+        self.classes = None
+        if n_classes is not None:
+            self.classes = nn.Parameter(torch.randn(_count(n_classes, 'n_classes'), n)/n**.5)  # (K,F)
 
     def forward(self, x:Tensor, *y)->Tensor:
-        "Samples (...,B,*S), and labels (...,B) if it projects, to logits (...,B); inside `answers` to a dict of all it has to say."
+        """Samples (...,B,*S), and labels (...,B) if it projects, to logits
+        (...,B); inside `answers` to a dict of all it has to say."""
         lead = x.shape[:x.ndim - len(self.shape)]
-        if x.shape[len(lead):] != self.shape: raise ValueError(f"samples of shape {tuple(x.shape)} do not fit D: give (...,B,*{self.shape}).")
+        if x.shape[len(lead):] != self.shape:
+            raise ValueError(f"samples of shape {tuple(x.shape)} do not fit D: give (...,B,*{self.shape}).")
         h = self.body(x.reshape(-1, *self.shape))  # (B,F)
         said = {name: head(h) for name, head in self.heads.items()}
         logits = said[self.logit_from].logsumexp(-1) if self.logit_from else self.logit(h)[:, 0]
-        if self.classes is not None: logits = logits + (_lookup(self.classes, _one_label(y, x, lead, 'D'), 'D')*h).sum(-1)
+        if self.classes is not None:
+            logits = logits + (_lookup(self.classes, _one_label(y, x, lead, 'D'), 'D')*h).sum(-1)
         if not self.tells: return logits.reshape(lead)
-        return {name: v.reshape(*lead, *v.shape[1:]) for name, v in dict(logits=logits, features=h, **said).items()}
+        everything = dict(logits=logits, features=h, **said)
+        return {name: v.reshape(*lead, *v.shape[1:]) for name, v in everything.items()}
 
 # %% ../../nbs/20_many_tasks.ipynb #1c56cdec
 @contextmanager
 def _telling(D:nn.Module):
     "For the length of a `with` block, `D` tells all it knows and not its logits alone."
     judges = [m for m in D.modules() if isinstance(m, Judge)]
-    if not judges: raise TypeError(f"{type(D).__name__} gives its logits alone: build D as Judge(D, heads=...).")
+    if not judges:
+        raise TypeError(f"{type(D).__name__} gives its logits alone: build D as Judge(D, heads=...).")
     for m in judges: m.tells = True
     try: yield
     finally:
@@ -158,14 +211,18 @@ def agreement(
     y:Tensor,     # the classes that were asked for (...,N)
 )->Tensor:        # (...,), float64, from 0 to 1
     "Share of samples that a classifier takes for what they should be."
-    if probs.shape[:-1] != y.shape: raise ValueError(
-        f"labels of shape {tuple(y.shape)} do not belong to probabilities of shape {tuple(probs.shape)}: give one a sample.")
+    if probs.shape[:-1] != y.shape:
+        raise ValueError(
+            f"labels of shape {tuple(y.shape)} do not belong to "
+            f"probabilities of shape {tuple(probs.shape)}: give one a sample."
+        )
     return (probs.argmax(-1) == y).double().mean(-1)
 
 # %% ../../nbs/20_many_tasks.ipynb #5397d844
 class Round(NamedTuple):
     "What a task may look at in one step."
-    ask:Callable   # samples (...,B,*S), and labels where they are not those of the batch, to what `D` answers: see `answers`
+    # samples (...,B,*S), and labels where they are not those of the batch, to what `D` answers: see `answers`
+    ask:Callable
     real:Tensor    # real samples (...,B,*S); in the step of `G` None unless the loss is relativistic
     of_real:dict   # what `D` answers to them
     fake:Tensor    # generated samples (...,B,*S)
@@ -175,7 +232,8 @@ class Round(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    "Something to learn beside the game: like a GANLoss two objectives, both minimised; each maps a Round to (...,)."
+    """Something to learn beside the game: like a GANLoss two
+    objectives, both minimised; each maps a Round to (...,)."""
     name:str                          # of its columns in the log, with _D and _G after it
     discriminator:Callable|None=None  # what it adds to the loss of `D`
     generator:Callable|None=None      # and to that of `G`
@@ -183,7 +241,8 @@ class Task:
 # %% ../../nbs/20_many_tasks.ipynb #fd84e9c4
 @contextmanager
 def _overhear(s:TrainState):
-    "For the length of a `with` block, two lists: what went into `G`, and what went into `D` with all it answered."
+    """For the length of a `with` block, two lists: what went
+    into `G`, and what went into `D` with all it answered."""
     zs, seen = [], []
     def of_G(G, args, out): zs.append(args[0])
     def of_D(D, args, said):
@@ -206,7 +265,8 @@ def _step(step:Callable, side:str, tasks:tuple, s:TrainState, real:Tensor, loss,
             return seen.pop()[1]
         def objective(real_logits, fake_logits):
             pair = seen if len(seen) == 2 else [(None, None), *seen]
-            r, total = Round(ask, *pair[0], *pair[1], zs[-1], *(y or (None,))), getattr(loss, side)(real_logits, fake_logits)
+            r = Round(ask, *pair[0], *pair[1], zs[-1], *(y or (None,)))
+            total = getattr(loss, side)(real_logits, fake_logits)
             terms[own] = total.detach()
             with frozen(s.D.parameters()) if step is g_step else nullcontext():
                 for t, w, f in wanted:
@@ -224,7 +284,10 @@ def with_tasks(
     for t in tasks:
         if not (isinstance(t, tuple) and len(t) == 2 and isinstance(t[0], Task)): raise TypeError(
             f"{t!r:.60} is no pair of a Task and its weight: write with_tasks((task, 1.), ...).")
-    if len({t.name for t, _ in tasks}) < len(tasks): raise ValueError("two tasks have one name, and so one column in the log: give each a head and name of its own.")
+    if len({t.name for t, _ in tasks}) < len(tasks):
+        raise ValueError(
+            "two tasks have one name, and so one column in the log: give each a head and name of its own."
+        )
     def update(s, batch, loss, penalties=(), n_critic=1, **options):
         for _ in range(n_critic):
             real, y = batch()
@@ -238,28 +301,39 @@ def nats(
     target:Tensor,  # the right answers (...,B), 0 to n-1; -1 where it is not known
 )->Tensor:          # (...,)
     "Mean cross-entropy over the samples whose answer is known; 0 if there are none."
-    if guesses.shape[:-1] != target.shape: raise ValueError(
-        f"labels of shape {tuple(target.shape)} do not belong to guesses of shape {tuple(guesses.shape)}: give one a sample.")
+    if guesses.shape[:-1] != target.shape:
+        raise ValueError(
+            f"labels of shape {tuple(target.shape)} do not belong to "
+            f"guesses of shape {tuple(guesses.shape)}: give one a sample."
+        )
     if target.device.type == 'cpu' and target.numel() and target.max() >= guesses.shape[-1]:
-        raise ValueError(f"a label is {target.max()}, but the head has {guesses.shape[-1]} answers, from 0: give it more, or check the labels.")
+        raise ValueError(
+            f"a label is {target.max()}, but the head has {guesses.shape[-1]} "
+            "answers, from 0: give it more, or check the labels."
+        )
     known = target >= 0
     each = guesses.float().log_softmax(-1).gather(-1, target.clamp(min=0)[..., None])[..., 0]  # (...,B)
     return -(each*known).sum(-1)/known.sum(-1).clamp(min=1)
 
 def _head(said:dict, name:str)->Tensor:
     "The answers of one head."
-    if name not in said: raise ValueError(f"D has no head called {name!r}: build it with Judge(D, heads=dict({name}=...)).")
+    if name not in said:
+        raise ValueError(f"D has no head called {name!r}: build it with Judge(D, heads=dict({name}=...)).")
     return said[name]
 
 def _labels(r:Round, name:str)->Tensor:
     "The labels of a round."
-    if r.y is None: raise ValueError(f"the task {name!r} needs labels: call fit with labels=True, on data that have them.")
+    if r.y is None:
+        raise ValueError(
+            f"the task {name!r} needs labels: call fit with labels=True, on data that have them."
+        )
     return r.y
 
 # %% ../../nbs/20_many_tasks.ipynb #59268098
 def classify(
     head:str='classes',   # of `D`, with one answer a class
-    generated:bool=True,  # is `G` to make samples that `D` names right (Odena et al. 2017)? If not, only real ones are named
+    # is `G` to make samples that `D` names right (Odena et al. 2017)? If not, only real ones are named
+    generated:bool=True,
     fakes:bool=False,     # does `D` learn to name generated samples as well, as asked (Odena et al. 2017)?
 )->Task:
     "Name the class of a sample; labels of -1 are unknown and left out."
@@ -286,7 +360,10 @@ class CodedGenerator(nn.Module):
         n:int=10,     # K, values of the code and classes of `G`
     ):
         super().__init__()
-        self.G, self.n, self.latent_dim, self.shape = G, n, G.latent_dim, G.shape
+        self.G = G
+        self.n = n
+        self.latent_dim = G.latent_dim
+        self.shape = G.shape
 
     def forward(self, z:Tensor, *y)->Tensor:
         "Latents (...,B,Z) to samples (...,B,*S); labels `y` are taken and ignored."
@@ -309,7 +386,10 @@ def counted(
     m:int=10,  # values of `b`
 )->Tensor:     # (...,n,m), float64
     "How often each pair of values occurs."
-    if a.shape != b.shape: raise ValueError(f"shapes {tuple(a.shape)} and {tuple(b.shape)} do not go together: give two numbers a sample.")
+    if a.shape != b.shape:
+        raise ValueError(
+            f"shapes {tuple(a.shape)} and {tuple(b.shape)} do not go together: give two numbers a sample."
+        )
     if a.numel() and (a.min() < 0 or b.min() < 0 or a.max() >= n or b.max() >= m): raise ValueError(
         f"the values must lie from 0 to {n - 1} and from 0 to {m - 1}.")
     empty = torch.zeros(*a.shape[:-1], n*m, dtype=torch.float64, device=a.device)
@@ -328,8 +408,11 @@ def turned(
     x:Tensor,  # square images (...,B,C,H,H)
 )->tuple:      # the images (...,B,C,H,H), and by how many quarter turns each (...,B)
     "Turn every fourth image by nothing, by 90, by 180 and by 270 degrees."
-    if x.ndim < 4 or x.shape[-1] != x.shape[-2]: raise ValueError(
-        f"samples of shape {tuple(x.shape)} cannot be turned by 90 degrees: give square images (...,B,C,H,H).")
+    if x.ndim < 4 or x.shape[-1] != x.shape[-2]:
+        raise ValueError(
+            f"samples of shape {tuple(x.shape)} cannot be turned "
+            "by 90 degrees: give square images (...,B,C,H,H)."
+        )
     parts = [x[..., i::4, :, :, :].rot90(i, (-2, -1)) for i in range(4)]
     quarters = torch.cat([torch.full(p.shape[:-3], i, device=x.device) for i, p in enumerate(parts)], -1)
     return torch.cat(parts, -4), quarters
@@ -353,7 +436,8 @@ def taught(
     seed:int=0,          # of the first weights and the batches
 )->Yardstick:            # in evaluation mode
     "A small classifier that has seen these images and no others."
-    if len(x) != len(y) or not len(x): raise ValueError(f"{len(x)} images and {len(y)} labels: give each image its label, and at least one.")
+    if len(x) != len(y) or not len(x):
+        raise ValueError(f"{len(x)} images and {len(y)} labels: give each image its label, and at least one.")
     rng = torch.Generator(x.device).manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -363,5 +447,7 @@ def taught(
         for group in opt.param_groups: group['lr'] = 3e-3*(1 - step/n_steps)
         i = torch.randint(len(x), (batch_size,), generator=rng, device=x.device)
         loss = nats(net(x[i]), y[i])
-        opt.zero_grad(); loss.backward(); opt.step()
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
     return net.eval()

@@ -40,10 +40,17 @@ def transposed_size(
 def _image_shape(shape)->tuple:
     "The shape (C,H,W) of images that the pair can make, checked."
     s = tuple(shape) if isinstance(shape, (tuple, list, torch.Size)) else (shape,)
-    if len(s) != 3 or any(not isinstance(n, Integral) for n in s): raise ValueError(
-        f"{shape} is not the shape of an image: give three whole numbers (C,H,W), such as (1,28,28); for points take the MLP pair.")
-    if s[0] < 1: raise ValueError(f"an image with {s[0]} channels cannot be: give at least 1, as in (1,28,28).")
-    if not all(8 <= n <= 256 for n in s[1:]): raise ValueError(f"images of {s[1]}x{s[2]} pixels are out of range: both sides must be from 8 to 256.")
+    if len(s) != 3 or any(not isinstance(n, Integral) for n in s):
+        raise ValueError(
+            f"{shape} is not the shape of an image: give three whole numbers "
+            "(C,H,W), such as (1,28,28); for points take the MLP pair."
+        )
+    if s[0] < 1:
+        raise ValueError(f"an image with {s[0]} channels cannot be: give at least 1, as in (1,28,28).")
+    if not all(8 <= n <= 256 for n in s[1:]):
+        raise ValueError(
+            f"images of {s[1]}x{s[2]} pixels are out of range: both sides must be from 8 to 256."
+        )
     return s
 
 def pyramid(
@@ -53,12 +60,14 @@ def pyramid(
     "Halve both sides, rounding up, until each is below twice `smallest`."
     if smallest not in (1, 2, 3, 4): raise ValueError(f"smallest is {smallest!r}: take 1, 2, 3 or 4 pixels.")
     grids = [_image_shape(shape)[1:]]
-    while max(grids[-1]) >= 2*smallest: grids.append(tuple(-(-n//2) if n >= 2*smallest else n for n in grids[-1]))
+    while max(grids[-1]) >= 2*smallest:
+        grids.append(tuple(-(-n//2) if n >= 2*smallest else n for n in grids[-1]))
     return grids
 
 # %% ../../nbs/09_dcgan.ipynb #51071540
 def _axis(large:int, small:int)->tuple:
-    "Kernel, stride, padding and output padding along an axis that a convolution takes from `large` to `small` pixels."
+    """Kernel, stride, padding and output padding along an axis
+    that a convolution takes from `large` to `small` pixels."""
     if large == small: return 3, 1, 1, 0
     return (4, 2, 2, 1) if large % 2 else (4, 2, 1, 0)
 
@@ -101,7 +110,8 @@ _weighted = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 @torch.no_grad()
 def normal_init(
     module:nn.Module, # changed in place
-    std:float=.02,    # standard deviation of the weights, and of the gains about 1 (Radford et al. 2016, and PyTorch's example)
+    # standard deviation of the weights, and of the gains about 1 (Radford et al. 2016, and PyTorch's example)
+    std:float=.02,
 ):
     "Draw all weights from N(0, `std`), the gains of normalisation from N(1, `std`), and set biases to 0."
     for m in module.modules():
@@ -112,13 +122,17 @@ def normal_init(
 # %% ../../nbs/09_dcgan.ipynb #9048ddab
 def _count(n, name:str)->int:
     "A whole number of at least 1."
-    if not isinstance(n, Integral) or n < 1: raise ValueError(f"{name} is {n!r}: it must be a whole number of at least 1.")
+    if not isinstance(n, Integral) or n < 1:
+        raise ValueError(f"{name} is {n!r}: it must be a whole number of at least 1.")
     return n
 
 def _check_makers(**makers):
     "Refuse a layer where something is wanted that makes one."
     for name, make in makers.items():
-        if isinstance(make, nn.Module) or not callable(make): raise TypeError(f"{name} is {make!r:.60}: give what makes a layer, such as nn.Tanh, without brackets.")
+        if isinstance(make, nn.Module) or not callable(make):
+            raise TypeError(
+                f"{name} is {make!r:.60}: give what makes a layer, such as nn.Tanh, without brackets."
+            )
 
 def _channels(n_channels:int, width:int, n_grids:int)->list:
     "Channels at each size: those of the image, then `width`, doubled from size to size up to 8 times."
@@ -130,10 +144,17 @@ def _then(n:int, norm, act)->list:
 
 def _fold(x:Tensor, shape:tuple, weight:Tensor, what:str, wants:str)->Tensor:
     "`x` (...,B,*shape) with all its leading sizes folded into one, checked."
-    if x.shape[-len(shape):] != shape: raise ValueError(f"{what} of shape {tuple(x.shape)} do not fit: {wants}.")
-    if not x.is_floating_point(): raise TypeError(f"{what} are {x.dtype}: give floating-point numbers, as `draw` and `latents` make them.")
+    if x.shape[-len(shape):] != shape:
+        raise ValueError(f"{what} of shape {tuple(x.shape)} do not fit: {wants}.")
+    if not x.is_floating_point():
+        raise TypeError(
+            f"{what} are {x.dtype}: give floating-point numbers, as `draw` and `latents` make them."
+        )
     if (x.dtype == torch.float64) != (weight.dtype == torch.float64):
-        raise TypeError(f"{what} are {x.dtype}, but the weights {weight.dtype}: bring both to one precision, with .float() for instance.")
+        raise TypeError(
+            f"{what} are {x.dtype}, but the weights {weight.dtype}: "
+            "bring both to one precision, with .float() for instance."
+        )
     return x.reshape(math.prod(x.shape[:-len(shape)]), *shape)
 
 # %% ../../nbs/09_dcgan.ipynb #e88b0f6d
@@ -142,26 +163,38 @@ class DCGANGenerator(nn.Module):
     def __init__(self,
         shape:tuple,                      # of an image (C,H,W); H and W from 8 to 256
         latent_dim:int=100,               # Z, numbers in a latent vector (Radford et al. 2016)
-        width:int=64,                     # channels at half the size of the image; doubled at each halving, up to 8 times (PyTorch's example)
-        up:Callable=transposed,           # makes a growing layer: `transposed` or `upsampled`, or one of yours with their arguments
-        norm:Callable=nn.BatchNorm2d,     # makes a normalisation of n channels; None: none, and layers have biases instead
+        # channels at half the size of the image; doubled at each halving, up to 8 times (PyTorch's example)
+        width:int=64,
+        # makes a growing layer: `transposed` or `upsampled`, or one of yours with their arguments
+        up:Callable=transposed,
+        # makes a normalisation of n channels; None: none, and layers have biases instead
+        norm:Callable=nn.BatchNorm2d,
         act:Callable=nn.ReLU,             # makes the bend between layers
-        out:Callable=nn.Tanh,             # makes the last function: nn.Tanh for data in [-1,1], nn.Sigmoid for [0,1]
+        out:Callable=nn.Tanh,  # makes the last function: nn.Tanh for data in [-1,1], nn.Sigmoid for [0,1]
         init:Callable|None=normal_init,   # draws the initial weights, in place; None: as PyTorch does
         smallest:int=4,                   # pixels along a side of the first grid, at least: 1 to 4
     ):
         super().__init__()
-        self.shape, self.latent_dim, grids = _image_shape(shape), _count(latent_dim, 'latent_dim'), pyramid(shape, smallest)
+        self.shape = _image_shape(shape)
+        self.latent_dim = _count(latent_dim, 'latent_dim')
+        grids = pyramid(shape, smallest)
         _check_makers(up=up, norm=norm or nn.Identity, act=act, out=out)
         n, bias = _channels(self.shape[0], width, len(grids)), norm is None
-        layers = [nn.Linear(latent_dim, n[-1]*math.prod(grids[-1]), bias=bias), nn.Unflatten(1, (n[-1], *grids[-1]))]
-        for i in reversed(range(len(grids) - 1)): layers += [*_then(n[i + 1], norm, act), up(n[i + 1], n[i], grids[i + 1], grids[i], bias)]
+        layers = [
+            nn.Linear(latent_dim, n[-1]*math.prod(grids[-1]), bias=bias),
+            nn.Unflatten(1, (n[-1], *grids[-1])),
+        ]
+        for i in reversed(range(len(grids) - 1)):
+            layers += [*_then(n[i + 1], norm, act), up(n[i + 1], n[i], grids[i + 1], grids[i], bias)]
         self.net = nn.Sequential(*layers, out())
         if init: init(self)
 
     def forward(self, z:Tensor, *y)->Tensor:
         "Latents (...,B,Z) to images (...,B,C,H,W); labels `y` are taken and ignored."
-        flat = _fold(z, (self.latent_dim,), next(self.parameters()), 'latents', f'draw them as (...,B,{self.latent_dim})')
+        flat = _fold(
+            z, (self.latent_dim,), next(self.parameters()), 'latents',
+            f'draw them as (...,B,{self.latent_dim})',
+        )
         return self.net(flat).reshape(*z.shape[:-1], *self.shape)
 
 # %% ../../nbs/09_dcgan.ipynb #b5d48ba6
@@ -169,25 +202,34 @@ class DCGANDiscriminator(nn.Module):
     "Images to logits: each layer halves the grid, and a linear layer reads the smallest; no sigmoid."
     def __init__(self,
         shape:tuple,                           # of an image (C,H,W); H and W from 8 to 256
-        width:int=64,                          # channels after the first halving; doubled at each further one, up to 8 times
-        down:Callable=strided,                 # makes a shrinking layer: `strided`, or one of yours with its arguments
-        norm:Callable=nn.BatchNorm2d,          # makes a normalisation of n channels, but for the first layer; None: none, and biases instead
-        act:Callable=partial(nn.LeakyReLU, .2),# makes the activation after each layer (slope: Radford et al. 2016)
+        width:int=64,  # channels after the first halving; doubled at each further one, up to 8 times
+        down:Callable=strided,  # makes a shrinking layer: `strided`, or one of yours with its arguments
+        # makes a normalisation of n channels, but for the first layer; None: none, and biases instead
+        norm:Callable=nn.BatchNorm2d,
+        # makes the activation after each layer (slope: Radford et al. 2016)
+        act:Callable=partial(nn.LeakyReLU, .2),
         init:Callable|None=normal_init,        # draws the initial weights, in place; None: as PyTorch does
         smallest:int=4,                        # pixels along a side of the last grid, at least: 1 to 4
     ):
         super().__init__()
         self.shape, grids = _image_shape(shape), pyramid(shape, smallest)
         _check_makers(down=down, norm=norm or nn.Identity, act=act)
-        n, bias, layers = _channels(self.shape[0], width, len(grids)), norm is None, []
+        n = _channels(self.shape[0], width, len(grids))
+        bias = norm is None
+        layers = []
         for i in range(len(grids) - 1):
-            layers += [down(n[i], n[i + 1], grids[i], grids[i + 1], bias), *_then(n[i + 1], norm if i else None, act)]
+            layers += [
+                down(n[i], n[i + 1], grids[i], grids[i + 1], bias),
+                *_then(n[i + 1], norm if i else None, act),
+            ]
         self.net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(n[-1]*math.prod(grids[-1]), 1, bias=bias))
         if init: init(self)
 
     def forward(self, x:Tensor, *y)->Tensor:
         "Images (...,B,C,H,W) to logits (...,B); labels `y` are taken and ignored."
-        flat = _fold(x, self.shape, next(self.parameters()), 'images', f"give (...,B,{','.join(map(str, self.shape))})")
+        flat = _fold(
+            x, self.shape, next(self.parameters()), 'images', f"give (...,B,{','.join(map(str, self.shape))})"
+        )
         return self.net(flat).reshape(x.shape[:-3])
 
 # %% ../../nbs/09_dcgan.ipynb #17d57579
@@ -196,7 +238,8 @@ class Layer(NamedTuple):
     kind:str      # its class
     shape:tuple   # of what it makes of one sample
     n_params:int  # numbers that it can learn
-    n_macs:int    # multiply-adds for one sample, of convolutions and linear layers; the others have next to none
+    # multiply-adds for one sample, of convolutions and linear layers; the others have next to none
+    n_macs:int
 
 def trace(
     module:nn.Module, # a generator, a discriminator or any other; it is left as it is
@@ -205,8 +248,14 @@ def trace(
     "Follow one sample through a network: shapes and costs, without computing anything."
     ghost, rows = copy.deepcopy(module).to('meta').eval(), []
     def note(m, args, out):
-        macs = (args[0] if isinstance(m, nn.ConvTranspose2d) else out).numel()*m.weight[0].numel() if isinstance(m, _weighted) else 0
-        rows.append(Layer(type(m).__name__, tuple(out.shape[1:]), sum(p.numel() for p in m.parameters()), macs))
+        macs = (
+            (args[0] if isinstance(m, nn.ConvTranspose2d) else out).numel()*m.weight[0].numel()
+            if isinstance(m, _weighted)
+            else 0
+        )
+        rows.append(
+            Layer(type(m).__name__, tuple(out.shape[1:]), sum(p.numel() for p in m.parameters()), macs)
+        )
     for m in ghost.modules():
         if not [*m.children()]: m.register_forward_hook(note)
     with torch.no_grad(): ghost(torch.empty(1, *shape, device='meta'))

@@ -15,13 +15,16 @@ from torch import Tensor, nn
 # %% ../../nbs/04_mlp.ipynb #8a0fb86c
 def _sizes(first:int, hidden)->tuple:
     "Numbers that go into the layers."
-    if not isinstance(hidden, (tuple, list)): raise TypeError(f"hidden is {hidden!r}: give the units of each hidden layer, such as (64, 64).")
+    if not isinstance(hidden, (tuple, list)):
+        raise TypeError(f"hidden is {hidden!r}: give the units of each hidden layer, such as (64, 64).")
     return (first, *hidden)
 
 def _layers(sizes:tuple, slope:float)->list:
     "A linear layer from each of `sizes` to the next, each followed by a leaky ReLU."
     if any(not isinstance(n, Integral) or n < 1 for n in sizes):
-        raise ValueError(f"layers of sizes {sizes} cannot be: give whole numbers of at least 1 as latent_dim and hidden.")
+        raise ValueError(
+            f"layers of sizes {sizes} cannot be: give whole numbers of at least 1 as latent_dim and hidden."
+        )
     return [m for a, b in zip(sizes[:-1], sizes[1:]) for m in (nn.Linear(a, b), nn.LeakyReLU(slope))]
 
 # %% ../../nbs/04_mlp.ipynb #b621cbf4
@@ -29,14 +32,20 @@ def _shape(shape)->tuple:
     "The shape of one sample as a tuple of whole numbers of at least 1."
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     if not shape or any(n < 1 or n != int(n) for n in shape):
-        raise ValueError(f"{shape} is not the shape of a sample: give sizes of at least 1, such as (1,28,28) for an image or (2,) for a point.")
+        raise ValueError(
+            f"{shape} is not the shape of a sample: give sizes of at "
+            "least 1, such as (1,28,28) for an image or (2,) for a point."
+        )
     return shape
 
 def _check_kind(x:Tensor, net:nn.Module, what:str):
     "Refuse whole numbers, and another precision than that of the weights."
     kind = next(net.parameters()).dtype
     if x.is_floating_point() and (x.dtype == torch.float64) == (kind == torch.float64): return
-    raise TypeError(f"{what} are {x.dtype}, but the weights {kind}: give floating-point numbers of one precision, as `draw` makes them, or .float().")
+    raise TypeError(
+        f"{what} are {x.dtype}, but the weights {kind}: give floating-point "
+        "numbers of one precision, as `draw` makes them, or .float()."
+    )
 
 # %% ../../nbs/04_mlp.ipynb #516eb38e
 class MLPGenerator(nn.Module):
@@ -45,19 +54,26 @@ class MLPGenerator(nn.Module):
         shape:tuple,                # of one sample: (C,H,W) for images, (d,) for points
         latent_dim:int=100,         # Z, numbers in a latent vector (Radford et al. 2016)
         hidden:tuple=(1024, 1024),  # units of each hidden layer
-        out:Callable=nn.Tanh,       # makes the last layer: nn.Tanh for data in [-1,1], nn.Sigmoid for [0,1], nn.Identity for points
+        # makes the last layer: nn.Tanh for data in [-1,1], nn.Sigmoid for [0,1], nn.Identity for points
+        out:Callable=nn.Tanh,
         slope:float=.2,             # of the leaky ReLU below zero (Radford et al. 2016)
     ):
         super().__init__()
         self.shape, self.latent_dim = _shape(shape), latent_dim
         sizes = _sizes(latent_dim, hidden)
-        if isinstance(out, nn.Module) or not callable(out): raise TypeError(f"out is {out!r:.60}: give what makes the last layer, such as nn.Tanh, without brackets.")
+        if isinstance(out, nn.Module) or not callable(out):
+            raise TypeError(
+                f"out is {out!r:.60}: give what makes the last layer, such as nn.Tanh, without brackets."
+            )
         self.net = nn.Sequential(*_layers(sizes, slope), nn.Linear(sizes[-1], math.prod(self.shape)), out())
 
     def forward(self, z:Tensor, *y)->Tensor:
         "Latents (...,B,Z) to samples (...,B,*S); this pair takes labels `y` and ignores them."
         if z.shape[-1:] != (self.latent_dim,):
-            raise ValueError(f"latents of shape {tuple(z.shape)} do not fit this generator: draw them as (...,B,{self.latent_dim}).")
+            raise ValueError(
+                f"latents of shape {tuple(z.shape)} do not fit this "
+                f"generator: draw them as (...,B,{self.latent_dim})."
+            )
         _check_kind(z, self, 'latents')
         return self.net(z).unflatten(-1, self.shape)
 
@@ -77,7 +93,10 @@ class MLPDiscriminator(nn.Module):
     def forward(self, x:Tensor, *y)->Tensor:
         "Samples (...,B,*S) to logits (...,B); this pair takes labels `y` and ignores them."
         if x.shape[-len(self.shape):] != self.shape:
-            raise ValueError(f"samples of shape {tuple(x.shape)} do not fit this discriminator: give (...,B,{','.join(map(str, self.shape))}).")
+            raise ValueError(
+                f"samples of shape {tuple(x.shape)} do not fit this "
+                f"discriminator: give (...,B,{','.join(map(str, self.shape))})."
+            )
         _check_kind(x, self, 'samples')
         return self.net(x.flatten(-len(self.shape))).squeeze(-1)  # (...,B)
 

@@ -22,7 +22,8 @@ _slope = .2
 def _activate(x:Tensor)->Tensor: return F.leaky_relu(x, _slope)
 
 def _draw(layer:nn.Module, gain:float=1.)->nn.Module:
-    "Weights with which `layer` multiplies the mean square of independent numbers by the square of `gain`; biases 0."
+    """Weights with which `layer` multiplies the mean square of
+    independent numbers by the square of `gain`; biases 0."""
     nn.init.normal_(layer.weight, std=gain/math.sqrt(layer.weight[0].numel()))
     nn.init.zeros_(layer.bias)
     return layer
@@ -31,7 +32,9 @@ class ResidualBlock(nn.Module):
     "What comes in, plus a branch of two convolutions that starts at zero."
     def __init__(self,
         n_channels:int, # in and out
-        n_blocks:int=1, # of the whole network: the more there are, the smaller the first convolution starts (Zhang et al. 2019)
+        # of the whole network: the more there are, the smaller
+        # the first convolution starts (Zhang et al. 2019)
+        n_blocks:int=1,
     ):
         super().__init__()
         self.first, self.second = (nn.Conv2d(n_channels, n_channels, 3, padding=1) for _ in range(2))
@@ -44,7 +47,8 @@ class ResidualBlock(nn.Module):
 
 # %% ../../nbs/18_architectures.ipynb #d5db9c50
 def _blurred(x:Tensor, dim:int)->Tensor:
-    "Along one axis, each pixel with its neighbours, weighed 1, 2, 1 over 4; beyond the edge stands the edge's own copy."
+    """Along one axis, each pixel with its neighbours, weighed 1,
+    2, 1 over 4; beyond the edge stands the edge's own copy."""
     wide = torch.cat([x.narrow(dim, 0, 1), x, x.narrow(dim, x.shape[dim] - 1, 1)], dim)
     for n in (wide.shape[dim] - 1, x.shape[dim]): wide = (wide.narrow(dim, 0, n) + wide.narrow(dim, 1, n))/2
     return wide
@@ -53,8 +57,12 @@ def _along(x:Tensor, n:int, dim:int, n_blurs:int)->Tensor:
     "One axis brought to `n` pixels."
     was = x.shape[dim]
     if n == was: return x
-    if n in (2*was, 2*was - 1): x = torch.stack([x, x], dim).flatten(dim - 1, dim).narrow(dim, 0, n)
-    elif n != (was + 1)//2: raise ValueError(f"{was} pixels cannot become {n}: an axis is doubled, halved (rounding up), or left as it is.")
+    if n in (2*was, 2*was - 1):
+        x = torch.stack([x, x], dim).flatten(dim - 1, dim).narrow(dim, 0, n)
+    elif n != (was + 1)//2:
+        raise ValueError(
+            f"{was} pixels cannot become {n}: an axis is doubled, halved (rounding up), or left as it is."
+        )
     for _ in range(n_blurs): x = _blurred(x, dim)
     if n > was: return x
     if was % 2: x = torch.cat([x, x.narrow(dim, was - 1, 1)], dim)
@@ -64,7 +72,8 @@ def _along(x:Tensor, n:int, dim:int, n_blurs:int)->Tensor:
 def resized(
     x:Tensor,      # (...,H,W)
     size:tuple,    # (H',W'): each side doubled (or one less), halved (rounding up), or as it was
-    n_blurs:int=0, # times that [1,2,1]/4 is applied along an axis that changes: after doubling, before halving
+    # times that [1,2,1]/4 is applied along an axis that changes: after doubling, before halving
+    n_blurs:int=0,
 )->Tensor:         # (...,*size)
     "Double by repeating pixels, halve by averaging pairs, and blur."
     for dim, n in zip((-2, -1), size): x = _along(x, n, dim, n_blurs)
@@ -84,18 +93,24 @@ def resize_binomial(x:Tensor, size:tuple)->Tensor:
 
 # %% ../../nbs/18_architectures.ipynb #db373dee
 class SelfAttention(nn.Module):
-    "What comes in, plus a gated average over all places, each place with its own weights (Zhang et al. 2019, section 3)."
+    """What comes in, plus a gated average over all places, each
+    place with its own weights (Zhang et al. 2019, section 3)."""
     def __init__(self,
         n_channels:int,    # in and out
         n_keys:int=None,   # numbers in a query and a key; None: an eighth of the channels (Zhang et al. 2019)
     ):
         super().__init__()
-        n, k, v = n_channels, n_keys or max(1, n_channels//8), max(1, n_channels//2)
-        self.query, self.key, self.value, self.back = (_draw(nn.Conv2d(i, o, 1)) for i, o in ((n, k), (n, k), (n, v), (v, n)))
+        n = n_channels
+        k = n_keys or max(1, n_channels//8)
+        v = max(1, n_channels//2)
+        self.query, self.key, self.value, self.back = (
+            _draw(nn.Conv2d(i, o, 1)) for i, o in ((n, k), (n, k), (n, v), (v, n))
+        )
         self.gate = nn.Parameter(torch.zeros(()))
 
     def weights(self, x:Tensor)->Tensor:
-        "How much each of the P = H*W places (rows) looks at each other (columns): (B,C,H,W) to (B,P,P), rows sum to 1."
+        """How much each of the P = H*W places (rows) looks at each
+        other (columns): (B,C,H,W) to (B,P,P), rows sum to 1."""
         q, k = self.query(x).flatten(2), self.key(x).flatten(2)  # (B,n_keys,P)
         return (q.mT @ k/math.sqrt(q.shape[1])).softmax(-1)
 
@@ -107,21 +122,29 @@ class SelfAttention(nn.Module):
 # %% ../../nbs/18_architectures.ipynb #253fbe6f
 def _widths(width:float, n_grids:int)->list:
     "Channels at each grid: `width` at the largest, twice as many a halving, up to 8 times, rounded."
-    if not isinstance(width, Real) or not 1 <= width < math.inf: raise ValueError(f"width is {width!r}: it must be a number of at least 1.")
+    if not isinstance(width, Real) or not 1 <= width < math.inf:
+        raise ValueError(f"width is {width!r}: it must be a number of at least 1.")
     return [round(width*min(2**i, 8)) for i in range(n_grids)]
 
 def _attending(grids:list, attend:int|None)->int|None:
     "Which grid has attention."
     if attend is None: return None
     at = next((i for i, g in enumerate(grids) if isinstance(attend, Real) and max(g) <= attend), None)
-    if at is None: raise ValueError(f"attend is {attend!r}, but the grids are {', '.join(f'{h}x{w}' for h, w in grids)}: give at least {max(grids[-1])}.")
+    if at is None:
+        raise ValueError(
+            f"attend is {attend!r}, but the grids are "
+            f"{', '.join(f'{h}x{w}' for h, w in grids)}: give at least {max(grids[-1])}."
+        )
     return at
 
 class _To(nn.Module):
     "Resize to `size`."
     def __init__(self, size:tuple, resample:Callable):
         super().__init__()
-        if not callable(resample): raise TypeError(f"resample is {resample!r}: give a function of images and a size, such as resize_bilinear.")
+        if not callable(resample):
+            raise TypeError(
+                f"resample is {resample!r}: give a function of images and a size, such as resize_bilinear."
+            )
         self.size, self.resample = size, resample
     def forward(self, x:Tensor)->Tensor: return self.resample(x, self.size)
 
@@ -170,25 +193,40 @@ class ResNetGenerator(nn.Module):
     def __init__(self,
         shape:tuple,                       # of an image (C,H,W); H and W from 8 to 256
         latent_dim:int=64,                 # Z, numbers in a latent vector
-        width:float=32,                    # channels at the size of the image; doubled at each halving, up to 8 times, rounded
+        width:float=32,  # channels at the size of the image; doubled at each halving, up to 8 times, rounded
         n_blocks:int=1,                    # residual blocks at each grid
-        resample:Callable=resize_bilinear, # resizes (B,C,H,W) to a size: `resize_nearest`, `resize_bilinear`, `resize_binomial`, or one of yours
-        head:Callable=LastImage,           # makes the module that reads the image: `LastImage` or `SkipImages`
-        attend:int|None=None,              # pixels: self-attention at the largest grid whose sides are at most this; None: nowhere
-        out:Callable=nn.Tanh,              # makes the last function: nn.Tanh for data in [-1,1], nn.Sigmoid for [0,1]
+        # resizes (B,C,H,W) to a size: `resize_nearest`, `resize_bilinear`, `resize_binomial`, or one of yours
+        resample:Callable=resize_bilinear,
+        head:Callable=LastImage,  # makes the module that reads the image: `LastImage` or `SkipImages`
+        # pixels: self-attention at the largest grid whose sides are at most this; None: nowhere
+        attend:int|None=None,
+        out:Callable=nn.Tanh,  # makes the last function: nn.Tanh for data in [-1,1], nn.Sigmoid for [0,1]
         smallest:int=4,                    # pixels along a side of the first grid, at least: 1 to 4
     ):
-        super().__init__(); _check_makers(head=head, out=out)
-        self.shape, self.latent_dim, grids = _image_shape(shape), _count(latent_dim, 'latent_dim'), pyramid(shape, smallest)
-        at, n, total, last = _attending(grids, attend), _widths(width, len(grids)), _count(n_blocks, 'n_blocks')*len(grids), len(grids) - 1
-        self.first = nn.Sequential(_draw(nn.Linear(latent_dim, n[-1]*math.prod(grids[-1]))), nn.Unflatten(1, (n[-1], *grids[-1])))
-        def grow(i): return [] if i == last else [_draw(nn.Conv2d(n[i + 1], n[i], 1)), _To(grids[i], resample)]
-        self.stages = nn.ModuleList(nn.Sequential(*grow(i), *_stage(n[i], n_blocks, total, i == at)) for i in reversed(range(last + 1)))
-        self.head, self.out = head(n[::-1], self.shape[0], grids[::-1], resample), out()
+        super().__init__()
+        _check_makers(head=head, out=out)
+        self.shape = _image_shape(shape)
+        self.latent_dim = _count(latent_dim, 'latent_dim')
+        grids = pyramid(shape, smallest)
+        at = _attending(grids, attend)
+        n = _widths(width, len(grids))
+        total = _count(n_blocks, 'n_blocks')*len(grids)
+        last = len(grids) - 1
+        self.first = nn.Sequential(
+            _draw(nn.Linear(latent_dim, n[-1]*math.prod(grids[-1]))), nn.Unflatten(1, (n[-1], *grids[-1]))
+        )
+        def grow(i):
+            return [] if i == last else [_draw(nn.Conv2d(n[i + 1], n[i], 1)), _To(grids[i], resample)]
+        stages = [[*grow(i), *_stage(n[i], n_blocks, total, i == at)] for i in reversed(range(last + 1))]
+        self.stages = nn.ModuleList(nn.Sequential(*stage) for stage in stages)
+        self.head = head(n[::-1], self.shape[0], grids[::-1], resample)
+        self.out = out()
 
     def forward(self, z:Tensor, *y)->Tensor:
         "Latents (...,B,Z) to images (...,B,C,H,W); labels `y` are taken and ignored."
-        h = self.first(_fold(z, (self.latent_dim,), next(self.parameters()), 'latents', f'draw them as (...,B,{self.latent_dim})'))
+        wanted = f'draw them as (...,B,{self.latent_dim})'
+        z_flat = _fold(z, (self.latent_dim,), next(self.parameters()), 'latents', wanted)
+        h = self.first(z_flat)
         features = [h := stage(h) for stage in self.stages]
         return self.out(self.head(features)).reshape(*z.shape[:-1], *self.shape)
 
@@ -197,7 +235,7 @@ class ResNetDiscriminator(nn.Module):
     "Images to logits: the generator's plan walked the other way; no normalisation, no sigmoid."
     def __init__(self,
         shape:tuple,                       # of an image (C,H,W); H and W from 8 to 256
-        width:float=32,                    # channels at the size of the image; doubled at each halving, up to 8 times, rounded
+        width:float=32,  # channels at the size of the image; doubled at each halving, up to 8 times, rounded
         n_blocks:int=1,                    # residual blocks at each grid
         resample:Callable=resize_bilinear, # as in the generator
         attend:int|None=None,              # as in the generator
@@ -209,12 +247,17 @@ class ResNetDiscriminator(nn.Module):
         total = _count(n_blocks, 'n_blocks')*len(grids)
         layers = [_draw(nn.Conv2d(self.shape[0], n[0], 1)), *_stage(n[0], n_blocks, total, at == 0)]
         for i in range(1, len(grids)):
-            layers += [_To(grids[i], resample), _draw(nn.Conv2d(n[i - 1], n[i], 1)), *_stage(n[i], n_blocks, total, at == i)]
+            layers += [
+                _To(grids[i], resample), _draw(nn.Conv2d(n[i - 1], n[i], 1)),
+                *_stage(n[i], n_blocks, total, at == i),
+            ]
         self.net = nn.Sequential(*layers, nn.Flatten(), _draw(nn.Linear(n[-1]*math.prod(grids[-1]), 1)))
 
     def forward(self, x:Tensor, *y)->Tensor:
         "Images (...,B,C,H,W) to logits (...,B); labels `y` are taken and ignored."
-        flat = _fold(x, self.shape, next(self.parameters()), 'images', f"give (...,B,{','.join(map(str, self.shape))})")
+        flat = _fold(
+            x, self.shape, next(self.parameters()), 'images', f"give (...,B,{','.join(map(str, self.shape))})"
+        )
         return self.net(flat).reshape(x.shape[:-3])
 
 # %% ../../nbs/18_architectures.ipynb #366bf891
@@ -222,9 +265,11 @@ def multiply_adds(
     module:nn.Module, # a generator, a discriminator or any other; it is left as it is
     shape:tuple,      # of one sample that goes in
 )->int:
-    "Multiply-adds that one sample costs: of convolutions, linear layers and products of matrices, wherever they are called."
+    """Multiply-adds that one sample costs: of convolutions, linear
+    layers and products of matrices, wherever they are called."""
     ghost = copy.deepcopy(module).to('meta').eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter: ghost(torch.empty(1, *shape, device='meta'))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        ghost(torch.empty(1, *shape, device='meta'))
     return counter.get_total_flops()//2
 
 # %% ../../nbs/18_architectures.ipynb #18fe4aa6
@@ -234,11 +279,18 @@ def matched_width(
     cost:Callable,  # network -> number, growing with the width: `n_params`, or `multiply_adds` with a shape
 )->float:           # the width whose cost is nearest to `target`, at least 1
     "Choose the width of a network so that it costs what another costs."
-    of, lo, hi = (lambda w: cost(make(w))), 1., 2.
-    if not of(lo) <= target < math.inf: raise ValueError(f"a width of 1 costs {of(lo):,}, so {target:,} cannot be met: give a larger target.")
+    def of(w): return cost(make(w))
+    lo = 1.
+    hi = 2.
+    if not of(lo) <= target < math.inf:
+        raise ValueError(f"a width of 1 costs {of(lo):,}, so {target:,} cannot be met: give a larger target.")
     while of(hi) < target:
         lo, hi = hi, 2*hi
-        if hi > 2**14: raise ValueError(f"the cost has come no further than {of(hi):,} at a width of {hi:,.0f}: it must grow with the width.")
+        if hi > 2**14:
+            raise ValueError(
+                f"the cost has come no further than {of(hi):,} at a "
+                f"width of {hi:,.0f}: it must grow with the width."
+            )
     while hi - lo > 1e-3:
         mid = (lo + hi)/2
         lo, hi = (mid, hi) if of(mid) < target else (lo, mid)
