@@ -255,6 +255,16 @@ def _mmd(sums:tuple, keep:Tensor, n:Tensor, m:Tensor)->Tensor:
     return xx/(n*(n - 1)) + yy/(m*(m - 1)) - 2*xy/(n*m)
 
 # %% ../nbs/07_measuring.ipynb #f719a206
+def _n_blocks(real:Tensor, fake:Tensor, least:int)->int:
+    "Blocks of rows, as many as it takes to bound the memory, and at least `least`."
+    members = max(1, math.prod(torch.broadcast_shapes(real.shape[:-2], fake.shape[:-2])))
+    return max(least, math.ceil(max(real.shape[-2], fake.shape[-2])*math.sqrt(members/_budget)))
+
+def _sizes(blocks)->Tensor:
+    "Rows of each block (b,)."
+    rows = [float(block.shape[-2]) for block in blocks]
+    return torch.tensor(rows, dtype=torch.float64, device=blocks[0].device)
+
 def kid(
     real:Tensor,      # features of real samples (...,N,F), N at least 2*n_blocks
     fake:Tensor,      # features of generated samples (...,M,F), likewise
@@ -264,18 +274,14 @@ def kid(
     all pairs: unbiased, with a jackknife standard error."""
     if n_blocks < 2: raise ValueError(f"n_blocks is {n_blocks}: the standard error needs at least 2.")
     real, fake = _pair(real, fake, 2*n_blocks)
-    members = max(1, math.prod(torch.broadcast_shapes(real.shape[:-2], fake.shape[:-2])))
-    b = max(n_blocks, math.ceil(max(real.shape[-2], fake.shape[-2])*math.sqrt(members/_budget)))
-    x, y = real.tensor_split(b, -2), fake.tensor_split(b, -2)
+    b = _n_blocks(real, fake, n_blocks)
+    x = real.tensor_split(b, -2)
+    y = fake.tensor_split(b, -2)
     sums = _kernel_sums(x, x, True), _kernel_sums(y, y, True), _kernel_sums(x, y, False)
-    n, m = (
-        torch.tensor([float(p.shape[-2]) for p in parts], dtype=torch.float64, device=real.device)
-        for parts in (x, y)
-    )
-    # (...,b)
-    left_out = torch.stack(
-        [_mmd(sums, 1 - e, n, m) for e in torch.eye(b, dtype=torch.float64, device=real.device)], -1
-    )
+    n = _sizes(x)
+    m = _sizes(y)
+    without = 1 - torch.eye(b, dtype=torch.float64, device=real.device)  # row i: all blocks but i
+    left_out = torch.stack([_mmd(sums, row, n, m) for row in without], -1)  # (...,b)
     se = ((b - 1)*left_out.var(-1, correction=0)).sqrt()
     return _mmd(sums, torch.ones_like(n), n, m), se
 

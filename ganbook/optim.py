@@ -239,17 +239,20 @@ def lookahead(
 def _both_losses(s:TrainState, real:Tensor, y:tuple, loss, penalties, augment, amp:bool)->tuple:
     """The losses of `G` and `D`, (...,) each, on one batch
     and as functions of all parameters, and what to log."""
-    change, device = augment or (lambda x: x), real.device
+    change = augment or (lambda x: x)
     def logits(x): return s.D(x, *y)
     logits.__wrapped__ = s.D
-    with torch.autocast(device.type, torch.bfloat16, enabled=amp):
-        fake = change(
-            s.G(latents(real.shape[len(s.members)], s.G.latent_dim, s.rng, device), *y).to(real.dtype)
-        )
+    with torch.autocast(real.device.type, torch.bfloat16, enabled=amp):
+        z = latents(real.shape[len(s.members)], s.G.latent_dim, s.rng, real.device)
+        fake = change(s.G(z, *y).to(real.dtype))
         real = change(real).detach().requires_grad_()
-        real_logits, fake_logits = logits(real), logits(fake)
-    if amp: real_logits, fake_logits = real_logits.float(), fake_logits.float()
-    loss_D, loss_G = loss.discriminator(real_logits, fake_logits), loss.generator(real_logits, fake_logits)
+        real_logits = logits(real)
+        fake_logits = logits(fake)
+    if amp:
+        real_logits = real_logits.float()
+        fake_logits = fake_logits.float()
+    loss_D = loss.discriminator(real_logits, fake_logits)
+    loss_G = loss.generator(real_logits, fake_logits)
     total = loss_D + sum(p(logits if y else s.D, real, fake, real_logits, fake_logits) for p in penalties)
     log = dict(loss_D=loss_D, real_logit=real_logits.mean(-1), fake_logit=fake_logits.mean(-1))
     if penalties: log['penalty'] = total - loss_D
@@ -272,13 +275,15 @@ def by_consensus(
     if not weight >= 0: raise ValueError(f"weight is {weight}: it must be at least 0.")
     _critic_ahead(s, batch, loss, penalties, n_critic, dict(augment=augment, amp=amp))
     loss_G, loss_D, log = _both_losses(s, *batch(), loss, penalties, augment, amp)
-    sides = [
-        ([p for p in _params(opt) if p.requires_grad], l) for opt, l in ((s.opt_G, loss_G), (s.opt_D, loss_D))
-    ]
-    v = [g for params, l in sides for g in grad(l.sum(), params, create_graph=True, materialize_grads=True)]
-    speed = sum(g.square().reshape(*s.members, -1).sum(-1) for g in v)
-    params = [p for own, _ in sides for p in own]
-    for p, g, pull in zip(params, v, grad(weight/2*speed.sum(), params, materialize_grads=True)):
+    params = []
+    field = []  # the gradient of each parameter by the loss of its own player
+    for opt, own_loss in ((s.opt_G, loss_G), (s.opt_D, loss_D)):
+        own = [p for p in _params(opt) if p.requires_grad]
+        params += own
+        field += grad(own_loss.sum(), own, create_graph=True, materialize_grads=True)
+    speed = sum(g.square().reshape(*s.members, -1).sum(-1) for g in field)
+    pulls = grad(weight/2*speed.sum(), params, materialize_grads=True)
+    for p, g, pull in zip(params, field, pulls):
         # laid out in memory as p is: fused Adam relies on it
         p.grad = torch.empty_like(p).copy_(g.detach() + pull)
     _step(s)

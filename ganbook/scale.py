@@ -173,6 +173,21 @@ def _about_stored(stored:dict)->dict:  # bench, date, device, steps
     )
 
 # %% ../nbs/00_reading.ipynb #d310d05e
+def _measured(mean:float, bounds)->str:
+    between = f' [{bounds[0]:.4g}, {bounds[1]:.4g}]' if bounds else ''
+    return f'{mean:.6g}{between}'
+
+def _wanted(op:str, goal:float, tol, mean_only:bool)->str:
+    sign = {'<=': '≤', '>=': '≥', '~': '≈', '==': '='}.get(op, op)
+    around = f' ± {tol:g}' if op == '~' else ''
+    note = ' (mean only)' if mean_only else ''
+    return f'{sign} {goal:g}{around}{note}'
+
+def _origin(about:dict)->str:
+    steps = f", {about['steps']:,} steps" if about['steps'] else ''
+    return f"{about['date']}, {about['device']}{steps}"
+
+# %% ../nbs/00_reading.ipynb #289a8fa7
 def claim(
     text:str,             # the statement, as the reader should understand it, with its unit
     value,                # measured: a number, or one value a member (K,)
@@ -189,15 +204,10 @@ def claim(
     record it in the ledger that `GANBOOK_LEDGER` names."""
     goal = quick if quick is not None and scale() == 'quick' else target
     ok, mean, bounds, members = _compared(value, goal, op, tol, mean_only)
-    sign = {'<=': '≤', '>=': '≥', '~': '≈', '==': '='}.get(op, op)
-    between = f' [{bounds[0]:.4g}, {bounds[1]:.4g}]' if bounds else ''
-    around = f' ± {tol:g}' if op == '~' else ''
-    note = ' (mean only)' if mean_only else ''
-    line = f'{text}: {mean:.6g}{between} {sign} {goal:g}{around}{note}'
+    line = f'{text}: {_measured(mean, bounds)} {_wanted(op, goal, tol, mean_only)}'
     if not ok: raise AssertionError(f"claim does not hold at {scale()} scale: {line}")
     about = _about_stored(stored) if stored else None
-    steps = f", {about['steps']:,} steps" if about and about['steps'] else ''
-    print('✓', line + (f" · stored, {about['date']}, {about['device']}{steps}" if about else ''))
+    print('✓', line + (f' · stored, {_origin(about)}' if about else ''))
     entry = dict(
         claim=text, value=mean, interval=bounds, members=members, op=op, target=goal, tol=tol, source=source,
         mean_only=mean_only, scale=scale(), device=about['device'] if about else device_name(), stored=about,

@@ -433,7 +433,7 @@ def taught(
     n_steps:int=300,     # of Adam
     width:int=8,         # channels of the first convolution
     batch_size:int=64,   # images a step
-    seed:int=0,          # of the first weights and the batches
+    seed:int=0,          # of the initial weights and the batches
 )->Yardstick:            # in evaluation mode
     "A small classifier that has seen these images and no others."
     if len(x) != len(y) or not len(x):

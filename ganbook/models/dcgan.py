@@ -171,7 +171,7 @@ class DCGANGenerator(nn.Module):
         up:Callable=transposed,
         # makes a normalisation of n channels; None: none, and layers have biases instead
         norm:Callable=nn.BatchNorm2d,
-        act:Callable=nn.ReLU,             # makes the bend between layers
+        act:Callable=nn.ReLU,             # makes the activation between layers
         out:Callable=nn.Tanh,  # makes the last function: nn.Tanh for data in [-1,1], nn.Sigmoid for [0,1]
         init:Callable|None=normal_init,   # draws the initial weights, in place; None: as PyTorch does
         smallest:int=4,                   # pixels along a side of the first grid, at least: 1 to 4
