@@ -106,7 +106,12 @@ class progress:
         every_s:float=None,   # seconds between two readings of the log; None: .2 on a terminal, else 10
         unit:str='img',       # of a sample
         file=None,            # where to write; None: stderr
-    ): self.batch_size, self.every_s, self.unit, self.file, self.first = batch_size, every_s, unit, file, None
+    ):
+        self.batch_size = batch_size
+        self.every_s = every_s
+        self.unit = unit
+        self.file = file
+        self.first = None
     def __call__(self, s:TrainState):
         if self.first is None: self.open(s)
         if time.monotonic() - self.shown >= self.pause or s.step >= s.n_steps: self.show(s)

@@ -64,6 +64,14 @@ def _pairs(n:int, every:bool)->tuple:
 def _ask(t:Tensor)->Tensor: return t if t.requires_grad else t.requires_grad_()
 
 # %% ../nbs/11_dynamics.ipynb #0149beb1
+def _mean(losses:Tensor, weights:Tensor, theta:Tensor)->Tensor:
+    "The expected value of losses (Q,...) at the points of a quadrature."
+    if losses.shape == (len(weights), *theta.shape[:-1]): return torch.tensordot(weights, losses, 1)
+    raise ValueError(
+        f"the losses have shape {tuple(losses.shape)}, but the points the leading sizes "
+        f"{tuple(theta.shape[:-1])}: give the points the leading sizes of gamma, one member a gamma."
+    )
+
 def _expected(G:Callable, D:Callable, real:Callable, loss, penalties, n:int)->Game:
     """The GAN with fakes G(theta, e'), logits D(psi, x) and real
     samples real(e): expected values of both losses, by quadrature."""
@@ -74,16 +82,10 @@ def _expected(G:Callable, D:Callable, real:Callable, loss, penalties, n:int)->Ga
         x = _ask(real(e).expand_as(fake))
         def critic(x): return D(psi[..., None], x)[..., 0]  # (Q,...,1)
         return critic, x, fake, critic(x), critic(fake)
-    def mean(losses, theta):
-        if losses.shape == (len(weights), *theta.shape[:-1]): return torch.tensordot(weights, losses, 1)
-        raise ValueError(
-            f"the losses have shape {tuple(losses.shape)}, but the points the leading sizes "
-            f"{tuple(theta.shape[:-1])}: give the points the leading sizes of gamma, one member a gamma."
-        )
-    def loss_G(theta, psi): return mean(loss.generator(*batch(theta, psi)[3:]), theta)
+    def loss_G(theta, psi): return _mean(loss.generator(*batch(theta, psi)[3:]), weights, theta)
     def loss_D(theta, psi):
         args = batch(theta, psi)
-        return mean(sum((p(*args) for p in penalties), loss.discriminator(*args[3:])), theta)
+        return _mean(sum((p(*args) for p in penalties), loss.discriminator(*args[3:])), weights, theta)
     return Game(loss_G, loss_D)
 
 # %% ../nbs/11_dynamics.ipynb #0348eb90

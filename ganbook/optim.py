@@ -236,21 +236,25 @@ def lookahead(
     return log
 
 # %% ../nbs/17_optimisers.ipynb #06e1d275
-def _both_losses(s:TrainState, real:Tensor, y:tuple, loss, penalties, augment, amp:bool)->tuple:
-    """The losses of `G` and `D`, (...,) each, on one batch
-    and as functions of all parameters, and what to log."""
+def _judged(s:TrainState, real:Tensor, y:tuple, critic:Callable, augment, amp:bool)->tuple:
+    "Real and fake samples as `D` sees them, and its logits of both, as functions of all parameters."
     change = augment or (lambda x: x)
-    def logits(x): return s.D(x, *y)
-    logits.__wrapped__ = s.D
     with torch.autocast(real.device.type, torch.bfloat16, enabled=amp):
         z = latents(real.shape[len(s.members)], s.G.latent_dim, s.rng, real.device)
         fake = change(s.G(z, *y).to(real.dtype))
         real = change(real).detach().requires_grad_()
-        real_logits = logits(real)
-        fake_logits = logits(fake)
+        real_logits = critic(real)
+        fake_logits = critic(fake)
     if amp:
         real_logits = real_logits.float()
         fake_logits = fake_logits.float()
+    return real, fake, real_logits, fake_logits
+
+def _both_losses(s:TrainState, real:Tensor, y:tuple, loss, penalties, augment, amp:bool)->tuple:
+    "The losses of `G` and `D`, (...,) each, on one batch and as functions of all parameters, and what to log."
+    def logits(x): return s.D(x, *y)
+    logits.__wrapped__ = s.D
+    real, fake, real_logits, fake_logits = _judged(s, real, y, logits, augment, amp)
     loss_D = loss.discriminator(real_logits, fake_logits)
     loss_G = loss.generator(real_logits, fake_logits)
     total = loss_D + sum(p(logits if y else s.D, real, fake, real_logits, fake_logits) for p in penalties)

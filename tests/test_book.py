@@ -7,12 +7,14 @@ with one thing wrong each, so that a rule which cannot fail is found too. """
 import ast
 import base64
 import functools
+import io
 import json
 import math
 import operator
 import re
 import subprocess
 import sys
+import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 import pytest
@@ -30,6 +32,8 @@ floors = {
 }
 # recipes, command line, workshop and appendices: fewer words, one exercise will do
 short_chapters = ('15', '24', 'w', 'a')
+
+most_tokens = 260  # of a body
 
 
 # A notebook, and ways to look at it
@@ -307,6 +311,39 @@ def short_cells(notebook):
     "Blank lines and directives aside."
     long = [(i, c, len([l for l in body(c).splitlines() if l.strip()])) for i, c in notebook.code]
     return [f'{where(i, c)}: {n} lines, at most 40' for i, c, n in long if n > 40]
+
+@rule
+def one_thing_a_line(notebook):
+    "At most 110 columns, and no assignment of three or more things at once; the linter sees the rest."
+    faults = [
+        f'{where(i, c)}: {len(line)} columns, at most 110'
+        for i, c in notebook.code for line in source(c).splitlines() if len(line) > 110
+    ]
+    for i, c in notebook.code:
+        for node in (n for top in tree(c) for n in ast.walk(top) if isinstance(n, ast.Assign)):
+            pair = isinstance(node.targets[0], ast.Tuple) and isinstance(node.value, ast.Tuple)
+            if pair and len(node.value.elts) > 2 and len(node.targets[0].elts) == len(node.value.elts):
+                faults.append(f'{where(i, c)}: {len(node.value.elts)} things assigned at once')
+    return faults
+
+def n_tokens(function):
+    "Tokens of a body, its docstring and comments aside."
+    body = [n for n in function.body if not _docstring(n)]
+    text = '\n'.join(map(ast.unparse, body))
+    layout = {tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    return sum(t.type not in layout for t in tokenize.generate_tokens(io.StringIO(text).readline))
+
+@rule
+def short_bodies(notebook):
+    "A function does one thing: about 150 tokens, and never more than the bound."
+    functions = [
+        (i, c, n) for i, c in notebook.code if has(c, 'export')
+        for top in tree(c) for n in ast.walk(top) if isinstance(n, ast.FunctionDef)
+    ]
+    return [
+        f'{where(i, c)}: the body of {f.name} has {n_tokens(f)} tokens, at most {most_tokens}'
+        for i, c, f in functions if n_tokens(f) > most_tokens
+    ]
 
 @rule
 def small_file(notebook):
@@ -862,6 +899,9 @@ wrong = [  # the rule that should see it, what is wrong, how to make it so
         out(dict(output_type='execute_result', execution_count=2, data={}, metadata={})),
     ),
     (short_cells, '41 lines', put(6, py('x = 1\n'*41))),
+    (one_thing_a_line, 'wide', put(6, py('x = 1  # ' + 'word '*22))),
+    (one_thing_a_line, 'three at once', put(6, py('a, b, c = 1, 2, 3'))),
+    (short_bodies, 'long', put(6, py('#| export\ndef f():\n' + '    x = 1 + 2\n'*60))),
     (small_file, '400 kB', hold(size=400_000)),
     (stamp_last, 'prose', add(99, md('The end.'))),
     (stamp_last, 'other code', put(-1, py('print(1)'))),

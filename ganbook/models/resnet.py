@@ -214,13 +214,13 @@ class ResNetGenerator(nn.Module):
         n = _widths(width, len(grids))
         total = _count(n_blocks, 'n_blocks')*len(grids)
         last = len(grids) - 1
-        self.first = nn.Sequential(
-            _draw(nn.Linear(latent_dim, n[-1]*math.prod(grids[-1]))), nn.Unflatten(1, (n[-1], *grids[-1]))
-        )
-        def grow(i):
-            return [] if i == last else [_draw(nn.Conv2d(n[i + 1], n[i], 1)), _To(grids[i], resample)]
-        stages = [[*grow(i), *_stage(n[i], n_blocks, total, i == at)] for i in reversed(range(last + 1))]
-        self.stages = nn.ModuleList(nn.Sequential(*stage) for stage in stages)
+        smallest_grid = (n[-1], *grids[-1])
+        first = _draw(nn.Linear(latent_dim, math.prod(smallest_grid)))
+        self.first = nn.Sequential(first, nn.Unflatten(1, smallest_grid))
+        self.stages = nn.ModuleList()
+        for i in reversed(range(len(grids))):
+            grow = [_draw(nn.Conv2d(n[i + 1], n[i], 1)), _To(grids[i], resample)] if self.stages else []
+            self.stages.append(nn.Sequential(*grow, *_stage(n[i], n_blocks, total, i == at)))
         self.head = head(n[::-1], self.shape[0], grids[::-1], resample)
         self.out = out()
 
