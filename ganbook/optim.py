@@ -251,7 +251,7 @@ def _judged(s:TrainState, real:Tensor, y:tuple, critic:Callable, augment, amp:bo
     return real, fake, real_logits, fake_logits
 
 def _both_losses(s:TrainState, real:Tensor, y:tuple, loss, penalties, augment, amp:bool)->tuple:
-    "The losses of `G` and `D`, (...,) each, on one batch and as functions of all parameters, and what to log."
+    "The losses of `G` and `D`, (...,) each, on one batch as functions of all parameters, and what to log."
     def logits(x): return s.D(x, *y)
     logits.__wrapped__ = s.D
     real, fake, real_logits, fake_logits = _judged(s, real, y, logits, augment, amp)

@@ -213,7 +213,6 @@ class ResNetGenerator(nn.Module):
         at = _attending(grids, attend)
         n = _widths(width, len(grids))
         total = _count(n_blocks, 'n_blocks')*len(grids)
-        last = len(grids) - 1
         smallest_grid = (n[-1], *grids[-1])
         first = _draw(nn.Linear(latent_dim, math.prod(smallest_grid)))
         self.first = nn.Sequential(first, nn.Unflatten(1, smallest_grid))
