@@ -98,16 +98,15 @@ def text_of(o):
 def where(i, cell):
     first = next(iter(l for l in lines(cell) if not l.startswith('#|')), '')
     return f"cell {i} ({first.strip()[:60]})"
+closing = '## What to remember'  # the last section of a chapter: three facts and an open question
+
+def words_of(text):
+    "How many: code in fences does not count, and a formula is one word."
+    without_code = re.sub(r'```.*?```', '', text, flags=re.S)
+    return len(re.sub(r'\$\$.*?\$\$|\$[^$]*\$', 'x', without_code, flags=re.S).split())
 def words(notebook):
-    "Words of prose; fenced code does not count, and a formula counts as one word."
-    return sum(
-        len(
-            re.sub(
-                r'\$\$.*?\$\$|\$[^$]*\$', 'x', re.sub(r'```.*?```', '', source(c), flags=re.S), flags=re.S
-            ).split()
-        )
-        for _, c in notebook.prose
-    )
+    "Words of prose but for the closing section."
+    return sum(words_of(source(c)) for _, c in notebook.prose if not source(c).startswith(closing))
 def call_name(node):
     return getattr(node.func, 'id', getattr(node.func, 'attr', '')) if isinstance(node, ast.Call) else ''
 def is_check(node):
@@ -449,6 +448,21 @@ def headings(notebook, word):
     "Number -> (place of the heading, its text) for `### Exercise 5.2` or `### Solution 5.2`."
     found = [(i, re.match(rf'### {word} (\S+)', source(c))) for i, c in notebook.prose]
     return [(m[1], i) for i, m in found if m]
+
+@rule
+def ends_with_what_to_remember(notebook):
+    "A main chapter closes with three facts and one open question, before its exercises."
+    if notebook.is_solution or not re.match(r'[01]\d|2[01]', notebook.stem): return []
+    found = [(i, source(c)) for i, c in notebook.prose if source(c).startswith(closing)]
+    if len(found) != 1: return [f'{len(found)} cells begin with {closing!r}, and one should']
+    i, text = found[0]
+    faults = []
+    if len(re.findall(r'^- ', text, re.M)) != 3: faults.append(f'cell {i}: three facts, each behind a `- `')
+    if len(re.findall(r'^\*\*Open:\*\* \S', text, re.M)) != 1: faults.append(f'cell {i}: one open question')
+    if words_of(text) > 120: faults.append(f'cell {i}: {words_of(text)} words, at most 120')
+    later = [source(c) for c in notebook.cells[i + 1:] if source(c).startswith('## ')]
+    faults += [f'cell {i}: {t.splitlines()[0]} comes after it' for t in later if not t.startswith('## Stamp')]
+    return faults
 
 @rule
 def exercises_close_a_chapter(notebook):
@@ -799,6 +813,7 @@ def good_chapter(name='05_made_up'):
                 py('[1, 2];', display(image__png=png)),
                 md('And a claim.'),
                 py("claim('root of 4', f(4), '~', 2, tol=.1)", stream('✓ root of 4: 2 ≈ 2 ± 0.1\n')),
+                md(f'{closing}\n\n- One.\n- Two.\n- Three.\n\n**Open:** why?'),
                 exercise(1),
                 exercise(2),
                 py('stamp()'),
@@ -931,16 +946,24 @@ wrong = [  # the rule that should see it, what is wrong, how to make it so
     (no_path_of_a_machine, 'in prose', put(7, md('See /home/me/x.'))),
     (no_path_of_a_machine, 'in code', put(6, py("assert f(4) == 2; p = '/root/x'"))),
     (no_path_of_a_machine, 'in an output', out(stream('saved to /home/me/x.png'))),
+    (ends_with_what_to_remember, 'no closing', drop(11)),
+    (ends_with_what_to_remember, 'two facts', put(11, md(f'{closing}\n\n- One.\n- Two.\n\n**Open:** why?'))),
+    (ends_with_what_to_remember, 'no question', put(11, md(f'{closing}\n\n- One.\n- Two.\n- Three.'))),
+    (
+        ends_with_what_to_remember, 'long',
+        put(11, md(f'{closing}\n\n- One.\n- Two.\n- Three.\n\n**Open:** why {"so " * 120}?')),
+    ),
+    (ends_with_what_to_remember, 'more to come', add(12, md('## More'))),
     (exercises_close_a_chapter, 'one', drop(-2)),
     (exercises_close_a_chapter, 'none', lambda n: [n.cells.pop(-2) for _ in range(2)]),
     (
         exercises_close_a_chapter,
         'five',
-        add(12, *[md(f'### Exercise 5.{k}\n```python\n```\nCheck number: 1') for k in (2, 3, 4)]),
+        add(13, *[md(f'### Exercise 5.{k}\n```python\n```\nCheck number: 1') for k in (2, 3, 4)]),
     ),
     (exercises_close_a_chapter, 'numbers', hold(name='06_made_up')),
-    (exercises_close_a_chapter, 'no fence', put(11, md('### Exercise 5.1\n\nDo it. Check number: 1.5'))),
-    (exercises_close_a_chapter, 'no number', put(11, md('### Exercise 5.1\n\n```python\n```'))),
+    (exercises_close_a_chapter, 'no fence', put(12, md('### Exercise 5.1\n\nDo it. Check number: 1.5'))),
+    (exercises_close_a_chapter, 'no number', put(12, md('### Exercise 5.1\n\n```python\n```'))),
 ]
 wrong_solution = [
     (solutions_end_in_a_check, 'no assertion', put(5, py('x = 5/2'))),
