@@ -6,7 +6,7 @@ one core
 import time
 
 import torch
-from ganbook import data as sets
+from ganbook.downloads import mnist
 from ganbook.metrics import frechet, frechet_floor, inception_score, kid, prdc, yardstick
 
 from common import machine, results, rounded, store
@@ -14,7 +14,7 @@ from common import machine, results, rounded, store
 
 def main(n: int = 10_000):
     start, rng = time.perf_counter(), torch.Generator().manual_seed(0)
-    train, test = sets.mnist(), sets.mnist(train=False)
+    train, test = mnist(), mnist(train=False)
     y = yardstick('mnist')
     def as_drawn(x): return x.float()/127.5 - 1
     real = y.features(as_drawn(train.x))

@@ -35,6 +35,7 @@ import torch.nn.functional as F
 from common import clock, machine, results, rounded, store
 from ganbook import data as sets
 from ganbook.data import latents
+from ganbook.downloads import mnist
 from ganbook.metrics import frechet, frechet_floor, yardstick
 from ganbook.models.dcgan import checkerboard
 from ganbook.recipes import build, find
@@ -47,7 +48,7 @@ variants = {
 
 def mnist32(train=True):
     "MNIST with a black border of 2, so that it halves evenly."
-    d = sets.mnist(train)
+    d = mnist(train)
     return replace(d, name='mnist 32x32', x=F.pad(d.x, (2, 2, 2, 2)))
 
 def real_images(name):

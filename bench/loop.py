@@ -33,6 +33,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from common import clock, machine, results, rounded, store
 from ganbook import data as sets
+from ganbook.downloads import mnist
 from ganbook.losses import non_saturating
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
@@ -55,7 +56,7 @@ class Case:
 def images():
     """MNIST where GANBOOK_DATA has it, else random bytes of its
     shape: the time of a step does not depend on what is drawn."""
-    if os.environ.get('GANBOOK_DATA'): return sets.mnist()
+    if os.environ.get('GANBOOK_DATA'): return mnist()
     rng = torch.Generator().manual_seed(0)
     return sets.Data(
         'random bytes', torch.randint(256, (60_000, 1, 28, 28), generator=rng, dtype=torch.uint8)

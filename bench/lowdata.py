@@ -37,6 +37,7 @@ from ganbook import data as sets
 from ganbook.augment import ADA, Augment, Overfitting, cutout, quarter_turns, translation
 from ganbook.callbacks import every, record
 from ganbook.data import latents, split, subset
+from ganbook.downloads import mnist
 from ganbook.metrics import critic_gap, frechet, frechet_floor, memorisation, nearest, yardstick
 from ganbook.recipes import build, find
 from ganbook.train import evaluating, fit, sample
@@ -223,7 +224,7 @@ def main():
     a, chosen = parsed(p, arms)
     device, kind = torch.device(a.device), f'{a.device} {a.data}'
     train, held_out = (
-        split(sets.digits(), .5, seed=0) if a.data == 'digits' else (sets.mnist(), sets.mnist(train=False))
+        split(sets.digits(), .5, seed=0) if a.data == 'digits' else (mnist(), mnist(train=False))
     )
     judge = Judge(a.data, train, held_out, device)
     own = {

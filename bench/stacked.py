@@ -48,6 +48,7 @@ from common import clock, machine, results, rounded, store
 from ganbook import data as sets
 from ganbook.callbacks import every
 from ganbook.data import draw, latents
+from ganbook.downloads import mnist
 from ganbook.losses import non_saturating, relativistic
 from ganbook.metrics import kl_uniform, yardstick
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator
@@ -175,7 +176,7 @@ arms = dict(
     ),
 )
 
-def images(name): return sets.stacked(sets.digits() if name == 'digits' else sets.mnist())
+def images(name): return sets.stacked(sets.digits() if name == 'digits' else mnist())
 
 def run(arm, data, count, seed, n_steps, n_looks=0, n_look=2_000):
     "Train one seed; its figures at the end, and the modes among fewer samples on the way."

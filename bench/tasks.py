@@ -49,12 +49,14 @@ from ganbook.ensemble import Stacked, members
 from ganbook.losses import non_saturating, relativistic
 from ganbook.metrics import frechet, frechet_floor, yardstick
 from ganbook.models.conditional import (
-    CodedGenerator, EmbeddedGenerator, Judge, NormedGenerator, Task, agreement, answers, classify, code,
-    counted, inform, mutual_information, nats, rotate, taught, with_tasks,
+    CodedGenerator, EmbeddedGenerator, Judge, NormedGenerator, answers, code,
 )
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
 from ganbook.penalties import r1, r2
+from ganbook.tasks import (
+    Task, agreement, classify, counted, inform, mutual_information, nats, rotate, taught, with_tasks,
+)
 from ganbook.train import alternating, fit, linear_decay, new_state, sample
 
 latent_dim, n_embed = 64, 16

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from safetensors.torch import save
 
 from ganbook import data as sets
+from ganbook.downloads import mnist
 from ganbook.metrics import Yardstick
 
 root = Path(__file__).resolve().parent.parent
@@ -31,7 +32,7 @@ recipes = dict(
     ),
     mnist=dict(
         network=dict(shape=(1, 28, 28), width=24, n_features=64), shift=2, batch=100, epochs=14, lr=5e-3,
-        seed=0, data=lambda: (sets.mnist(), sets.mnist(train=False)),
+        seed=0, data=lambda: (mnist(), mnist(train=False)),
         split='the public training and test sets',
     ),
 )

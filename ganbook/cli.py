@@ -210,11 +210,12 @@ _point_sets = 'ring grid spiral two_moons'.split()
 
 def _data(name:str, size:int=None, grey:bool=False):
     "A data set by its name, or by the path of a folder of images."
-    from ganbook import data as sets
-    if name not in _sets: return sets.folder(name, 64 if size is None else size, 1 if grey else 3)
+    from ganbook.downloads import all_sets
+    from ganbook.images import folder
+    if name not in _sets: return folder(name, 64 if size is None else size, 1 if grey else 3)
     if size is not None or grey:
         raise ValueError(f"--size and --grey are for a folder of images: leave them out for {name}.")
-    return getattr(sets, name)()
+    return all_sets[name]()
 
 def _device(name:str=None):
     "The device called `name`, or the best there is."
@@ -942,7 +943,7 @@ def _copying(fake, data, unseen=None, most:int=500)->dict:
 # %% ../nbs/24_command_line.ipynb #368d84c9
 def _test_part(name:str):
     "The images of a public set that nobody trains on; None for other data."
-    from ganbook import data as sets
+    from ganbook import downloads as sets
     return getattr(sets, name)(train=False) if name in ('mnist', 'fashion_mnist', 'cifar10') else None
 
 def _of_points(x, data, n:int, seed:int)->tuple:

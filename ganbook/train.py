@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Callable
 import torch
 from torch import nn, Tensor
-from .data import Data, _memory, draw, latents
+from .data import Data, draw, latents
+from .memory import host_memory
 
 # %% ../nbs/05_training.ipynb #3ebfe39b
 @contextmanager
@@ -377,7 +378,7 @@ def _check_batch(s:TrainState, batch_size:int, of_G:list, of_D:list):
             )
     G, D = (sum(size for *_, size in outs)/2 for outs in (of_G, of_D))  # bytes a sample
     need, device = 4*batch_size*max(2*D, D + G), s.device
-    there = torch.cuda.get_device_properties(device).total_memory if device.type == 'cuda' else _memory()
+    there = torch.cuda.get_device_properties(device).total_memory if device.type == 'cuda' else host_memory()
     if need > there:
         raise ValueError(
             f"batch_size is {batch_size:,}: a step would need about {need/2**30:,.0f} GiB of "

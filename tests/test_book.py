@@ -26,7 +26,8 @@ nbs = root/'nbs'
 floors = {
     'need': -1,
     'scale': 0, 'games': 0, 'dynamics': 0, 'losses': 0, 'penalties': 0, 'data': 0, 'metrics': 0, 'plots': 0,
-    'diversity': 0, 'models.mlp': 0, 'models.dcgan': 0, 'models.resnet': 1, 'models.conditional': 2,
+    'diversity': 0, 'memory': 0, 'models.mlp': 0, 'models.dcgan': 0, 'models.resnet': 1,
+    'models.conditional': 1, 'downloads': 1, 'images': 2, 'tasks': 2,
     'train': 1, 'ensemble': 2, 'augment': 2, 'optim': 2, 'callbacks': 2, 'doctor': 2, 'parallel': 3,
     'recipes': 3, 'cli': 4, 'playground': 4, 'interpret': 4,
 }

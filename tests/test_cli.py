@@ -1177,7 +1177,7 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(line, here, capsys):
     Image.new('RGB', (9, 9)).save(here/'images'/'a.png')
     before = sorted(here.rglob('*'))
     with pytest.MonkeyPatch.context() as m:
-        if 'images' in line: m.setattr('ganbook.data._decode_all', None)  # told before anything is decoded
+        if 'images' in line: m.setattr('ganbook.images._decode_all', None)  # told before anything is decoded
         assert main(line.split()) == 2
     out, err = capsys.readouterr()
     assert out == '' and wrong[line] in err and err.count('\n') == 1 and err.startswith('ganbook')

@@ -12,13 +12,15 @@ from ganbook.data import Data, digits, latents, subset
 from ganbook.ensemble import Stacked, member, members
 from ganbook.losses import non_saturating, relativistic
 from ganbook.models.conditional import (
-    _step, CodedGenerator, ConditionalBatchNorm, EmbeddedGenerator, Judge, NormedGenerator, Round, Task,
-    agreement, answers, classify, code, counted, inform, mutual_information, nats, rotate, taught, turned,
-    with_tasks,
+    CodedGenerator, ConditionalBatchNorm, EmbeddedGenerator, Judge, NormedGenerator, answers, code,
 )
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
 from ganbook.penalties import r1, r2, wgan_gp
+from ganbook.tasks import (
+    _step, Round, Task, agreement, classify, counted, inform, mutual_information, nats, rotate, taught,
+    turned, with_tasks,
+)
 from ganbook.train import alternating, d_step, fit, g_step, load, new_state, save
 
 root = Path(__file__).resolve().parent.parent

@@ -21,11 +21,14 @@ import pooch
 import pytest
 import torch
 from PIL import Image
-from ganbook import data as gd
+from ganbook import data as gd, downloads as dl, images, memory
 from ganbook.data import (
-    Data, cifar10, digits, draw, fashion_mnist, folder, gaussian, grid, latents, mixture, mnist, read_idx,
-    ring, spiral, split, stacked, subset, to_units, two_moons,
+    Data, digits, draw, gaussian, grid, latents, mixture, ring, spiral, split, stacked, subset, to_units,
+    two_moons,
 )
+from ganbook.downloads import cifar10, fashion_mnist, mnist, read_idx
+from ganbook.images import folder
+from ganbook.memory import from_npy, host_memory
 
 def gen(seed=0, device='cpu'): return torch.Generator(device).manual_seed(seed)
 POINTS = dict(
@@ -420,8 +423,8 @@ def idx(a):
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (60, 9, 7), dtype=np.uint8)
 LABELS = np.arange(60, dtype=np.uint8) % 10
-BODIES = dict(zip(gd._idx_files, [gzip.compress(idx(a)) for a in (IMAGES, LABELS, IMAGES[:20], LABELS[:20])]))
-IDX = BODIES[gd._idx_files[0]]
+BODIES = dict(zip(dl._idx_files, [gzip.compress(idx(a)) for a in (IMAGES, LABELS, IMAGES[:20], LABELS[:20])]))
+IDX = BODIES[dl._idx_files[0]]
 
 @pytest.mark.parametrize('shape', [(5,), (3, 4), (2, 3, 4), (2, 1, 3, 2), (0, 3)])
 @pytest.mark.parametrize('zipped', [False, True])
@@ -504,29 +507,29 @@ def total(body, kind):
     return f"{kind}:{hashlib.new('md5' if kind == 'md5' else 'sha256', body).hexdigest()}"
 
 def remote(server, *how, kind='content'):
-    return gd._Remote(
+    return dl._Remote(
         'tiny', tuple(server.at(h) for h in how), {k: total(v, kind) for k, v in BODIES.items()}
     )
 
-FILE = gd._idx_files[0]
+FILE = dl._idx_files[0]
 
 @pytest.mark.parametrize('kind', ['content', 'md5', 'sha256'])
 def test_a_good_download_is_cached_and_asked_for_once(server, cache, kind):
     r = remote(server, 'good', kind=kind)
-    path = gd._fetch(r, FILE)
+    path = dl._fetch(r, FILE)
     assert path == cache/'tiny'/FILE and np.array_equal(read_idx(path), IMAGES)
-    assert gd._fetch(r, FILE) == path and len(server.asked) == 1 and files_in(cache) == [f'tiny/{FILE}']
+    assert dl._fetch(r, FILE) == path and len(server.asked) == 1 and files_in(cache) == [f'tiny/{FILE}']
 
 @pytest.mark.parametrize('kind', ['content', 'md5'])
 @pytest.mark.parametrize('how', BAD)
 def test_the_second_mirror_stands_in(server, cache, how, kind):
-    path = gd._fetch(remote(server, how, 'good', kind=kind), FILE)
+    path = dl._fetch(remote(server, how, 'good', kind=kind), FILE)
     assert np.array_equal(read_idx(path), IMAGES)
     assert [p.name for p in cache.rglob('*') if not p.name == 'tiny'] == [FILE]
 
 @pytest.mark.parametrize('how', BAD)
 def test_when_all_fail_one_sentence_says_so_and_nothing_is_left(server, cache, how):
-    with pytest.raises(FileNotFoundError) as e: gd._fetch(remote(server, how, 'missing'), FILE)
+    with pytest.raises(FileNotFoundError) as e: dl._fetch(remote(server, how, 'missing'), FILE)
     says = str(e.value)
     assert (
         says.startswith(f'tiny/{FILE} could not be had from')
@@ -539,7 +542,7 @@ def test_when_all_fail_one_sentence_says_so_and_nothing_is_left(server, cache, h
     assert files_in(cache) == [] and not list(cache.rglob('.part*'))
 
 def test_a_progress_bar_goes_to_stderr(server, cache, capsys):
-    gd._fetch(remote(server, 'good'), FILE)
+    dl._fetch(remote(server, 'good'), FILE)
     out, err = capsys.readouterr()
     assert out == '' and '100%' in err
 
@@ -548,7 +551,7 @@ def test_an_interrupted_download_leaves_nothing(server, cache, monkeypatch):
         Path(path).write_bytes(IDX[:99])
         raise KeyboardInterrupt
     monkeypatch.setattr(pooch, 'HTTPDownloader', lambda **kw: half)
-    with pytest.raises(KeyboardInterrupt): gd._fetch(remote(server, 'good'), FILE)
+    with pytest.raises(KeyboardInterrupt): dl._fetch(remote(server, 'good'), FILE)
     assert files_in(cache) == []
 
 def test_a_killed_download_does_no_harm(server, cache):
@@ -556,7 +559,7 @@ def test_a_killed_download_does_no_harm(server, cache):
     child = subprocess.Popen(
         [
             sys.executable, '-c',
-            f'from ganbook import data as gd; gd._fetch(gd._Remote({r.name!r}, '
+            f'from ganbook import downloads as dl; dl._fetch(dl._Remote({r.name!r}, '
             f'{r.mirrors!r}, {r.sums!r}), {FILE!r})',
         ],
         stderr=subprocess.DEVNULL,
@@ -580,12 +583,12 @@ def test_a_killed_download_does_no_harm(server, cache):
         and not (cache/'tiny'/FILE).exists()
     )
     for p in left: os.utime(p, (1, 1))                          # long ago
-    assert np.array_equal(read_idx(gd._fetch(remote(server, 'good'), FILE)), IMAGES)
+    assert np.array_equal(read_idx(dl._fetch(remote(server, 'good'), FILE)), IMAGES)
     assert files_in(cache) == [f'tiny/{FILE}']
 
 def test_two_at_once_do_not_disturb_each_other(server, cache):
     r, got = remote(server, 'good'), []
-    threads = [threading.Thread(target=lambda: got.append(gd._fetch(r, FILE))) for _ in range(6)]
+    threads = [threading.Thread(target=lambda: got.append(dl._fetch(r, FILE))) for _ in range(6)]
     for t in threads: t.start()
     for t in threads: t.join()
     assert len(got) == 6 and files_in(cache) == [f'tiny/{FILE}'] and np.array_equal(read_idx(got[0]), IMAGES)
@@ -595,22 +598,22 @@ def test_two_at_once_do_not_disturb_each_other(server, cache):
 def test_a_local_copy_comes_first_zipped_or_not(server, cache, tmp_path, monkeypatch):
     monkeypatch.setenv('GANBOOK_DATA', str(tmp_path))
     r = remote(server, 'good')
-    gd._fetch(r, FILE)  # not there yet, so it is downloaded
+    dl._fetch(r, FILE)  # not there yet, so it is downloaded
     assert len(server.asked) == 1
     (tmp_path/'tiny').mkdir()
     (tmp_path/'tiny'/FILE.removesuffix('.gz')).write_bytes(idx(IMAGES))
-    assert gd._fetch(r, FILE) == tmp_path/'tiny'/FILE.removesuffix('.gz')
+    assert dl._fetch(r, FILE) == tmp_path/'tiny'/FILE.removesuffix('.gz')
     (tmp_path/'tiny'/FILE).write_bytes(IDX)
-    assert gd._fetch(r, FILE) == tmp_path/'tiny'/FILE and len(server.asked) == 1
+    assert dl._fetch(r, FILE) == tmp_path/'tiny'/FILE and len(server.asked) == 1
     for wrong in (tmp_path/'typo', tmp_path/'tiny'/FILE):
         monkeypatch.setenv('GANBOOK_DATA', str(wrong))
-        with pytest.raises(FileNotFoundError, match='which is no folder'): gd._fetch(r, FILE)
+        with pytest.raises(FileNotFoundError, match='which is no folder'): dl._fetch(r, FILE)
     monkeypatch.setenv('GANBOOK_DATA', '')  # as good as unset
-    assert gd._fetch(r, FILE) == cache/'tiny'/FILE
+    assert dl._fetch(r, FILE) == cache/'tiny'/FILE
 
 @pytest.mark.parametrize('load,name,kind', [(mnist, '_mnist', 'content'), (fashion_mnist, '_fashion', 'md5')])
 def test_sets_of_mnist_s_form(server, cache, monkeypatch, load, name, kind):
-    monkeypatch.setattr(gd, name, replace(remote(server, 'cut', 'good', kind=kind), name=load.__name__))
+    monkeypatch.setattr(dl, name, replace(remote(server, 'cut', 'good', kind=kind), name=load.__name__))
     d, t = load(), load(train=False)
     assert (len(d), len(t), d.shape, len(d.classes)) == (60, 20, (1, 9, 7), 10)
     assert np.array_equal(d.x[:, 0], IMAGES) and d.y.tolist() == LABELS.tolist() and d.x.is_contiguous()
@@ -618,14 +621,14 @@ def test_sets_of_mnist_s_form(server, cache, monkeypatch, load, name, kind):
     assert x.shape == (9, 1, 9, 7) and files_in(cache) == sorted(f'{load.__name__}/{f}' for f in BODIES)
 
 def test_labels_that_do_not_belong_to_the_images(server, cache, monkeypatch):
-    server.bodies[gd._idx_files[1]] = gzip.compress(idx(LABELS[:59]))
+    server.bodies[dl._idx_files[1]] = gzip.compress(idx(LABELS[:59]))
     r = remote(server, 'good')
-    r.sums[gd._idx_files[1]] = total(server.bodies[gd._idx_files[1]], 'content')
-    monkeypatch.setattr(gd, '_mnist', r)
+    r.sums[dl._idx_files[1]] = total(server.bodies[dl._idx_files[1]], 'content')
+    monkeypatch.setattr(dl, '_mnist', r)
     with pytest.raises(ValueError, match='do not belong together'): mnist()
 
 def test_a_cached_or_local_file_that_is_another_is_refused(server, cache, monkeypatch):
-    monkeypatch.setattr(gd, '_mnist', remote(server, 'good'))
+    monkeypatch.setattr(dl, '_mnist', remote(server, 'good'))
     mnist()
     path = cache/'tiny'/FILE
     path.write_bytes(gzip.compress(idx(IMAGES[::-1])))
@@ -651,7 +654,7 @@ def test_cifar_from_a_server(server, cache, monkeypatch):
     monkeypatch.setattr(
         gd,
         '_cifar',
-        gd._Remote(
+        dl._Remote(
             'cifar10', (server.at('damaged'), server.at('good')),
             {'cifar-10-binary.tar.gz': total(body, 'md5')},
         ),
@@ -687,12 +690,12 @@ def test_an_unzipped_local_cifar_will_do(cache, tmp_path, monkeypatch):
     assert len(cifar10()) == 10
 
 def test_the_registered_sources_are_well_formed():
-    for r in (gd._mnist, gd._fashion, gd._cifar):
+    for r in (dl._mnist, dl._fashion, dl._cifar):
         assert len(r.mirrors) == 2 and all(m.startswith('http') and not m.endswith('/') for m in r.mirrors)
         for s in r.sums.values():
             kind, digest = s.split(':')
             assert len(digest) == (32 if kind == 'md5' else 64) and set(digest) <= set('0123456789abcdef')
-    assert len({s for r in (gd._mnist, gd._fashion, gd._cifar) for s in r.sums.values()}) == 9
+    assert len({s for r in (dl._mnist, dl._fashion, dl._cifar) for s in r.sums.values()}) == 9
 
 @pytest.mark.skipif(
     not MNIST_AT.is_dir(),
@@ -1022,8 +1025,8 @@ def test_a_bar_for_many_images_alone(tmp_path, capsys):
 def test_a_mapped_folder_is_made_once_and_again_when_it_changes(tmp_path, cache, monkeypatch):
     root = fill(tmp_path/'f', ['a.png', 'b.png'])
     calls = []
-    real = gd._decode_all
-    monkeypatch.setattr(gd, '_decode_all', lambda *a: calls.append(1) or real(*a))
+    real = images._decode_all
+    monkeypatch.setattr(images, '_decode_all', lambda *a: calls.append(1) or real(*a))
     def load(**kw): return folder(root, **dict(dict(size=8, max_bytes=10), **kw))
     a, b = load(), load()
     assert len(calls) == 1 and torch.equal(a.x, b.x) and torch.equal(a.x, folder(root, size=8).x)
@@ -1053,17 +1056,17 @@ def test_a_mapped_folder_can_be_drawn_from_and_is_never_written_to(tmp_path, cac
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='wants files with holes')
 def test_a_mapped_file_may_be_larger_than_the_memory(tmp_path):
-    n = 2*gd._memory()//(3*64*64)  # twice the memory, a hole but for the last image
+    n = 2*host_memory()//(3*64*64)  # twice the memory, a hole but for the last image
     np.lib.format.open_memmap(tmp_path/'x.npy', 'w+', np.uint8, (n, 3, 64, 64))[-1] = 7
-    d = gd.Data('holes', gd.from_npy(tmp_path/'x.npy'))
+    d = gd.Data('holes', from_npy(tmp_path/'x.npy'))
     def rows(kind):
         return int(next(l.split()[1] for l in open('/proc/self/status') if l.startswith(kind)))*1024
     before, rng = rows('RssAnon:'), gen()
     for _ in range(50): x = draw(d, 64, rng)
-    assert d.x.nbytes > 1.9*gd._memory() and rows('RssAnon:') - before < 2**26 and x.min() == x.max() == -1
+    assert d.x.nbytes > 1.9*host_memory() and rows('RssAnon:') - before < 2**26 and x.min() == x.max() == -1
     assert d.x[-1].min() == 7 and draw(gd.Data('last', d.x[-1:]), 2).mean() > -1
     np.save(tmp_path/'floats.npy', np.zeros(3))
-    with pytest.raises(ValueError, match='images are bytes'): gd.from_npy(tmp_path/'floats.npy')
+    with pytest.raises(ValueError, match='images are bytes'): from_npy(tmp_path/'floats.npy')
     d.x[-1] = 9  # stays in memory
     assert np.load(tmp_path/'x.npy', mmap_mode='r')[-1].max() == 7 and d.x[-1].max() == 9
 
@@ -1083,15 +1086,15 @@ def test_a_mapped_folder_that_is_interrupted_leaves_nothing(tmp_path, cache, mon
     assert len(folder(root, size=8, max_bytes=0)) == 1 and new.exists() and not old.exists()
 
 def test_a_full_disk_is_noticed_before(tmp_path, cache, monkeypatch):
-    monkeypatch.setattr(gd.shutil, 'disk_usage', lambda p: type('usage', (), dict(free=10))())
+    monkeypatch.setattr(images.shutil, 'disk_usage', lambda p: type('usage', (), dict(free=10))())
     with pytest.raises(ValueError, match='choose a smaller size, or make room'):
         folder(fill(tmp_path/'f', ['a.png']), size=8, max_bytes=0)
 
 def test_the_memory_of_this_computer_is_plausible(monkeypatch):
-    assert 2**28 < gd._memory() < 2**50
+    assert 2**28 < host_memory() < 2**50
     monkeypatch.delattr(os, 'sysconf', raising=False)
-    monkeypatch.setattr(gd, '_container', lambda: None)
-    assert gd._memory() == 2**33
+    monkeypatch.setattr(memory, '_container', lambda: None)
+    assert host_memory() == 2**33
 
 @pytest.mark.parametrize('group,limits,want', [
     ('0::/', {'memory.max': '1200000000\n'}, 1_200_000_000),
@@ -1106,14 +1109,14 @@ def test_the_limit_of_a_container(tmp_path, monkeypatch, group, limits, want):
         (tmp_path/'cg'/name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path/'cg'/name).write_text(text)
     assert (
-        gd._container(tmp_path/'cg', tmp_path/'own') == want
-        and gd._container(tmp_path/'cg', tmp_path/'none') is None
+        memory._container(tmp_path/'cg', tmp_path/'own') == want
+        and memory._container(tmp_path/'cg', tmp_path/'none') is None
     )
 
 def test_a_container_of_little_memory_gets_the_file(tmp_path, cache, monkeypatch):
     root = fill(tmp_path/'f', ['a.png'])
-    whole = gd._memory()
-    monkeypatch.setattr(gd, '_container', lambda: 8*8*3*4 - 1)
-    assert gd._memory() == 767 < whole and len(told(root)[0]) == 1 and len(list(cache.rglob('x.npy'))) == 1
-    monkeypatch.setattr(gd, '_container', lambda: 2**60)
-    assert gd._memory() == os.sysconf('SC_PAGE_SIZE')*os.sysconf('SC_PHYS_PAGES')
+    whole = host_memory()
+    monkeypatch.setattr(memory, '_container', lambda: 8*8*3*4 - 1)
+    assert host_memory() == 767 < whole and len(told(root)[0]) == 1 and len(list(cache.rglob('x.npy'))) == 1
+    monkeypatch.setattr(memory, '_container', lambda: 2**60)
+    assert host_memory() == os.sysconf('SC_PAGE_SIZE')*os.sysconf('SC_PHYS_PAGES')

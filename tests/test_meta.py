@@ -17,14 +17,13 @@ from ganbook.data import latents
 from ganbook.diversity import with_minibatch_std
 from ganbook.ensemble import members
 from ganbook.losses import hinge, relativistic
-from ganbook.models.conditional import (
-    CodedGenerator, EmbeddedGenerator, Judge, NormedGenerator, classify, inform, rotate, with_tasks,
-)
+from ganbook.models.conditional import CodedGenerator, EmbeddedGenerator, Judge, NormedGenerator
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
 from ganbook.models.resnet import ResNetDiscriminator, ResNetGenerator
 from ganbook.optim import at_once, by_consensus, extragradient, lookahead, optimistic, past_extragradient
 from ganbook.penalties import clip_weights, dragan, r1, r2, wgan_gp
+from ganbook.tasks import classify, inform, rotate, with_tasks
 from ganbook.train import alternating, fit, new_state
 
 n_steps = 6

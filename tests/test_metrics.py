@@ -16,6 +16,7 @@ from scipy.linalg import sqrtm
 
 from ganbook import data as sets
 from ganbook import metrics
+from ganbook.downloads import mnist
 from ganbook.metrics import (
     Yardstick, birthday, critic_gap, fid, frechet, frechet_bias, frechet_floor, frechet_gaussians,
     inception_score, kid, kl_uniform, memorisation, mode_coverage, moments, nearest, neighbours, prdc,
@@ -496,7 +497,7 @@ def test_the_digits_card_is_true(digits): check_card('digits', *digits)
 
 def test_the_mnist_card_is_true():
     if not os.environ.get('GANBOOK_DATA'): pytest.skip('wants GANBOOK_DATA with MNIST in it')
-    check_card('mnist', sets.mnist(), sets.mnist(train=False))
+    check_card('mnist', mnist(), mnist(train=False))
 
 @pytest.mark.parametrize('name,side', [('digits', 8), ('mnist', 28)])
 def test_features_do_not_depend_on_the_batch(name, side):

@@ -433,7 +433,7 @@ def test_a_target_that_is_reached_is_told_once():
     ids=['one', 'stacked', 'vmap'],
 )
 def test_a_batch_too_large_for_the_memory_is_refused_before_it_is_drawn(monkeypatch, make):
-    monkeypatch.setattr('ganbook.train._memory', lambda: 2**30)
+    monkeypatch.setattr('ganbook.train.host_memory', lambda: 2**30)
     s = make()
     with pytest.raises(ValueError, match='batch_size is 10,000,000: a step would need about .* GiB'):
         fit(s, ring, 1, non_saturating, batch_size=10_000_000)

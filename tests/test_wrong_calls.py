@@ -21,9 +21,11 @@ from PIL import Image
 from torch import nn
 from ganbook import (
     augment, callbacks, data, diversity, doctor, dynamics, ensemble, games, interpret, losses, metrics, optim,
-    penalties, plots, recipes, scale,
+    penalties, plots, recipes, scale, tasks,
 )
 from ganbook.cli import main
+from ganbook.downloads import read_idx
+from ganbook.images import folder
 from ganbook.models import conditional as cond
 from ganbook.models import dcgan, mlp, resnet
 from ganbook.train import adam, average, fit, linear_decay, load, new_state, read, read_settings, sample, save
@@ -58,7 +60,7 @@ def judge(**options): return cond.Judge(D(), dict(classes=2), **options)
 def logits(*shape): return torch.zeros(*shape)
 def tasked(*tasks, D=None, **options):
     return fit(
-        new_state(G(), D or judge()), moons, 2, losses.hinge, update=cond.with_tasks(*tasks), **options
+        new_state(G(), D or judge()), moons, 2, losses.hinge, update=tasks.with_tasks(*tasks), **options
     )
 
 class Column(nn.Module):
@@ -139,10 +141,10 @@ calls = {  # name: (call, words of the sentence)
     'split, all to test': (lambda: data.split(points, 1.), 'test=1.0'),
     'stacked points': (lambda: data.stacked(points), 'cannot be stacked'),
     'stacked 0': (lambda: data.stacked(digits, 0), 'count is 0'),
-    'idx file that is not there': (lambda: data.read_idx('nowhere.gz'), 'nowhere.gz'),
-    'folder that is not there': (lambda: data.folder('nowhere'), 'is not there'),
-    'folder, 2 channels': (lambda: data.folder('.', channels=2), 'channels=2'),
-    'folder, size by name': (lambda: data.folder('.', '64'), 'size 64'),
+    'idx file that is not there': (lambda: read_idx('nowhere.gz'), 'nowhere.gz'),
+    'folder that is not there': (lambda: folder('nowhere'), 'is not there'),
+    'folder, 2 channels': (lambda: folder('.', channels=2), 'channels=2'),
+    'folder, size by name': (lambda: folder('.', '64'), 'size 64'),
     # models.mlp
     'mlp of no shape': (lambda: mlp.MLPGenerator(()), 'shape'),
     'mlp of shape 0': (lambda: mlp.MLPDiscriminator((0,)), 'shape'),
@@ -206,21 +208,21 @@ calls = {  # name: (call, words of the sentence)
     'conditional norm without norm': (lambda: cond.NormedGenerator(G(), 2), 'no BatchNorm'),
     'judge of a plain module': (lambda: cond.Judge(Column()), 'cannot be asked more'),
     'answers of a plain D': (lambda: cond.answers(D(), x), 'logits alone'),
-    'tasks without weight': (lambda: cond.with_tasks(cond.classify()), 'pair of a Task'),
+    'tasks without weight': (lambda: tasks.with_tasks(tasks.classify()), 'pair of a Task'),
     'two tasks of one name': (
-        lambda: cond.with_tasks((cond.classify(), 1.), (cond.classify(), 1.)), 'one name',
+        lambda: tasks.with_tasks((tasks.classify(), 1.), (tasks.classify(), 1.)), 'one name',
     ),
     'task without its head': (
-        lambda: tasked((cond.classify('kinds'), 1.), labels=True), "no head called 'kinds'",
+        lambda: tasked((tasks.classify('kinds'), 1.), labels=True), "no head called 'kinds'",
     ),
-    'task without labels': (lambda: tasked((cond.classify(), 1.)), 'labels=True'),
-    'task of a plain D': (lambda: tasked((cond.classify(), 1.), D=D(), labels=True), 'Judge'),
-    'agreement of two sizes': (lambda: cond.agreement(torch.zeros(4, 2), torch.zeros(3)), 'one a sample'),
-    'nats of a class too high': (lambda: cond.nats(torch.zeros(4, 2), torch.full((4,), 2)), '2 answers'),
+    'task without labels': (lambda: tasked((tasks.classify(), 1.)), 'labels=True'),
+    'task of a plain D': (lambda: tasked((tasks.classify(), 1.), D=D(), labels=True), 'Judge'),
+    'agreement of two sizes': (lambda: tasks.agreement(torch.zeros(4, 2), torch.zeros(3)), 'one a sample'),
+    'nats of a class too high': (lambda: tasks.nats(torch.zeros(4, 2), torch.full((4,), 2)), '2 answers'),
     'code of one value': (lambda: cond.code(z, 1), 'n is 1'),
-    'turned oblong images': (lambda: cond.turned(torch.zeros(4, 1, 8, 9)), 'square'),
+    'turned oblong images': (lambda: tasks.turned(torch.zeros(4, 1, 8, 9)), 'square'),
     'taught without images': (
-        lambda: cond.taught(images[:0], torch.zeros(0, dtype=torch.long)), 'at least one',
+        lambda: tasks.taught(images[:0], torch.zeros(0, dtype=torch.long)), 'at least one',
     ),
     # train
     'state, G without latent_dim': (lambda: new_state(nn.Linear(3, 2), D()), 'no attribute latent_dim'),
