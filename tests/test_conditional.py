@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from ganbook.checkpoints import load, save
 from ganbook.data import Data, digits, latents, subset
 from ganbook.ensemble import Stacked, member, members
 from ganbook.losses import non_saturating, relativistic
@@ -19,7 +20,7 @@ from ganbook.models.conditional import (
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
 from ganbook.penalties import r1, r2, wgan_gp
-from ganbook.train import alternating, d_step, fit, g_step, load, new_state, save
+from ganbook.train import alternating, d_step, fit, g_step, new_state
 
 root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root/'bench'))
