@@ -46,7 +46,8 @@ from ganbook.losses import GANLoss, bce, minimax, non_saturating, smooth
 from ganbook.metrics import frechet, frechet_floor, yardstick
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator, normal_init
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
-from ganbook.train import TrainState, adam, alternating, d_step, fit, frozen, g_step, new_state, sample
+from ganbook.nets import frozen
+from ganbook.train import TrainState, adam, alternating, d_step, fit, g_step, new_state, sample
 
 shape = (1, 8, 8)
 latent_dim = 100

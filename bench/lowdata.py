@@ -39,8 +39,9 @@ from ganbook.callbacks import every, record
 from ganbook.data import latents, split, subset
 from ganbook.downloads import mnist
 from ganbook.metrics import critic_gap, frechet, frechet_floor, memorisation, nearest, yardstick
+from ganbook.nets import evaluating
 from ganbook.recipes import build, find
-from ganbook.train import evaluating, fit, sample
+from ganbook.train import fit, sample
 
 plain = replace(
     find('dcgan'), name='plain', width=16, noise=0., decay_from=None, batch_size=32, n_steps=3_000

@@ -248,7 +248,7 @@ def measured() -> list:
             none,
         ),
         (
-            '22',
+            'w2',
             dict(
                 en="Images a second of our loop over the textbook's, one thread on a CPU; on a GPU recorded "
                    "steps are to add to it",

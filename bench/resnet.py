@@ -48,11 +48,10 @@ from stable import Judge
 from ganbook.callbacks import every, record
 from ganbook.ensemble import members
 from ganbook.models.dcgan import checkerboard
-from ganbook.models.mlp import n_params
 from ganbook.models.resnet import (
-    ResNetDiscriminator, ResNetGenerator, SkipImages, resize_binomial, matched_width, multiply_adds,
-    resize_nearest,
+    ResNetDiscriminator, ResNetGenerator, SkipImages, resize_binomial, matched_width, resize_nearest,
 )
+from ganbook.nets import multiply_adds, n_params
 from ganbook.recipes import build, find, networks
 from ganbook.train import fit, new_state
 

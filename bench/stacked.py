@@ -52,7 +52,8 @@ from ganbook.downloads import mnist
 from ganbook.losses import non_saturating, relativistic
 from ganbook.metrics import kl_uniform, yardstick
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator
-from ganbook.models.mlp import MLPDiscriminator, MLPGenerator, n_params
+from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
+from ganbook.nets import n_params
 from ganbook.penalties import r1, r2
 from ganbook.train import fit, linear_decay, new_state, sample
 

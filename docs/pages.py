@@ -21,7 +21,7 @@ from pathlib import Path
 root = Path(__file__).resolve().parent.parent
 # and their first chapters
 parts = {
-    'The game': '00', 'First GANs': '03', 'DCGAN': '09', 'Stabilised': '11', 'Beyond': '17', 'Workshop': '22',
+    'The game': '00', 'First GANs': '03', 'DCGAN': '09', 'Stabilised': '11', 'Beyond': '17', 'Workshop': 'w',
     'Appendices': 'a',
 }
 signs = {'<=': '≤', '>=': '≥', '==': '=', '~': '≈'}

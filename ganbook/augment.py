@@ -10,7 +10,7 @@ __all__ = ['color', 'diffaugment', 'by_name', 'brightness', 'saturation', 'contr
 from collections.abc import Callable
 import torch
 from torch import nn, Tensor
-from .train import evaluating
+from .nets import evaluating
 
 # %% ../nbs/19_augmentation.ipynb #eca073b2
 def _images(x:Tensor, rng=None):
@@ -213,7 +213,7 @@ class ADA:
         self.step = every/rise
         self.top = top
 
-    changes_run = True  # several processes each call it, and all see the same mean (chapter 22)
+    changes_run = True  # several processes each call it, and all see the same mean (chapter w3)
     def mean(self, x:Tensor)->Tensor: return x  # in parallel: over the processes
 
     def __call__(self, s):

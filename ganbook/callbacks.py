@@ -18,9 +18,11 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 from tqdm import tqdm
+from .checkpoints import read, save
 from .data import Data, draw, to_units
+from .files import whole_file
 from .plots import save_png, scatter, to_png
-from .train import Log, Stop, TrainState, read, sample, save, whole_file
+from .train import Log, Stop, TrainState, sample
 
 # %% ../nbs/a2_callbacks.ipynb #9950a96a
 @contextmanager

@@ -139,7 +139,7 @@ _lock_file = '.lock'
 _log_file = 'log.csv'  # in the folder of a run
 
 def _write_run(folder:Path, run:dict):
-    from ganbook.train import whole_file
+    from ganbook.files import whole_file
     with whole_file(folder/_run_file) as part:
         part.write_text(json.dumps(run, indent=1) + '\n', encoding='utf-8')
 
@@ -460,7 +460,7 @@ def _callbacks(folder:Path, run:dict, data, z, options:dict)->list:
 def _draw_curves(s, loss:str, path:Path):
     "Both losses of a run as a picture."
     import matplotlib as mpl
-    from ganbook.train import whole_file
+    from ganbook.files import whole_file
     from ganbook.plots import curves, style, to_png
     with mpl.rc_context():
         style()
@@ -524,9 +524,9 @@ def _check_truth(folder:Path, settings:dict, stored:dict):
 def _state(folder:Path, run:dict, data, device):
     "(state, arguments of fit), filled from the newest whole checkpoint if there is one."
     from ganbook.callbacks import latest
+    from ganbook.checkpoints import load, read
     from ganbook.recipes import build, from_settings
     from ganbook.scale import seed_everything
-    from ganbook.train import load, read
     newest, files = latest(folder/'checkpoints'), list((folder/'checkpoints').glob('step_*.pt'))
     if files and not newest: raise ValueError(
         f"none of the {len(files)} checkpoints in {folder} can be read: begin another run, "
@@ -545,8 +545,8 @@ def n_threads(
 )->int:
     "Processor threads to train with: what was asked for, one for small networks, else what PyTorch has."
     import torch
-    from ganbook.models.dcgan import n_macs
-    macs = batch_size*(n_macs(s.G, (s.G.latent_dim,)) + n_macs(s.D, s.D.shape))
+    from ganbook.nets import multiply_adds
+    macs = batch_size*(multiply_adds(s.G, (s.G.latent_dim,)) + multiply_adds(s.D, s.D.shape))
     return asked or (1 if macs < 1e8 else torch.get_num_threads())
 
 @contextmanager
@@ -661,8 +661,8 @@ def cmd_resume(
 def _generator(run:Path, device)->tuple:
     "(generator, settings, folder of the run, step) from a run's folder or from a checkpoint."
     from ganbook.callbacks import latest
+    from ganbook.checkpoints import read
     from ganbook.recipes import from_settings, networks
-    from ganbook.train import read
     path = run if run.is_file() else latest(run/'checkpoints')
     if path is None:
         raise FileNotFoundError(
@@ -670,7 +670,8 @@ def _generator(run:Path, device)->tuple:
         )
     content = read(path)
     if 'recipe' not in content['settings']: raise ValueError(
-        f"{path} was not saved by ganbook train: build its networks yourself, and use ganbook.train.load.")
+        f"{path} was not saved by ganbook train: build its networks yourself, "
+        "and use ganbook.checkpoints.load.")
     G = networks(from_settings(content['settings']['recipe']), tuple(content['settings']['data']['shape']))[0]
     G.load_state_dict(content['parts'].get('G_ema', content['parts']['G']))
     return G.to(device), content['settings'], path.parent.parent if run.is_file() else run, content['step']
@@ -702,7 +703,8 @@ def cmd_sample(
     import numpy as np
     from ganbook.callbacks import save_samples
     from ganbook.data import latents, to_units
-    from ganbook.train import sample, whole_file
+    from ganbook.files import whole_file
+    from ganbook.train import sample
     import torch
     _in_range(10**7, n=n)
     _seed(seed)
@@ -827,8 +829,8 @@ def cmd_doctor(
 ):
     "Say what is wrong with a run and what to try; the last line printed is the path of a one-page picture."
     from ganbook.doctor import diagnose, one_page, report
+    from ganbook.files import whole_file
     from ganbook.plots import to_png
-    from ganbook.train import whole_file
     folder = Path(run)
     patient, samples, loss = _patient(folder, _device(device), data)
     found = diagnose(patient, samples, loss, features=_doctors_eye(samples, folder))
@@ -976,7 +978,8 @@ def _usual_features(source:dict)->str:
 def _evaluate(run:Path, n:int, features:str, seed:int, device, where:str=None)->tuple:
     "(what was measured, the folder that it was written into)"
     from ganbook.data import latents, to_units
-    from ganbook.train import sample, whole_file
+    from ganbook.files import whole_file
+    from ganbook.train import sample
     import torch
     G, settings, folder, step = _generator(run, device)
     if (folder/_run_file).is_file():  # the data may have moved
@@ -1139,8 +1142,8 @@ def _draw_run(folder:Path, axes, device):
 def _draw_comparison(folders:list, path:Path, device):
     "All runs in one picture, a column each."
     import matplotlib as mpl
+    from ganbook.files import whole_file
     from ganbook.plots import style, to_png
-    from ganbook.train import whole_file
     with mpl.rc_context():
         style()
         fig = mpl.figure.Figure(figsize=(3*len(folders), 5.2), dpi=100)
@@ -1279,7 +1282,8 @@ def _needs_onnx()->str:
 def _exported(G, settings:dict, step:int, form:str)->tuple:
     "(content of the file, largest difference between its samples and those of the generator)"
     from ganbook.data import latents
-    from ganbook.train import evaluating, sample
+    from ganbook.nets import evaluating
+    from ganbook.train import sample
     import torch
     make, attempt, _ = _forms[form]
     about = json.dumps(dict(step=step, latent_dim=G.latent_dim, settings=settings))
@@ -1314,7 +1318,7 @@ def cmd_export(
 ):
     """Write the generator as files that other programs read, each
     tried before it is kept; the last lines printed are their paths."""
-    from ganbook.train import whole_file
+    from ganbook.files import whole_file
     forms, lacks = list(_forms) if format == 'all' else [format], _needs_onnx()
     if format not in ('all', *_forms):
         raise ValueError(f"there is no format {format!r}: take one of {', '.join(_forms)}, or all.")

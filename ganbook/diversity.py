@@ -6,24 +6,18 @@
 __all__ = ['packed_shape', 'Packed', 'MinibatchStd', 'MinibatchDiscrimination', 'with_layer', 'with_minibatch_std']
 
 # %% ../nbs/16_collapse.ipynb #653815ab
-from numbers import Integral
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from .nets import whole_number
 
 # %% ../nbs/16_collapse.ipynb #4e712ced
-def _count(n, name:str)->int:
-    "A whole number of at least 1."
-    if isinstance(n, bool) or not isinstance(n, Integral) or n < 1:
-        raise ValueError(f"{name} is {n!r}: it must be a whole number of at least 1.")
-    return int(n)
-
 def packed_shape(
     shape:tuple,  # of one sample: (C,H,W) for images, (d,) for points
     m:int,        # samples in a pack, at least 1
 )->tuple:         # (m*C,H,W) or (m*d,)
     "The shape for which to build a discriminator that sees packs of `m` samples."
-    return (_count(m, 'm')*shape[0], *shape[1:])
+    return (whole_number(m, 'm')*shape[0], *shape[1:])
 
 # %% ../nbs/16_collapse.ipynb #a2d72f83
 class Packed(nn.Module):
@@ -40,7 +34,7 @@ class Packed(nn.Module):
                 f"{type(D).__name__} has no attribute shape: set "
                 "it to the shape of a pack, (m*C,H,W) or (m*d,)."
             )
-        if shape[0] % _count(m, 'm'):
+        if shape[0] % whole_number(m, 'm'):
             raise ValueError(
                 f"{type(D).__name__} is built for samples of shape {shape}, "
                 f"which is no pack of {m}: build it for packed_shape(shape, {m})."
@@ -92,7 +86,7 @@ class MinibatchStd(nn.Module):
         group:int=None,
     ):
         super().__init__()
-        self.group = None if group is None else _count(group, 'group')
+        self.group = None if group is None else whole_number(group, 'group')
 
     def extra_repr(self)->str: return f'group={self.group}'
 
@@ -113,9 +107,9 @@ class MinibatchDiscrimination(nn.Module):
         dim:int=4,     # coordinates in which each of them measures distance
     ):
         super().__init__()
-        self.n_in, self.n_extra = _count(n_in, 'n_in'), _count(n_out, 'n_out')
+        self.n_in, self.n_extra = whole_number(n_in, 'n_in'), whole_number(n_out, 'n_out')
         # features of variance 1 lie about 1 apart
-        self.T = nn.Parameter(torch.randn(n_in, n_out*_count(dim, 'dim'))/(dim*n_in**.5))
+        self.T = nn.Parameter(torch.randn(n_in, n_out*whole_number(dim, 'dim'))/(dim*n_in**.5))
 
     def extra_repr(self)->str:
         return f'n_in={self.n_in}, n_out={self.n_extra}, dim={self.T.shape[1]//self.n_extra}'

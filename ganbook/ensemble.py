@@ -258,6 +258,5 @@ def _alone(opt:MemberAdam, net:nn.Module, i:int)->torch.optim.Adam:
 
 def _column(log:Log, i:int)->Log:
     "The numbers of member `i`."
-    one = Log(log.block)
-    if len(log): one.columns, one._host = log.columns, [log.rows()[..., i].clone()]
-    return one
+    if not len(log): return Log(log.block)
+    return Log.of(log.columns, log.rows()[..., i].clone(), log.block)

@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 from .data import latents
+from .nets import evaluating, frozen
 from .plots import image_grid
-from .train import evaluating, frozen, sample
+from .train import sample
 
 # %% ../nbs/21_inside.ipynb #62a1db43
 def _checked(x, name:str, shape:tuple=())->Tensor:

@@ -30,9 +30,10 @@ from .doctor import diagnose
 from .losses import GANLoss, hinge, least_squares, minimax, non_saturating, relativistic, wasserstein
 from .metrics import mode_coverage
 from .models.mlp import MLPDiscriminator, MLPGenerator
+from .nets import evaluating
 from .penalties import dragan, r1, r2, wgan_gp
 from .plots import FAKE, REAL, arrows, scatter
-from .train import Log, TrainState, adam, d_step, evaluating, g_step, sample
+from .train import Log, TrainState, adam, d_step, g_step, sample
 
 # %% ../nbs/23_playground.ipynb #3fa659ba
 _data = dict(

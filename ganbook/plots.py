@@ -18,6 +18,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from PIL import Image as _Image
 from torch import Tensor, nn
+from .files import whole_file
 
 # %% ../nbs/a1_plots.ipynb #b14e350c
 REAL, FAKE = '#0d8a8a', '#f0801a'  # teal for data, orange for what a generator made
@@ -149,12 +150,8 @@ def save_png(
     if scale is None: scale = max(1, round(600/grid.shape[1]))
     if scale < 1 or scale != int(scale):
         raise ValueError(f"scale={scale} would blur the pixels: take a whole number of at least 1.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.name}.part')
-    try:
+    with whole_file(path) as part:
         _Image.fromarray(grid.repeat(scale, 0).repeat(scale, 1)).save(part, 'PNG', optimize=True)
-        part.replace(path)
-    finally: part.unlink(missing_ok=True)
     return path
 
 # %% ../nbs/a1_plots.ipynb #2ae95912

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from platformdirs import user_data_dir
 from torch import Tensor
+from .files import whole_file
 
 # %% ../nbs/00_reading.ipynb #3a8c6031
 def scale()->str:  # 'quick' or 'full'
@@ -146,9 +147,8 @@ def _record(entry:dict, path:Path):
     one of the same text; the file is never half written."""
     old = json.loads(path.read_text(encoding='utf-8')) if path.exists() else []
     new = [e for e in old if e['claim'] != entry['claim']] + [entry]
-    part = path.with_suffix('.part')
-    part.write_text(json.dumps(new, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
-    part.replace(path)
+    with whole_file(path) as part:
+        part.write_text(json.dumps(new, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
 
 # %% ../nbs/00_reading.ipynb #a0a891b4
 # (holds, mean, interval or None, number of members)
@@ -286,11 +286,8 @@ def _keep(exercise:str):
     "Add an exercise to the list of those solved; the file is never half written."
     path, done = _solved_path(), solved()
     done.setdefault(exercise, time.strftime('%Y-%m-%d'))
-    part = path.with_name(f'{path.name}.{os.getpid()}.part')
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(done, indent=1) + '\n', encoding='utf-8')
-        part.replace(path)
+        with whole_file(path) as part: part.write_text(json.dumps(done, indent=1) + '\n', encoding='utf-8')
     except OSError as e:
         warnings.warn(
             "the solution is right, but it could not be written down in "

@@ -14,13 +14,14 @@ from ganbook.augment import (
     saturation, translation,
 )
 from ganbook.callbacks import checkpoint
+from ganbook.checkpoints import load, save
 from ganbook.data import latents
 from ganbook.ensemble import member, members
 from ganbook.losses import non_saturating, relativistic
 from ganbook.metrics import critic_gap
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
 from ganbook.penalties import r1, r2
-from ganbook.train import fit, load, new_state, save
+from ganbook.train import fit, new_state
 
 root = Path(__file__).resolve().parent.parent
 ops = dict(

@@ -8,10 +8,11 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 from ganbook import callbacks as cb
+from ganbook.checkpoints import load, read_settings
 from ganbook.data import Data, digits, latents, ring
 from ganbook.losses import non_saturating
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
-from ganbook.train import Log, Stop, alternating, fit, load, new_state, read_settings
+from ganbook.train import Log, Stop, alternating, fit, new_state
 
 data = ring(n=2_000)
 

@@ -17,9 +17,9 @@ import torch
 from PIL import Image
 from ganbook import cli
 from ganbook.callbacks import latest
+from ganbook.checkpoints import read
 from ganbook.cli import main
 from ganbook.scale import check, exercises, solved
-from ganbook.train import read
 
 # a shell in the background has it ignored
 listen = 'import signal; signal.signal(signal.SIGINT, signal.default_int_handler)'
@@ -1332,7 +1332,7 @@ def test_a_full_disk_names_the_file(here, capsys, monkeypatch):
     def full(fd, sync=os.fsync):
         if 'step_' in os.readlink(f'/proc/self/fd/{fd}'): raise OSError(28, 'No space left on device')
         sync(fd)
-    monkeypatch.setattr('ganbook.train.os.fsync', full)
+    monkeypatch.setattr('ganbook.files.os.fsync', full)
     assert main(['train', 'points', '--out', 'd', '--n-steps', '3', '--quiet']) == 2
     err = capsys.readouterr().err
     assert 'step_00000003.pt could not be used: No space left on device.' in err and not list(

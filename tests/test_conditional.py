@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from ganbook.checkpoints import load, save
 from ganbook.data import Data, digits, latents, subset
 from ganbook.ensemble import Stacked, member, members
 from ganbook.losses import non_saturating, relativistic
@@ -21,7 +22,7 @@ from ganbook.tasks import (
     _step, Round, Task, agreement, classify, counted, inform, mutual_information, nats, rotate, taught,
     turned, with_tasks,
 )
-from ganbook.train import alternating, d_step, fit, g_step, load, new_state, save
+from ganbook.train import alternating, d_step, fit, g_step, new_state
 
 root = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(root/'bench'))

@@ -10,15 +10,17 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from ganbook.checkpoints import load, save
 from ganbook.data import Data, digits
 from ganbook.losses import non_saturating
 from ganbook.models.dcgan import (
-    DCGANDiscriminator, DCGANGenerator, checkerboard, conv_size, n_macs, normal_init, pyramid, strided, trace,
-    transposed, transposed_size, upsampled,
+    DCGANDiscriminator, DCGANGenerator, checkerboard, conv_size, normal_init, pyramid, strided, transposed,
+    transposed_size, upsampled,
 )
-from ganbook.models.mlp import MLPGenerator, n_params
+from ganbook.models.mlp import MLPGenerator
+from ganbook.nets import evaluating, multiply_adds, n_params, trace
 from ganbook.recipes import build, networks, recipes
-from ganbook.train import evaluating, fit, linear_decay, load, new_state, sample, save
+from ganbook.train import fit, linear_decay, new_state, sample
 
 shapes = [
     (1, 8, 8), (3, 8, 8), (1, 9, 9), (1, 15, 15), (2, 28, 28), (3, 32, 32), (3, 64, 64), (1, 8, 256),
@@ -104,7 +106,7 @@ def test_growing_is_the_transpose_of_shrinking(large):
 def test_published_counts(shape, z, width, params, mega_macs):
     G, D = DCGANGenerator(shape, z, width), DCGANDiscriminator(shape, width)
     assert (n_params(G), n_params(D)) == params
-    assert (round(n_macs(G, (z,))/1e6, 1), round(n_macs(D, shape)/1e6, 1)) == mega_macs
+    assert (round(multiply_adds(G, (z,))/1e6, 1), round(multiply_adds(D, shape)/1e6, 1)) == mega_macs
 
 def test_biases_only_where_nothing_normalises():
     for norm in (None, nn.BatchNorm2d):
@@ -125,17 +127,17 @@ def test_no_batchnorm_at_the_image():
 def test_costs_are_counted_without_touching_the_network():
     G = DCGANGenerator((1, 8, 8), 6, 4)
     before = copy.deepcopy(G.state_dict())
-    assert n_macs(G, (6,)) == 6*4*16 + 16*4*16 and G.training
+    assert multiply_adds(G, (6,)) == 6*4*16 + 16*4*16 and G.training
     assert all(torch.equal(v, before[k]) for k, v in G.state_dict().items()) and not any(
         m._forward_hooks for m in G.modules()
     )
-    assert n_macs(MLPGenerator((2,), 3, (5, 7)), (3,)) == 3*5 + 5*7 + 7*2
-    assert n_macs(nn.Conv2d(4, 6, 3, padding=1, groups=2), (4, 5, 5)) == 25*6*2*9
+    assert multiply_adds(MLPGenerator((2,), 3, (5, 7)), (3,)) == 3*5 + 5*7 + 7*2
+    assert multiply_adds(nn.Conv2d(4, 6, 3, padding=1, groups=2), (4, 5, 5)) == 25*6*2*9
     assert sum(l.n_params for l in trace(G, (6,))) == n_params(G)
 
 def test_the_largest_pair_is_followed_in_no_time():
     start = time.process_time()
-    assert n_macs(DCGANDiscriminator((3, 256, 256), 16), (3, 256, 256)) > 1e8
+    assert multiply_adds(DCGANDiscriminator((3, 256, 256), 16), (3, 256, 256)) > 1e8
     assert time.process_time() - start < 20
 
 

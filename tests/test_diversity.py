@@ -11,15 +11,17 @@ import pytest
 import torch
 from torch import nn
 from ganbook import data as sets
+from ganbook.checkpoints import load, save
 from ganbook.diversity import (
     MinibatchDiscrimination, MinibatchStd, Packed, packed_shape, with_layer, with_minibatch_std,
 )
 from ganbook.ensemble import Stacked, member, members
 from ganbook.losses import non_saturating, relativistic
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator
-from ganbook.models.mlp import MLPDiscriminator, MLPGenerator, n_params
+from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
+from ganbook.nets import n_params
 from ganbook.penalties import r1, r2, spectral_norm
-from ganbook.train import fit, load, new_state, save
+from ganbook.train import fit, new_state
 
 root = Path(__file__).resolve().parent.parent
 digits = sets.digits()

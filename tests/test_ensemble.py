@@ -8,12 +8,14 @@ import pytest
 import torch
 from torch import nn
 from ganbook import data as sets
+from ganbook.checkpoints import load, save
 from ganbook.data import latents
 from ganbook.ensemble import MemberAdam, Stacked, member, members
 from ganbook.losses import hinge, least_squares, non_saturating, relativistic, wasserstein
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
-from ganbook.train import adam, evaluating, fit, linear_decay, load, new_state, sample, save, set_lr
+from ganbook.nets import evaluating
+from ganbook.train import adam, fit, linear_decay, new_state, sample, set_lr
 
 torch.set_num_threads(1)
 ring = sets.ring(n=2000)

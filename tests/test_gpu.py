@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 from ganbook import data as sets
+from ganbook.capture import Captured
+from ganbook.checkpoints import load, save
 from ganbook.data import draw, latents
 from ganbook.losses import hinge, non_saturating, relativistic
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
 from ganbook.recipes import build, find
-from ganbook.train import (
-    Captured, Stop, TrainState, adam, fit, g_step, d_step, linear_decay, load, new_state, sample, save,
-)
+from ganbook.train import Stop, TrainState, adam, fit, g_step, d_step, linear_decay, new_state, sample
 
 pytestmark = pytest.mark.gpu
 ring = sets.ring(n=5000)
@@ -335,7 +335,7 @@ def test_a_checkpoint_travels_between_devices_with_a_warning(there, here, tmp_pa
 
 def test_a_file_of_the_gpu_can_be_read_without_one(tmp_path):
     save(fit(state(), ring, 5, hinge), tmp_path/'s.pt')
-    from ganbook.train import read
+    from ganbook.checkpoints import read
     content = read(tmp_path/'s.pt')
     assert (
         all(not v.is_cuda for v in content['parts']['G'].values()) and content['random']['device'] == 'cuda'

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from ganbook.models.mlp import MLPDiscriminator, MLPGenerator, n_params
+from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
+from ganbook.nets import n_params
 
 shapes = [(2,), (1,), (1, 8, 8), (1, 28, 28), (3, 5, 9), (3, 2, 2, 2)]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from ganbook.checkpoints import load, save
 from ganbook.data import Data, ring
 from ganbook.ensemble import member, members
 from ganbook.losses import minimax, non_saturating, relativistic, wasserstein
@@ -20,9 +21,7 @@ from ganbook.optim import (
     past_extragradient, warm_up,
 )
 from ganbook.penalties import clip_weights, r1, r2
-from ganbook.train import (
-    TrainState, adam, alternating, d_step, fit, g_step, linear_decay, load, new_state, save,
-)
+from ganbook.train import TrainState, adam, alternating, d_step, fit, g_step, linear_decay, new_state
 
 torch.set_num_threads(1)
 root = Path(__file__).resolve().parent.parent

@@ -19,16 +19,17 @@ from torch import nn
 
 import ganbook.augment
 from ganbook import data as sets
-from ganbook import losses, train
+from ganbook import losses, nets, train
 from ganbook.augment import ADA, Augment, flip, quarter_turns
 from ganbook.callbacks import checkpoint, every, latest
+from ganbook.checkpoints import load, read, save
 from ganbook.data import draw, latents
 from ganbook.losses import GANLoss, relativistic
 from ganbook.optim import at_once, by_consensus, extragradient, lookahead, optimistic, past_extragradient
 from ganbook.parallel import Lost, Team, _check_means, _heard, _normalised, in_parallel, join, process_seed
 from ganbook.penalties import dragan, r1, r2
 from ganbook.recipes import build
-from ganbook.train import Stop, fit, load, new_state, read, save
+from ganbook.train import Stop, fit, new_state
 
 torch.set_num_threads(1)
 root = Path(__file__).resolve().parent.parent
@@ -488,7 +489,7 @@ def two_passes(D, x, y):
     slope, = torch.autograd.grad(real.sum(), x, create_graph=True)
     (relativistic.discriminator(real, D(y)) + slope.square().sum(-1).mean()).backward()
     grads = [p.grad.clone() for p in D.parameters()]
-    with train.frozen(D.parameters()): into, = torch.autograd.grad(D(y.requires_grad_()).mean(), y)
+    with nets.frozen(D.parameters()): into, = torch.autograd.grad(D(y.requires_grad_()).mean(), y)
     return [*grads, into]
 
 def with_ddp(rank, folder):

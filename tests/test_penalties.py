@@ -13,15 +13,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 from ganbook import data as sets
 from ganbook import penalties
+from ganbook.checkpoints import load, save
 from ganbook.data import draw
 from ganbook.ensemble import MemberAdam, Stacked, member, members
 from ganbook.losses import hinge, non_saturating, relativistic, wasserstein
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
+from ganbook.nets import evaluating
 from ganbook.penalties import (
     SpectralNorm, clip_weights, dragan, grad_sq, lipschitz, r1, r2, spectral_norm, wgan_gp,
 )
-from ganbook.train import adam, d_step, evaluating, fit, load, new_state, save
+from ganbook.train import adam, d_step, fit, new_state
 
 torch.set_num_threads(1)
 ring = sets.ring(n=2000)

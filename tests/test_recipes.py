@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import nn
 
+from ganbook.checkpoints import load, save
 from ganbook.data import Data, digits, latents, ring, to_units
 from ganbook.diversity import Packed
 from ganbook.metrics import mode_coverage
 from ganbook.penalties import SpectralNorm
 from ganbook.recipes import build, find, from_settings, networks, recipes
-from ganbook.train import fit, load, sample, save
+from ganbook.train import fit, sample
 
 torch.set_num_threads(1)
 small = dict(width=4, hidden=(16, 16), batch_size=8, latent_dim=8)

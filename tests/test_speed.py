@@ -1,5 +1,5 @@
-"""The benchmark of chapter 22: what it counts and calls missed, and a
-tiny run of it; and chapter 22's loops do the same as each other."""
+"""The benchmark of chapter w2: what it counts and calls missed, and a
+tiny run of it; and chapter w2's loops do the same as each other."""
 import json
 import sys
 from pathlib import Path
@@ -38,7 +38,7 @@ def test_the_backward_is_counted_too():
     assert sum(work for work, _ in c.rows) == 2*2*8*16*4  # nobody asks for the gradient of what goes in
 
 def test_a_step_of_networks_is_what_paper_says(case):
-    from ganbook.models.dcgan import trace
+    from ganbook.nets import trace
     G, D = case.make()
     g, d = (
         [row.n_macs for row in trace(m, s) if row.n_macs] for m, s in ((G, (G.latent_dim,)), (D, (1, 8, 8)))
@@ -165,8 +165,9 @@ def test_every_rung_of_a_gpu_runs(case):
 
 @pytest.mark.gpu
 def test_data_that_stay_with_the_host_are_drawn_by_the_plain_loop(case, monkeypatch):
+    from ganbook.capture import Captured
     from ganbook.losses import non_saturating
-    from ganbook.train import Captured, fit, new_state
+    from ganbook.train import fit, new_state
     monkeypatch.setattr(torch.cuda, 'mem_get_info', lambda device=None: (1, 1))  # nothing fits
     monkeypatch.setattr(Captured, 'record', lambda self: 1/0)
     s = fit(new_state(*(m.cuda() for m in case.make())), case.data, 6, non_saturating)

@@ -18,14 +18,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from ganbook import data as sets
+from ganbook.checkpoints import load, read, read_settings, save
 from ganbook.data import Data, draw, latents
 from ganbook.ensemble import members
 from ganbook.losses import hinge, non_saturating, relativistic, wasserstein
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
+from ganbook.nets import evaluating
 from ganbook.penalties import spectral_norm
 from ganbook.train import (
-    Log, Stop, TrainState, adam, average, d_step, evaluating, fit, g_step, linear_decay, load, new_state,
-    read, read_settings, sample, save, set_lr,
+    Log, Stop, TrainState, adam, average, d_step, fit, g_step, linear_decay, new_state, sample, set_lr,
 )
 
 torch.set_num_threads(1)
@@ -433,7 +434,7 @@ def test_a_target_that_is_reached_is_told_once():
     ids=['one', 'stacked', 'vmap'],
 )
 def test_a_batch_too_large_for_the_memory_is_refused_before_it_is_drawn(monkeypatch, make):
-    monkeypatch.setattr('ganbook.train.host_memory', lambda: 2**30)
+    monkeypatch.setattr('ganbook.preflight.host_memory', lambda: 2**30)
     s = make()
     with pytest.raises(ValueError, match='batch_size is 10,000,000: a step would need about .* GiB'):
         fit(s, ring, 1, non_saturating, batch_size=10_000_000)
@@ -1046,7 +1047,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(function, kept, monkeypatc
     def full(*args): raise OSError(28, 'No space left on device')
     raw = kept.read_bytes()
     with monkeypatch.context() as m, pytest.raises(OSError, match='No space'):
-        m.setattr(f'ganbook.train.os.{function}', full)
+        m.setattr(f'ganbook.files.os.{function}', full)
         save(other(), kept)
     assert kept.read_bytes() == raw and [p.name for p in kept.parent.iterdir()] == ['kept.pt']
 
@@ -1086,7 +1087,7 @@ def test_kill_9_just_before_the_rename_leaves_the_old_file(function, kept, monke
     raw = kept.read_bytes()
     s = other()
     def work():
-        monkeypatch.setattr(f'ganbook.train.os.{function}', lambda *a: time.sleep(60))
+        monkeypatch.setattr(f'ganbook.files.os.{function}', lambda *a: time.sleep(60))
         save(s, kept)
     assert killed(work, .3) == signal.SIGKILL
     assert kept.read_bytes() == raw and load(other(), kept).step == 5

@@ -20,15 +20,16 @@ import torch
 from PIL import Image
 from torch import nn
 from ganbook import (
-    augment, callbacks, data, diversity, doctor, dynamics, ensemble, games, interpret, losses, metrics, optim,
-    penalties, plots, recipes, scale, tasks,
+    augment, callbacks, data, diversity, doctor, dynamics, ensemble, games, interpret, losses, metrics, nets,
+    optim, penalties, plots, recipes, scale, tasks,
 )
+from ganbook.checkpoints import load, read, read_settings, save
 from ganbook.cli import main
 from ganbook.downloads import read_idx
 from ganbook.images import folder
 from ganbook.models import conditional as cond
 from ganbook.models import dcgan, mlp, resnet
-from ganbook.train import adam, average, fit, linear_decay, load, new_state, read, read_settings, sample, save
+from ganbook.train import adam, average, fit, linear_decay, new_state, sample
 
 torch.set_num_threads(1)
 package = Path(data.__file__).resolve().parent
@@ -173,7 +174,7 @@ calls = {  # name: (call, words of the sentence)
     'dcgan D, three channels': (lambda: conv_D()(torch.zeros(4, 3, 8, 8)), '(...,B,1,8,8)'),
     'dcgan D, float64': (lambda: conv_D()(images.double()), 'float64'),
     'checkerboard of odd sides': (lambda: dcgan.checkerboard(torch.zeros(2, 1, 7, 8)), 'even sides'),
-    'trace, another shape': (lambda: dcgan.trace(conv_D(), (1, 9, 9)), 'do not fit'),
+    'trace, another shape': (lambda: nets.trace(conv_D(), (1, 9, 9)), 'do not fit'),
     # models.resnet
     'resnet of 300x300': (lambda: resnet.ResNetGenerator((3, 300, 300)), 'out of range'),
     'resnet, width .5': (lambda: resnet.ResNetDiscriminator((1, 8, 8), .5), 'width is 0.5'),
@@ -187,7 +188,7 @@ calls = {  # name: (call, words of the sentence)
         lambda: resnet.resized(torch.zeros(1, 1, 9, 9), (3, 3)), '9 pixels cannot become 3',
     ),
     'matched width of cost 0': (
-        lambda: resnet.matched_width(lambda w: nn.Linear(1, round(w)), 0, mlp.n_params), 'cannot be met',
+        lambda: resnet.matched_width(lambda w: nn.Linear(1, round(w)), 0, nets.n_params), 'cannot be met',
     ),
     # models.conditional
     'embedding of all latents': (lambda: cond.EmbeddedGenerator(G(), 2, 3), 'n_embed is 3'),

@@ -9,9 +9,9 @@ __all__ = ['EmbeddedGenerator', 'ConditionalBatchNorm', 'NormedGenerator', 'Judg
 # %% ../../nbs/20_many_tasks.ipynb #a38e46a1
 import copy
 from contextlib import contextmanager
-from numbers import Integral
 import torch
 from torch import Tensor, nn
+from ..nets import whole_number
 
 # %% ../../nbs/20_many_tasks.ipynb #8aa3001f
 def _lookup(table:Tensor, y:Tensor, of:str)->Tensor:  # (K,n) and (B,) to (B,n)
@@ -39,12 +39,6 @@ def _one_label(y:tuple, x:Tensor, lead:tuple, of:str)->Tensor:
         )
     return y[0].reshape(-1)
 
-def _count(n, name:str)->int:
-    "A whole number of at least 1."
-    if not isinstance(n, Integral) or n < 1:
-        raise ValueError(f"{name} is {n!r}: it must be a whole number of at least 1.")
-    return n
-
 # %% ../../nbs/20_many_tasks.ipynb #c8d3a49a
 class EmbeddedGenerator(nn.Module):
     "A generator whose latents are lengthened by a vector that it learns for each class."
@@ -62,7 +56,7 @@ class EmbeddedGenerator(nn.Module):
         self.G = G
         self.latent_dim = G.latent_dim - n_embed
         self.shape = G.shape
-        self.vectors = nn.Parameter(torch.randn(_count(n_classes, 'n_classes'), n_embed))  # (K,n_embed)
+        self.vectors = nn.Parameter(torch.randn(whole_number(n_classes, 'n_classes'), n_embed))  # (K,n_embed)
 
     def forward(self, z:Tensor, *y)->Tensor:
         "Latents (...,B,Z) and labels (...,B) to samples (...,B,*S)."
@@ -80,7 +74,7 @@ class ConditionalBatchNorm(nn.Module):
         super().__init__()
         n, start = norm.num_features, norm.weight.detach() if norm.affine else torch.ones(norm.num_features)
         self.norm = type(norm)(n, norm.eps, norm.momentum, affine=False)
-        self.gain = nn.Parameter(start.repeat(_count(n_classes, 'n_classes'), 1))  # (K,n)
+        self.gain = nn.Parameter(start.repeat(whole_number(n_classes, 'n_classes'), 1))  # (K,n)
         self.shift = nn.Parameter(torch.zeros(n_classes, n))
 
     def forward(self, x:Tensor, y:Tensor)->Tensor:  # (B,n,...) and (B,) to (B,n,...)
@@ -165,10 +159,10 @@ class Judge(nn.Module):
         self.logit = None if logit_from else last
         self.logit_from = logit_from
         self.tells = False
-        self.heads = nn.ModuleDict({k: nn.Linear(n, _count(v, f'head {k}')) for k, v in heads.items()})
+        self.heads = nn.ModuleDict({k: nn.Linear(n, whole_number(v, f'head {k}')) for k, v in heads.items()})
         self.classes = None
         if n_classes is not None:
-            self.classes = nn.Parameter(torch.randn(_count(n_classes, 'n_classes'), n)/n**.5)  # (K,F)
+            self.classes = nn.Parameter(torch.randn(whole_number(n_classes, 'n_classes'), n)/n**.5)  # (K,F)
 
     def forward(self, x:Tensor, *y)->Tensor:
         """Samples (...,B,*S), and labels (...,B) if it projects, to logits

@@ -5,18 +5,17 @@
 # %% auto #0
 __all__ = ['resamples', 'pairs', 'ResidualBlock', 'resized', 'resize_nearest', 'resize_bilinear', 'resize_binomial',
            'SelfAttention', 'LastImage', 'SkipImages', 'ResNetGenerator', 'ResNetDiscriminator', 'resnet_pair',
-           'multiply_adds', 'matched_width']
+           'matched_width']
 
 # %% ../../nbs/18_architectures.ipynb #2d8c17ad
-import copy
 import math
 from collections.abc import Callable
 from numbers import Real
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
-from .dcgan import _check_makers, _count, _fold, _image_shape, pyramid
+from .dcgan import image_shape, pyramid
+from ..nets import check_makers, folded, whole_number
 from ..need import one_of
 
 # %% ../../nbs/18_architectures.ipynb #b24f29ec
@@ -206,13 +205,13 @@ class ResNetGenerator(nn.Module):
         smallest:int=4,                    # pixels along a side of the first grid, at least: 1 to 4
     ):
         super().__init__()
-        _check_makers(head=head, out=out)
-        self.shape = _image_shape(shape)
-        self.latent_dim = _count(latent_dim, 'latent_dim')
+        check_makers(head=head, out=out)
+        self.shape = image_shape(shape)
+        self.latent_dim = whole_number(latent_dim, 'latent_dim')
         grids = pyramid(shape, smallest)
         at = _attending(grids, attend)
         n = _widths(width, len(grids))
-        total = _count(n_blocks, 'n_blocks')*len(grids)
+        total = whole_number(n_blocks, 'n_blocks')*len(grids)
         smallest_grid = (n[-1], *grids[-1])
         first = _draw(nn.Linear(latent_dim, math.prod(smallest_grid)))
         self.first = nn.Sequential(first, nn.Unflatten(1, smallest_grid))
@@ -226,7 +225,7 @@ class ResNetGenerator(nn.Module):
     def forward(self, z:Tensor, *y)->Tensor:
         "Latents (...,B,Z) to images (...,B,C,H,W); labels `y` are taken and ignored."
         wanted = f'draw them as (...,B,{self.latent_dim})'
-        z_flat = _fold(z, (self.latent_dim,), next(self.parameters()), 'latents', wanted)
+        z_flat = folded(z, (self.latent_dim,), next(self.parameters()), 'latents', wanted)
         h = self.first(z_flat)
         features = [h := stage(h) for stage in self.stages]
         return self.out(self.head(features)).reshape(*z.shape[:-1], *self.shape)
@@ -243,9 +242,9 @@ class ResNetDiscriminator(nn.Module):
         smallest:int=4,                    # pixels along a side of the last grid, at least: 1 to 4
     ):
         super().__init__()
-        self.shape, grids = _image_shape(shape), pyramid(shape, smallest)
+        self.shape, grids = image_shape(shape), pyramid(shape, smallest)
         at, n = _attending(grids, attend), _widths(width, len(grids))
-        total = _count(n_blocks, 'n_blocks')*len(grids)
+        total = whole_number(n_blocks, 'n_blocks')*len(grids)
         layers = [_draw(nn.Conv2d(self.shape[0], n[0], 1)), *_stage(n[0], n_blocks, total, at == 0)]
         for i in range(1, len(grids)):
             layers += [
@@ -256,7 +255,7 @@ class ResNetDiscriminator(nn.Module):
 
     def forward(self, x:Tensor, *y)->Tensor:
         "Images (...,B,C,H,W) to logits (...,B); labels `y` are taken and ignored."
-        flat = _fold(
+        flat = folded(
             x, self.shape, next(self.parameters()), 'images', f"give (...,B,{','.join(map(str, self.shape))})"
         )
         return self.net(flat).reshape(x.shape[:-3])
@@ -277,18 +276,6 @@ def resnet_pair(
     return G, ResNetDiscriminator(seen, recipe.width, **common)
 
 pairs = dict(resnet=resnet_pair)
-
-# %% ../../nbs/18_architectures.ipynb #366bf891
-def multiply_adds(
-    module:nn.Module, # a generator, a discriminator or any other; it is left as it is
-    shape:tuple,      # of one sample that goes in
-)->int:
-    """Multiply-adds that one sample costs: of convolutions, linear
-    layers and products of matrices, wherever they are called."""
-    ghost = copy.deepcopy(module).to('meta').eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        ghost(torch.empty(1, *shape, device='meta'))
-    return counter.get_total_flops()//2
 
 # %% ../../nbs/18_architectures.ipynb #18fe4aa6
 def matched_width(
