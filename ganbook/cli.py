@@ -825,7 +825,8 @@ def cmd_doctor(
     device:str=None,  # cuda, mps or cpu (default: the best there is)
 ):
     "Say what is wrong with a run and what to try; the last line printed is the path of a one-page picture."
-    from ganbook.doctor import diagnose, one_page, report
+    from ganbook.casebook import one_page
+    from ganbook.doctor import diagnose, report
     from ganbook.plots import to_png
     from ganbook.train import whole_file
     folder = Path(run)

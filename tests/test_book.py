@@ -24,8 +24,9 @@ nbs = root/'nbs'
 floors = {
     'scale': 0, 'games': 0, 'dynamics': 0, 'losses': 0, 'penalties': 0, 'data': 0, 'metrics': 0, 'plots': 0,
     'diversity': 0, 'models.mlp': 0, 'models.dcgan': 0, 'models.resnet': 1, 'models.conditional': 2,
-    'train': 1, 'ensemble': 2, 'augment': 2, 'optim': 2, 'callbacks': 2, 'doctor': 2, 'parallel': 3,
-    'recipes': 3, 'cli': 4, 'playground': 4, 'interpret': 4,
+    'train': 1, 'ensemble': 2, 'augment': 2, 'optim': 2, 'callbacks': 2, 'vitals': 2, 'parallel': 3,
+    'recipes': 3, 'faults': 3, 'interpret': 4, 'doctor': 4, 'casebook': 5, 'drills': 5, 'scenes': 5,
+    'cli': 6, 'playground': 6,
 }
 # recipes, command line, workshop and appendices: fewer words, one exercise will do
 short_chapters = ('15', '24', 'w', 'a')
@@ -1017,7 +1018,7 @@ def test_floors_let_pass(module, text):
         ('models.mlp', 'from ..data import draw', 'sideways'),
         ('models.mlp', 'from .dcgan import x', 'sideways'), ('models.mlp', 'from .. import train', 'up'),
         ('train', 'from .ensemble import fit', 'up'),
-        ('ensemble', 'from .doctor import diagnose', 'sideways'), ('new', '', 'stands on no floor'),
+        ('ensemble', 'from .vitals import vitals', 'sideways'), ('new', '', 'stands on no floor'),
         ('train', 'from .new import x', 'stands on no floor'), ('train', 'from .data import *', 'star'),
         ('train', 'import ganbook', 'stands on no floor'),
     ],
