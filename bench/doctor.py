@@ -38,13 +38,16 @@ sys.path.insert(0, str(root))
 import torch
 from common import machine, results, rounded, store
 from ganbook import data as sets
-from ganbook import doctor, losses
+from ganbook import losses
 from ganbook.data import Data, draw, latents, subset
-from ganbook.doctor import Setup, Vitals, diseases, drills, practise, severities, sound, vitals
+from ganbook.doctor import diseases
+from ganbook.drills import Setup, drills, practise, several_of_G, sound, with_norm
+from ganbook.faults import severities
 from ganbook.losses import GANLoss
 from ganbook.metrics import frechet, yardstick
 from ganbook.recipes import build, recipes
-from ganbook.train import fit, sample
+from ganbook.train import d_step, fit, sample
+from ganbook.vitals import Vitals, levels, unlike, vitals
 
 n_steps = 400                    # of a run with a fault
 moments = (100, 200, 400, 800)   # steps at which a recipe is examined
@@ -105,7 +108,7 @@ def towards_fake(loss, share):
 def half_detached(s, batch, loss, penalties=(), n_critic=1, share=1., **options):
     "An iteration in which G sees the gradient of the rest of the batch only."
     real, y = batch()
-    log = doctor.d_step(s, real, loss, penalties, y, **options)
+    log = d_step(s, real, loss, penalties, y, **options)
     fake = s.G(latents(len(real), s.G.latent_dim, s.rng))
     k = round(share*len(fake))
     loss_G = loss.generator(None, s.D(torch.cat([fake[:k].detach(), fake[k:]])))
@@ -163,7 +166,7 @@ def few_samples(b, n):
 def normed_D(b, dose):
     "BatchNorm in D."
     gamma, lr_D = ((1., 1e-3), (.1, 1e-3), (0., 1e-3), (0., 4e-3))[dose]
-    return replace(b, gamma=gamma, lr_D=lr_D, before=partial(doctor._with_norm, player='D'))
+    return replace(b, gamma=gamma, lr_D=lr_D, before=partial(with_norm, player='D'))
 
 def naive(b, lr_D, n_critic):
     "The losses as the formulas have them."
@@ -214,7 +217,7 @@ faults = {  # name: (the names that are right, sound setup -> four doses)
         collapse,
         _changes(
             [f'{k} steps' for k in (2, 4, 10, 25)],
-            [dict(update=partial(doctor._several_of_G, k=k)) for k in (2, 4, 10, 25)], gamma=0.,
+            [dict(update=partial(several_of_G, k=k)) for k in (2, 4, 10, 25)], gamma=0.,
             betas=(.5, .9), decay=False,
         ),
     ),
@@ -303,7 +306,7 @@ faults = {  # name: (the names that are right, sound setup -> four doses)
         ('BatchNorm statistics at evaluation',),
         _made(
             lambda b, p: replace(
-                b, before=partial(doctor._with_norm, player='G'), after=partial(stale, share=p)
+                b, before=partial(with_norm, player='G'), after=partial(stale, share=p)
             ),
             [f'{p:.0%} back' for p in (.1, .3, .6, 1.)],
             (.1, .3, .6, 1.),
@@ -366,7 +369,7 @@ def quality(G, dose, base, seed=0):
     x = dose.back(x) if dose.back else x
     if not x.isfinite().all(): return math.inf
     real = draw(truth, n, torch.Generator().manual_seed(seed + 1))
-    if not base.is_image: return doctor._unlike(x, real)
+    if not base.is_image: return unlike(x, real)
     eye = yardstick('digits')
     return frechet(eye.features(real), eye.features(x.clamp(-1, 1))).item()
 
@@ -552,7 +555,7 @@ def summary(rows):
 def derived(row, name):
     "A vital, or a number that a disease computes from several."
     v = Vitals(row['vitals'])
-    if name == 'lead': return v['loss_D']/doctor.levels.get(v['form_D'], math.nan)
+    if name == 'lead': return v['loss_D']/levels.get(v['form_D'], math.nan)
     if name == 'behind': return v['unlike'] - v['raw_unlike']
     return v[name]
 

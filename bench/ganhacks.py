@@ -40,8 +40,9 @@ from torch import nn
 from common import machine, results, rounded, store
 from ganbook import data as sets
 from ganbook.data import latents
-from ganbook.doctor import diagnose, diseases, too_early, unequal_rates
+from ganbook.doctor import diagnose, diseases
 from ganbook.ensemble import members
+from ganbook.faults import too_early, unequal_rates
 from ganbook.losses import GANLoss, bce, minimax, non_saturating, smooth
 from ganbook.metrics import frechet, frechet_floor, yardstick
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator, normal_init

@@ -828,8 +828,9 @@ def cmd_doctor(
     device:str=None,  # cuda, mps or cpu (default: the best there is)
 ):
     "Say what is wrong with a run and what to try; the last line printed is the path of a one-page picture."
-    from ganbook.doctor import diagnose, one_page, report
     from ganbook.files import whole_file
+    from ganbook.casebook import one_page
+    from ganbook.doctor import diagnose, report
     from ganbook.plots import to_png
     folder = Path(run)
     patient, samples, loss = _patient(folder, _device(device), data)

@@ -93,7 +93,9 @@ def trace(
     shape:tuple,      # of one sample that goes in
 )->list:              # a Layer each, in the order of use
     "Follow one sample through a network: shapes and costs of its layers, without computing anything."
-    ghost, rows, before = _ghost(module), [], []
+    ghost = _ghost(module)
+    rows = []
+    before = []
     counter = FlopCounterMode(display=False)
     def begin(m, args): before.append(counter.get_total_flops())
     def end(m, args, out):

@@ -10,13 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from ganbook.data import digits, latents, ring, to_units
-from ganbook.doctor import diagnose, practise, sound, vitals
+from ganbook.doctor import diagnose
+from ganbook.drills import practise, sound
 from ganbook.losses import minimax, non_saturating, relativistic
 from ganbook.metrics import mode_coverage
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator, normal_init
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
 from ganbook.penalties import grad_sq, lipschitz, wgan_gp
 from ganbook.train import adam, new_state
+from ganbook.vitals import vitals
 
 torch.set_num_threads(1)
 cells = json.loads(

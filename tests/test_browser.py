@@ -107,7 +107,7 @@ def test_inside(lab):
 
 
 def test_every_chapter_with_a_widget_is_opened_here():
-    """A widget is made by ipywidgets or by the playground; each
+    """A widget is made by ipywidgets or is the playground; each
     chapter that has one is run by a test of the browser."""
     code = {
         p.stem: '\n'.join(
@@ -120,7 +120,7 @@ def test_every_chapter_with_a_widget_is_opened_here():
     with_widgets = {
         name
         for name, text in code.items()
-        if re.search(r'^import (ipywidgets|anywidget)|^from ganbook.playground import', text, re.M)
+        if re.search(r'^import (ipywidgets|anywidget)|^\w+ = Playground\(', text, re.M)
     }
     tests = ''.join(p.read_text(encoding='utf-8') for p in Path(__file__).parent.glob('test_browser*.py'))
     shown = set(re.findall(r"run_notebook\('((?:\d\d|w\d\d|a\d)_\w+)'\)", tests))

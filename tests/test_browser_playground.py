@@ -299,15 +299,15 @@ def test_jupyterlab(lab, monkeypatch, tmp_path):
     """In a real JupyterLab it plays for 5 s at 20 frames a second or
     more, one step is one step, and a stroke of the mouse adds data."""
     import lab as lab_module
-    nb = json.loads((root/'nbs'/'23_playground.ipynb').read_text(encoding='utf-8'))
+    nb = json.loads((root/'nbs'/'w01_playground.ipynb').read_text(encoding='utf-8'))
     # the chapter's own cell
     cell, = [c for c in nb['cells'] if ''.join(c['source']).startswith('playground = Playground(')]
     nb['cells'] = [cell | dict(source=['from ganbook.playground import Playground\n', *cell['source']])]
     (tmp_path/'nbs').mkdir()
-    (tmp_path/'nbs'/'23_playground.ipynb').write_text(json.dumps(nb), encoding='utf-8')
+    (tmp_path/'nbs'/'w01_playground.ipynb').write_text(json.dumps(nb), encoding='utf-8')
     shutil.copytree(root/'ganbook', tmp_path/'ganbook')
     monkeypatch.setattr(lab_module, 'root', tmp_path)
-    with lab.run_notebook('23_playground') as page:
+    with lab.run_notebook('w01_playground') as page:
         page.wait_for_selector('.pg[data-frame]')
         pg = page.locator('.pg')
         pg.scroll_into_view_if_needed()

@@ -1257,12 +1257,10 @@ def test_inception_without_its_weights_is_one_sentence(whole, here, monkeypatch,
 
 def test_every_option_that_the_doctor_names_is_there():
     import re
-    said = set(
-        re.findall(
-            r'(?<![\w-])--[a-z][a-z0-9-]*',
-            Path(cli.__file__).with_name('doctor.py').read_text(encoding='utf-8'),
-        )
+    text = ''.join(
+        Path(cli.__file__).with_name(name).read_text(encoding='utf-8') for name in ('doctor.py', 'faults.py')
     )
+    said = set(re.findall(r'(?<![\w-])--[a-z][a-z0-9-]*', text))
     there = {
         '--' + name.replace('_', '-') for f in cli._commands for name in cli.inspect.signature(f).parameters
     }

@@ -12,15 +12,19 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 from ganbook import data as sets
-from ganbook import doctor, losses
+from ganbook import casebook, doctor, losses
+from ganbook import vitals as measuring
+from ganbook.casebook import one_page
 from ganbook.data import Data
-from ganbook.doctor import (
-    Finding, Vitals, diagnose, diseases, drills, forms_D, forms_G, log_vitals, one_page, practise, reading,
-    rehearse, report, settled, severities, sound, state_vitals, vitals, wrong_D, wrong_G,
-)
+from ganbook.doctor import diagnose, diseases, report
+from ganbook.drills import drills, practise, rehearse, sound
+from ganbook.faults import Finding, settled, severities
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
 from ganbook.plots import to_png
 from ganbook.train import Log, TrainState, fit, new_state
+from ganbook.vitals import (
+    Vitals, forms_D, forms_G, log_vitals, reading, state_vitals, vitals, wrong_D, wrong_G,
+)
 
 root = Path(__file__).resolve().parent.parent
 ring, digits = sets.ring(5000), sets.digits()
@@ -507,14 +511,14 @@ def test_samples_that_are_not_finite_are_not_drawn():
         def forward(self, z): return self.w*torch.where(z[:, :1] > 0, z, math.nan)
     s = new_state(Holes(), MLPDiscriminator((2,), (8,)))
     fig = Figure()
-    ax = doctor._draw_samples(fig.subplots(), s, ring)
+    ax = casebook._draw_samples(fig.subplots(), s, ring)
     drawn = np.concatenate(
         [c.get_offsets() for c in ax.collections] + [np.column_stack(k.get_data()) for k in ax.lines]
     )
     drawn = np.ma.filled(np.ma.asarray(drawn, float), np.nan)
     assert np.isfinite(drawn).all() and not (drawn == 0).all(1).any()
     with torch.no_grad(): s.G.w.fill_(math.nan)
-    ax = doctor._draw_samples(Figure().subplots(), s, ring)
+    ax = casebook._draw_samples(Figure().subplots(), s, ring)
     assert [t.get_text() for t in ax.texts] == ['no sample is a finite number'] and not ax.collections
 
 
@@ -690,9 +694,9 @@ def test_the_doctor_computes_its_own_gradients(healthy):
 def test_copies_are_copies():
     g = torch.Generator().manual_seed(0)
     real = sets.draw(digits, 300, g)
-    copied = doctor._sample_vitals(sets.draw(digits, 300, g), real, digits, g)
+    copied = measuring._sample_vitals(sets.draw(digits, 300, g), real, digits, g)
     assert copied['copies'] == 0
-    noisy = doctor._sample_vitals(
+    noisy = measuring._sample_vitals(
         sets.draw(digits, 300, g) + .5*torch.randn(300, 1, 8, 8, generator=g), real, digits, g
     )
     assert noisy['copies'] > 1
@@ -745,7 +749,7 @@ def test_a_case_is_drawn_in_one_row(name, data):
     fig = Figure(figsize=(6, 2))
     s, shown, found = rehearse(name, data, n_steps=150)
     axes = fig.subplots(1, 3)
-    doctor.draw_case(axes, s, shown, found, name)
+    casebook.draw_case(axes, s, shown, found, name)
     words = [t.get_text() for t in axes[2].texts]
     assert words[0] == name and (words[1] == 'nothing found' if not found else found[0].name in words[1])
     to_png(fig)

@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 from torch import nn
 from ganbook import (
-    augment, callbacks, data, diversity, doctor, dynamics, ensemble, games, interpret, losses, metrics, nets,
-    optim, penalties, plots, recipes, scale, tasks,
+    augment, callbacks, data, diversity, doctor, dynamics, ensemble, faults, games, interpret, losses,
+    metrics, nets, optim, penalties, plots, recipes, scale, tasks,
 )
 from ganbook.checkpoints import load, read, read_settings, save
 from ganbook.cli import main
@@ -358,7 +358,7 @@ calls = {  # name: (call, words of the sentence)
     'diagnose members': (lambda: doctor.diagnose(several()), '2 members'),
     'diagnose with a tensor': (lambda: doctor.diagnose(state(), x), 'Data'),
     'diagnose with other data': (lambda: doctor.diagnose(state(), few), 'do not fit'),
-    'unknown severity': (lambda: doctor.Finding('x', 'bad', '', '', ''), "severity 'bad'"),
+    'unknown severity': (lambda: faults.Finding('x', 'bad', '', '', ''), "severity 'bad'"),
     # recipes
     'unknown recipe': (lambda: recipes.find('dcgam'), "no recipe called 'dcgam'"),
     'recipe for other data': (lambda: recipes.build('points', digits), 'makes points'),

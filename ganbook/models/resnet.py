@@ -189,6 +189,10 @@ class SkipImages(nn.Module):
         return image
 
 # %% ../../nbs/18_architectures.ipynb #536f58e5
+def _first_grid(latent_dim:int, shape:tuple)->nn.Module:
+    "Latents (B,Z) to the smallest grid (B,*shape)."
+    return nn.Sequential(_draw(nn.Linear(latent_dim, math.prod(shape))), nn.Unflatten(1, shape))
+
 class ResNetGenerator(nn.Module):
     "Latents to images: residual blocks at each grid, and a fixed filter between grids; no normalisation."
     def __init__(self,
@@ -212,9 +216,7 @@ class ResNetGenerator(nn.Module):
         at = _attending(grids, attend)
         n = _widths(width, len(grids))
         total = whole_number(n_blocks, 'n_blocks')*len(grids)
-        smallest_grid = (n[-1], *grids[-1])
-        first = _draw(nn.Linear(latent_dim, math.prod(smallest_grid)))
-        self.first = nn.Sequential(first, nn.Unflatten(1, smallest_grid))
+        self.first = _first_grid(latent_dim, (n[-1], *grids[-1]))
         self.stages = nn.ModuleList()
         for i in reversed(range(len(grids))):
             grow = [_draw(nn.Conv2d(n[i + 1], n[i], 1)), _To(grids[i], resample)] if self.stages else []
