@@ -652,7 +652,7 @@ CIFAR = {f'data_batch_{i}': records([i, i + 4]) for i in range(1, 6)} | {'test_b
 def test_cifar_from_a_server(server, cache, monkeypatch):
     server.bodies['cifar-10-binary.tar.gz'] = body = archive(CIFAR)
     monkeypatch.setattr(
-        gd,
+        dl,
         '_cifar',
         dl._Remote(
             'cifar10', (server.at('damaged'), server.at('good')),
@@ -1074,7 +1074,7 @@ def test_a_mapped_folder_that_is_interrupted_leaves_nothing(tmp_path, cache, mon
     root = fill(tmp_path/'f', ['a.png'])
     def stop(*a): raise KeyboardInterrupt
     with monkeypatch.context() as m:
-        m.setattr(gd, '_decode_all', stop)
+        m.setattr(images, '_decode_all', stop)
         with pytest.raises(KeyboardInterrupt): folder(root, size=8, max_bytes=0)
     assert files_in(cache) == []
     # of a killed process, and of one that is at work

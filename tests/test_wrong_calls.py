@@ -59,9 +59,9 @@ def train(s=None, d=points, n=2, loss=losses.hinge, **options):
     return fit(s or state(), d, n, loss, **options)
 def judge(**options): return cond.Judge(D(), dict(classes=2), **options)
 def logits(*shape): return torch.zeros(*shape)
-def tasked(*tasks, D=None, **options):
+def tasked(*pairs, D=None, **options):
     return fit(
-        new_state(G(), D or judge()), moons, 2, losses.hinge, update=tasks.with_tasks(*tasks), **options
+        new_state(G(), D or judge()), moons, 2, losses.hinge, update=tasks.with_tasks(*pairs), **options
     )
 
 class Column(nn.Module):
