@@ -14,11 +14,13 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import entropy
 
 from ganbook import playground as pg
+from ganbook import scenes
 from ganbook.data import draw, latents
 from ganbook.playground import (
-    Playground, Setting, change, choices, columns, dab, divergences, from_drawing, from_text, judged, look,
-    move, new_match, picture, play, pushes, ranges, restart, shares, to_drawing, to_text,
+    Playground, Setting, change, choices, dab, from_drawing, from_text, move, new_match, play, ranges,
+    restart, to_drawing, to_text,
 )
+from ganbook.scenes import columns, divergences, judged, lim, look, picture, pushes, shares
 
 tiny = dict(width_G=4, width_D=4, depth_G=1, depth_D=1, batch_size=8)
 def weights(m): return [p.clone() for net in (m.state.G, m.state.D) for p in net.parameters()]
@@ -135,7 +137,7 @@ def test_every_word_trains(name, word):
 @pytest.mark.parametrize('noise, latent_dim', [(n, d) for n in choices['noise'] for d in (1, 2)])
 def test_lattice_holds_equal_shares(noise, latent_dim):
     "Each cell between knots holds the same share of latents, and the uniform generator sees uniform numbers."
-    knots = pg._lattice(latent_dim)
+    knots = scenes._lattice(latent_dim)
     z = latents(50_000, latent_dim, torch.Generator().manual_seed(0))
     if latent_dim == 1:
         counts = torch.histc(
