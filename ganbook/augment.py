@@ -13,7 +13,7 @@ from torch import nn, Tensor
 from .nets import evaluating
 
 # %% ../nbs/19_augmentation.ipynb #eca073b2
-def _images(x:Tensor, rng=None):
+def _check_batch(x:Tensor, rng=None):
     "Refuse what is no batch of images, and a list of generators that does not fit it."
     if x.ndim < 4 or not x.is_floating_point():
         raise ValueError(
@@ -26,9 +26,9 @@ def _images(x:Tensor, rng=None):
             "a list has one for each member, images (K,B,C,H,W)."
         )
 
-def _draw(x:Tensor, rng, make:Callable=torch.rand, *args)->Tensor:
+def _per_image(x:Tensor, rng, make:Callable=torch.rand, *args)->Tensor:
     "One random number an image, (...,B,1,1,1); each member's from its own generator."
-    _images(x, rng)
+    _check_batch(x, rng)
     many = isinstance(rng, (list, tuple))
     each = [make(*args, x.shape[many:-3], generator=g, device=x.device) for g in (rng if many else [rng])]
     return (torch.stack(each) if many else each[0])[..., None, None, None]
@@ -42,7 +42,7 @@ def brightness(
     strength:float=1.,
 )->Tensor:              # the same shape; values may leave [-1,1]
     "Add one number to an image, from -strength/2 to strength/2."
-    return x + strength*(_draw(x, rng) - .5).to(x.dtype)
+    return x + strength*(_per_image(x, rng) - .5).to(x.dtype)
 
 def saturation(
     x:Tensor,           # images (...,B,C,H,W)
@@ -50,7 +50,7 @@ def saturation(
     strength:float=1.,  # the factor lies within 1 - strength and 1 + strength (1: Zhao et al. 2020)
 )->Tensor:              # the same shape; grey images stay as they are
     "Move the channels of each pixel away from their mean, or towards it, by one factor an image."
-    return x + strength*(2*_draw(x, rng) - 1).to(x.dtype)*(x - x.mean(-3, keepdim=True))
+    return x + strength*(2*_per_image(x, rng) - 1).to(x.dtype)*(x - x.mean(-3, keepdim=True))
 
 def contrast(
     x:Tensor,           # images (...,B,C,H,W)
@@ -58,7 +58,7 @@ def contrast(
     strength:float=1.,  # the factor lies within 1 - strength/2 and 1 + strength/2 (1: Zhao et al. 2020)
 )->Tensor:              # the same shape
     "Move all values of an image away from their mean, or towards it, by one factor."
-    return x + strength*(_draw(x, rng) - .5).to(x.dtype)*(x - x.mean((-3, -2, -1), keepdim=True))
+    return x + strength*(_per_image(x, rng) - .5).to(x.dtype)*(x - x.mean((-3, -2, -1), keepdim=True))
 
 # %% ../nbs/19_augmentation.ipynb #60f7b00d
 def _share(share:float):
@@ -77,7 +77,7 @@ def translation(
     (H, W), index = x.shape[-2:], []
     for n, along in ((H, (-1, 1)), (W, (1, -1))):
         m = int(n*share + .5)
-        shift = _draw(x, rng, torch.randint, -m, m + 1)
+        shift = _per_image(x, rng, torch.randint, -m, m + 1)
         # (...,B,1,H,1) and (...,B,1,1,W): where a pixel comes from
         index.append(torch.arange(n, device=x.device).view(along) - shift)
     y, z = index
@@ -98,7 +98,7 @@ def cutout(
     hidden = True
     for n, along in ((x.shape[-2], (-1, 1)), (x.shape[-1], (1, -1))):
         m = int(n*share + .5)
-        first = _draw(x, rng, torch.randint, 0, n + 1 - m % 2) - m//2
+        first = _per_image(x, rng, torch.randint, 0, n + 1 - m % 2) - m//2
         at = torch.arange(n, device=x.device).view(along)
         hidden = hidden & (at >= first) & (at < first + m)                       # (...,B,1,H,W) at the end
     return torch.where(hidden, fill, x)
@@ -109,14 +109,14 @@ def flip(
     rng=None,  # as in `brightness`
 )->Tensor:     # the same shape
     "Mirror half of the images, left to right."
-    return torch.where(_draw(x, rng) < .5, x.flip(-1), x)
+    return torch.where(_per_image(x, rng) < .5, x.flip(-1), x)
 
 def quarter_turns(
     x:Tensor,  # square images (...,B,C,H,H)
     rng=None,  # as in `brightness`
 )->Tensor:     # the same shape
     "Turn each image by 0, 90, 180 or 270 degrees, all equally likely."
-    k = _draw(x, rng, torch.randint, 0, 4)
+    k = _per_image(x, rng, torch.randint, 0, 4)
     if x.shape[-1] != x.shape[-2]:
         raise ValueError(
             f"images of {x.shape[-2]}x{x.shape[-1]} cannot be "
@@ -158,7 +158,7 @@ class Augment(nn.Module):
 
     def forward(self, x:Tensor)->Tensor:  # images (...,B,C,H,W), the same shape
         p = self.p[..., None, None, None, None]
-        for op in self.ops: x = torch.where(_draw(x, self.rng) < p, op(x, self.rng), x)
+        for op in self.ops: x = torch.where(_per_image(x, self.rng) < p, op(x, self.rng), x)
         return x
 
 # %% ../nbs/19_augmentation.ipynb #74a7de9c

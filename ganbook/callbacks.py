@@ -45,7 +45,7 @@ def _in_order()->bool:
     "While callbacks are being closed: does the run end without an error? Ctrl-C and `Stop` are none."
     return sys.exc_info()[0] in (None, Stop, KeyboardInterrupt)
 
-def _steps(n, name:str):  # n itself, at least 1
+def _at_least_one_step(n, name:str):  # n itself, at least 1
     if n >= 1: return n
     raise ValueError(f"{name} is {n}: it must be at least 1 step.")
 
@@ -180,7 +180,7 @@ class tensorboard:
         log_interval:int=100,  # steps a point
     ):
         self.logdir = logdir
-        self.log_interval = _steps(log_interval, 'log_interval')
+        self.log_interval = _at_least_one_step(log_interval, 'log_interval')
         self.writer = None
     def __call__(self, s:TrainState):
         if self.writer is None: self.open(s)
@@ -301,7 +301,7 @@ def stop_on_nan(
     every:int=100,  # steps between two looks
 )->Callable:
     "Raise FloatingPointError once the log holds a NaN or an infinity, and say where it began."
-    _steps(every, 'every')
+    _at_least_one_step(every, 'every')
     def look(s:TrainState):
         if s.step % every and s.step != s.n_steps: return
         rows = s.log.rows()[-every:]  # (steps,columns,...)

@@ -70,7 +70,7 @@ def _check_labels(x:Tensor, y:Tensor):
             f"labels are {y.dtype} of shape {tuple(y.shape)}: give one int64 a sample, ({len(x)},)."
         )
 
-def _check(d:'Data'):
+def _check_data(d:'Data'):
     "Refuse what `draw` could not work with."
     _check_samples(d)
     if d.y is not None: _check_labels(d.x, d.y)
@@ -93,7 +93,7 @@ class Data:
     # was the spread of the points looked at? `to` and `replace` pass this on, and so look only once
     judged:bool=False
     def __post_init__(self):
-        _check(self)
+        _check_data(self)
         # a GPU would have to be waited for
         if self.x.is_cpu and not (self.is_image or self.judged): _check_spread(self)
         object.__setattr__(self, 'judged', True)
@@ -186,7 +186,7 @@ def gaussian(
     mean = mean.expand(dim) if mean.ndim == 0 else mean
     return mixture(mean[None], std, n=n, seed=seed, name='gaussian')
 
-def _points(name:str, x:Tensor, y=None)->Data:
+def _plain_points(name:str, x:Tensor, y=None)->Data:
     "Points without modes; their scale is measured."
     return Data(name, x, y, scale=x.square().mean().sqrt().item())
 
@@ -204,7 +204,7 @@ def spiral(
     r = torch.rand(n, generator=rng).sqrt()
     angle = 2*math.pi*turns*r
     x = r[:, None]*torch.stack([angle.cos(), angle.sin()], 1)
-    return _points('spiral', x + std*torch.randn(n, 2, generator=rng))
+    return _plain_points('spiral', x + std*torch.randn(n, 2, generator=rng))
 
 def two_moons(
     n:int=100_000, # points
@@ -217,7 +217,7 @@ def two_moons(
     y = torch.randint(2, (n,), generator=rng)
     angle, sign = math.pi*torch.rand(n, generator=rng), 1. - 2*y
     x = sign[:, None]*torch.stack([angle.cos() - .5, angle.sin() - .25], 1)
-    return _points('two moons', x + std*torch.randn(n, 2, generator=rng), y)
+    return _plain_points('two moons', x + std*torch.randn(n, 2, generator=rng), y)
 
 # %% ../nbs/03_data.ipynb #80b0f734
 def _each(

@@ -23,7 +23,7 @@ import torch
 from .data import Data, sets
 
 # %% ../nbs/w17_downloads.ipynb #f7a2200c
-def _content(path:Path)->bytes:
+def _unzipped(path:Path)->bytes:
     "What a file holds, decompressed if it is gzipped."
     raw = path.read_bytes()
     if raw[:2] != b'\x1f\x8b': return raw
@@ -38,7 +38,7 @@ def read_idx(
     "Read a file of MNIST's format."
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} is not there: give the path of an idx file, zipped or not.")
-    raw = _content(Path(path))
+    raw = _unzipped(Path(path))
     n_dims = raw[3] if raw[:3] == b'\0\0\x08' and len(raw) > 3 else 0
     if not 1 <= n_dims <= 4:
         raise ValueError(
@@ -68,7 +68,7 @@ def _verify(path:Path, total:str):
     "Raise a ValueError unless the file at `path` has the sum `total`, written as in `_Remote.sums`."
     kind, want = total.split(':')
     got = hashlib.new(
-        'md5' if kind == 'md5' else 'sha256', _content(path) if kind == 'content' else path.read_bytes(),
+        'md5' if kind == 'md5' else 'sha256', _unzipped(path) if kind == 'content' else path.read_bytes(),
         usedforsecurity=False,
     ).hexdigest()
     if got != want:
@@ -199,7 +199,7 @@ _cifar = _Remote(
 def _cifar_records(path:Path, files:list)->np.ndarray:
     "The records (N,3073) of some files of CIFAR-10's archive."
     try:
-        with tarfile.open(fileobj=io.BytesIO(_content(path))) as tar:
+        with tarfile.open(fileobj=io.BytesIO(_unzipped(path))) as tar:
             raw = b''.join(tar.extractfile(f'cifar-10-batches-bin/{f}.bin').read() for f in files)
     except (tarfile.TarError, KeyError) as e:
         raise ValueError(

@@ -18,7 +18,7 @@ from .models.mlp import MLPDiscriminator, MLPGenerator
 from .train import Log, TrainState, adam
 
 # %% ../nbs/10_rules_on_trial.ipynb #9af9b6aa
-def _changed(net:nn.Module, change:Callable)->nn.Module:
+def _with_tensors(net:nn.Module, change:Callable)->nn.Module:
     "A copy of `net` in which change(path of the module, name, tensor) stands for every parameter and buffer."
     net, new = copy.deepcopy(net), {}
     for path, m in net.named_modules():
@@ -88,7 +88,7 @@ class Stacked(nn.Module):
                 )
         def stack(path, name, t):
             return torch.stack([getattr(n.get_submodule(path), name).detach() for n in nets])
-        self.net, self.k = _changed(nets[0], stack), len(nets)
+        self.net, self.k = _with_tensors(nets[0], stack), len(nets)
         self.direct = all(type(m) in _direct for m in self.net.modules())
         for name in ('latent_dim', 'shape'):
             if hasattr(nets[0], name): setattr(self, name, getattr(nets[0], name))
@@ -104,7 +104,7 @@ class Stacked(nn.Module):
 
     def member(self, i:int)->nn.Module:
         "A plain copy of network `i`."
-        return _changed(self.net, lambda path, name, t: t[i].clone())
+        return _with_tensors(self.net, lambda path, name, t: t[i].clone())
 
 # %% ../nbs/10_rules_on_trial.ipynb #13b17563
 def _moments(state:dict, p:Tensor)->dict:
@@ -160,10 +160,10 @@ class MemberAdam(torch.optim.Optimizer):
             group.update({name: group[name].to(group['params'][0].device) for name in ('lr', 'initial_lr')})
 
 # %% ../nbs/10_rules_on_trial.ipynb #6225f311
-def _rate(opt): return opt.param_groups[0].get('initial_lr', opt.param_groups[0]['lr'])
+def _first_rate(opt): return opt.param_groups[0].get('initial_lr', opt.param_groups[0]['lr'])
 
 # %% ../nbs/10_rules_on_trial.ipynb #a45ea6df
-def _check(s:TrainState, first:TrainState, i:int):
+def _check_member(s:TrainState, first:TrainState, i:int):
     "Raise one clear error if state `i` cannot stand beside the first."
     if not isinstance(s, TrainState):
         raise TypeError(f"make({i}) gave a {type(s).__name__}: it must give a TrainState, as new_state does.")
@@ -206,7 +206,7 @@ def members(
     if not isinstance(k, int) or k < 1:
         raise ValueError(f"k is {k!r}: give a whole number of members, at least 1.")
     each = [make(i) for i in range(k)]
-    for i, s in enumerate(each): _check(s, each[0], i)
+    for i, s in enumerate(each): _check_member(s, each[0], i)
     if len({id(s.rng) for s in each}) < k:
         raise ValueError(
             "two members share one random generator: let make give each its own, with a seed from i."
@@ -216,7 +216,8 @@ def members(
     def optimiser(net, name):
         group = getattr(each[0], name).param_groups[0]
         return MemberAdam(
-            net.parameters(), [float(_rate(getattr(s, name))) for s in each], group['betas'], group['eps']
+            net.parameters(), [float(_first_rate(getattr(s, name))) for s in each], group['betas'],
+            group['eps'],
         )
     return TrainState(G, D, optimiser(G, 'opt_G'), optimiser(D, 'opt_D'), G_ema, rng=[s.rng for s in each])
 

@@ -215,7 +215,7 @@ def _one_sided(v:Vitals, f:Callable):
         certainty=.9,
     )
 
-def _dark(v:Vitals, f:Callable):
+def _dark_data(v:Vitals, f:Callable):
     "Nearly all values lie close together."
     bulk, whole = v['real_bulk'], v['reach_high'] - v['reach_low']
     if not 0 < bulk < 2*narrow*whole < math.inf: return None
@@ -231,7 +231,7 @@ def _dark(v:Vitals, f:Callable):
 def ranges_differ(v:Vitals):
     "G cannot reach the data, or the data are not of unit size."
     f = partial(Finding, 'ranges do not match', chapter='03_data')
-    looks = _out_of_reach, _odd_size, _one_sided, _dark, _unlike_columns
+    looks = _out_of_reach, _odd_size, _one_sided, _dark_data, _unlike_columns
     return next((found for look in looks if (found := look(v, f))), None)
 
 # %% ../nbs/w20_faults.ipynb #0873a30a

@@ -178,14 +178,14 @@ def _image_files(root:Path)->tuple:
     raise FileNotFoundError(f"{root} holds no image: {why}")
 
 # %% ../nbs/w09_images.ipynb #33198f88
-def _labels(files:list):
+def _folder_labels(files:list):
     """(labels int64 (N,), names): the first folder of each relative
     path; (None, ()) if an image lies outside the subfolders."""
     if any(len(f.parts) == 1 for f in files): return None, ()
     index = {name: i for i, name in enumerate(sorted({f.parts[0] for f in files}))}
     return torch.tensor([index[f.parts[0]] for f in files]), tuple(index)
 
-def _size(size)->tuple:
+def _sides(size)->tuple:
     "(H,W) of a whole number or a pair of them, each from 4 to 1024."
     hw = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
     if len(hw) == 2 and all(isinstance(s, int) and 4 <= s <= 1024 for s in hw): return hw
@@ -238,7 +238,7 @@ def _report(files:list, broken:dict):
         )
 
 # %% ../nbs/w09_images.ipynb #6d0269ad
-def _parts(root:Path, classes:tuple)->list:
+def _parts_of_a_set(root:Path, classes:tuple)->list:
     "A sentence if the subfolders are parts of one set rather than classes."
     low = {c.lower(): c for c in classes}
     train = low.get('train') or low.get('training')
@@ -348,7 +348,7 @@ def folder(
     if channels not in (1, 3):
         raise ValueError(f"channels={channels} is not to be had: choose 3 (colour) or 1 (grey).")
     root = Path(path).expanduser()
-    hw = _size(size)
+    hw = _sides(size)
     files, said = _image_files(root)
     shape = (len(files), channels, *hw)
     most = host_memory()//4 if max_bytes is None else max_bytes
@@ -356,8 +356,8 @@ def folder(
     x, broken, more = decode(root, files, shape)
     _report(files, broken)
     good = [i for i in range(len(files)) if i not in broken]
-    y, classes = _labels(files)
-    said += more + _parts(root, classes) + _few(root, len(good))
+    y, classes = _folder_labels(files)
+    said += more + _parts_of_a_set(root, classes) + _few(root, len(good))
     for sentence in said: warnings.warn(sentence, stacklevel=2)
     y = None if y is None else y[good]
     return Data(root.resolve().name or 'images', torch.from_numpy(x[:len(good)]), y, classes=classes)

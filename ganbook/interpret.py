@@ -50,7 +50,7 @@ def _watched(*modules):
     with evaluating(*modules), frozen(p for m in modules for p in m.parameters()), torch.enable_grad(): yield
 
 # %% ../nbs/21_inside.ipynb #1dd836af
-def _ends(a:Tensor, b:Tensor, t)->tuple:
+def _both_ends(a:Tensor, b:Tensor, t)->tuple:
     "Both ends in one shape, and `t` with as many sizes of 1 as they have after its own."
     for x in (a, b):
         if not isinstance(x, Tensor) or not x.is_floating_point():
@@ -75,7 +75,7 @@ def lerp(
     t,         # how far along: a number, or T of them; 0 is `a`, 1 is `b`
 )->Tensor:     # (...,Z), or (T,...,Z)
     "Points of the straight line between latents."
-    a, b, t = _ends(a, b, t)
+    a, b, t = _both_ends(a, b, t)
     return (1 - t)*a + t*b
 
 # %% ../nbs/21_inside.ipynb #8444050d
@@ -98,7 +98,7 @@ def slerp(
 )->Tensor:     # (...,Z), or (T,...,Z); the length goes evenly from that of `a` to that of `b`
     """Points of the great circle between latents; a zero end is met along
     a straight line, and between opposite ends some circle is taken."""
-    a, b, t = _ends(a, b, t)
+    a, b, t = _both_ends(a, b, t)
     if a.shape[-1] < 2: raise ValueError("latents of one number have no circle between them: take lerp.")
     long_a, long_b = (x.norm(dim=-1, keepdim=True) for x in (a, b))
     u, v = _unit(torch.where(long_a > 0, a, b)), _unit(torch.where(long_b > 0, b, a))

@@ -95,7 +95,7 @@ class Yardstick(nn.Module):
         return _in_parts(self, self, x).softmax(-1)
 
 # %% ../nbs/07_measuring.ipynb #c214787b
-def _images(x:Tensor, shape:tuple)->Tensor:
+def _unpadded(x:Tensor, shape:tuple)->Tensor:
     """The images (...,N,C,H,W) themselves, without a border of
     2 if they were padded from 28 to 32; or one clear error."""
     if not isinstance(x, Tensor) or not x.is_floating_point():
@@ -117,7 +117,7 @@ def _images(x:Tensor, shape:tuple)->Tensor:
 def _in_parts(yardstick:nn.Module, f, x:Tensor, batch:int=500)->Tensor:
     """f of images (...,N,C,H,W), `batch` at a time in evaluation
     mode on the yardstick's device; its mode is put back."""
-    x = _images(x, yardstick.shape)
+    x = _unpadded(x, yardstick.shape)
     p = next(yardstick.parameters())
     training = yardstick.training
     yardstick.eval()
@@ -260,7 +260,7 @@ def _n_blocks(real:Tensor, fake:Tensor, least:int)->int:
     members = max(1, math.prod(torch.broadcast_shapes(real.shape[:-2], fake.shape[:-2])))
     return max(least, math.ceil(max(real.shape[-2], fake.shape[-2])*math.sqrt(members/_budget)))
 
-def _sizes(blocks)->Tensor:
+def _block_sizes(blocks)->Tensor:
     "Rows of each block (b,)."
     rows = [float(block.shape[-2]) for block in blocks]
     return torch.tensor(rows, dtype=torch.float64, device=blocks[0].device)
@@ -278,8 +278,8 @@ def kid(
     x = real.tensor_split(b, -2)
     y = fake.tensor_split(b, -2)
     sums = _kernel_sums(x, x, True), _kernel_sums(y, y, True), _kernel_sums(x, y, False)
-    n = _sizes(x)
-    m = _sizes(y)
+    n = _block_sizes(x)
+    m = _block_sizes(y)
     without = 1 - torch.eye(b, dtype=torch.float64, device=real.device)  # row i: all blocks but i
     left_out = torch.stack([_mmd(sums, row, n, m) for row in without], -1)  # (...,b)
     se = ((b - 1)*left_out.var(-1, correction=0)).sqrt()
@@ -453,7 +453,7 @@ class Inception(nn.Module):
     @torch.no_grad()
     def features(self, x:Tensor)->Tensor:  # images (...,N,3,H,W) in [-1,1] to (...,N,2048)
         def as_bytes(part): return ((part + 1)*127.5).round().clamp(0, 255).to(torch.uint8)
-        parts = [self.net(as_bytes(p)) for p in _images(x, (3, *x.shape[-2:])).flatten(0, -4).split(50)]
+        parts = [self.net(as_bytes(p)) for p in _unpadded(x, (3, *x.shape[-2:])).flatten(0, -4).split(50)]
         return torch.cat(parts).unflatten(0, x.shape[:-3])
 
     @torch.no_grad()

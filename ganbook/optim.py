@@ -88,7 +88,7 @@ def multipliers(
     return e[e.abs().argsort(descending=True)]
 
 # %% ../nbs/17_optimisers.ipynb #1118d5e9
-def _own(s:TrainState)->list:
+def _each_with_parameters(s:TrainState)->list:
     "Each optimiser with its parameters."
     return [(opt, _params(opt)) for opt in (s.opt_D, s.opt_G)]
 
@@ -98,7 +98,7 @@ def _copies(params:list)->list: return [p.detach().clone() for p in params]
 def _since(params:list, start:list)->list: return torch._foreach_sub(params, start)
 
 @torch.no_grad()
-def _put(params:list, values:list):
+def _set_values(params:list, values:list):
     "Set parameters in place, so that a captured step finds them where they were."
     torch._foreach_copy_(params, values)
 
@@ -119,7 +119,7 @@ def extragradient(
     start = _copies(params)
     at_once(s, batch, loss, penalties, **options)
     log = _gradients(s, batch, loss, penalties, **options)
-    _put(params, start)
+    _set_values(params, start)
     _step(s)
     return log
 
@@ -150,11 +150,11 @@ def past_extragradient(
 )->dict:             # column -> (...,), at the point ahead; can be captured
     "Extragradient that steps ahead by repeating its last move: one gradient a player, moments updated once."
     _critic_ahead(s, batch, loss, penalties, n_critic, options)
-    starts = [_copies(params) for _, params in _own(s)]
-    for opt, params in _own(s): _repeat(opt, params, 1.)
+    starts = [_copies(params) for _, params in _each_with_parameters(s)]
+    for opt, params in _each_with_parameters(s): _repeat(opt, params, 1.)
     log = _gradients(s, batch, loss, penalties, **options)
-    for (opt, params), start in zip(_own(s), starts):
-        _put(params, start)
+    for (opt, params), start in zip(_each_with_parameters(s), starts):
+        _set_values(params, start)
         opt.step()
         _remember(opt, 'move', params, _since(params, start))
     return log
@@ -226,10 +226,10 @@ def lookahead(
     """Lookahead-minmax: at every `k`-th iteration both players
     are pulled back towards where they were at the last."""
     _check_lookahead(s, k, alpha)
-    starts = [_copies(params) for _, params in _own(s)]
+    starts = [_copies(params) for _, params in _each_with_parameters(s)]
     log = inner(s, batch, loss, penalties, n_critic=n_critic, **options)
     name = f'slow {k}'  # so that one lookahead may run inside another
-    for (opt, params), start in zip(_own(s), starts):
+    for (opt, params), start in zip(_each_with_parameters(s), starts):
         if s.step % k == 0 or not any(name in opt.state.get(p, ()) for p in params):
             _remember(opt, name, params, start)
         if (s.step + 1) % k == 0: _pull(opt, params, name, alpha)

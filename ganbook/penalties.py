@@ -50,7 +50,7 @@ def lipschitz(
         return grad_sq(D(x), x).detach().sqrt().amax(-1)
 
 # %% ../nbs/12_critics.ipynb #d054e0c8
-_looks = weakref.WeakKeyDictionary()  # critic -> how often it has been looked at
+_n_looks = weakref.WeakKeyDictionary()  # critic -> how often it has been looked at
 
 def _batch_norms(D:Callable)->list:
     "Names of the BatchNorms in `D` that normalise with the statistics of the batch."
@@ -71,11 +71,11 @@ def _warn_if_coupled(D:Callable, logits:Tensor, x:Tensor, most:int=8):
     samples than its own; nothing is read from a device."""
     D = inspect.unwrap(D)
     D = getattr(D, '__self__', D)  # a method is made anew at each call, what it belongs to stays
-    done = _looks.get(D, 0)
+    done = _n_looks.get(D, 0)
     if done == most or logits.shape[-1] < 2: return
     norms = _batch_norms(D)
     coupled = _depends_on_others(logits, x) if x.device.type == 'cpu' else bool(norms)
-    _looks[D] = most if coupled else done + 1
+    _n_looks[D] = most if coupled else done + 1
     if not coupled: return
     name = getattr(D, '__name__', type(D).__name__)
     through = f", through {' and '.join(norms)}" if norms else ''
@@ -207,7 +207,7 @@ def clip_weights(
 
 # %% ../nbs/12_critics.ipynb #1459c2c8
 _growing = nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d
-_layers = nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *_growing
+_normalisable = nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *_growing
 
 @torch.no_grad()
 def _power(W:Tensor, u:Tensor, v:Tensor, n:int)->tuple:
@@ -219,7 +219,7 @@ def _power(W:Tensor, u:Tensor, v:Tensor, n:int)->tuple:
 
 def _check_layer(layer:nn.Module, n_power:int):
     "Raise one clear error for what has no spectral norm to divide by."
-    if not isinstance(layer, _layers):
+    if not isinstance(layer, _normalisable):
         raise TypeError(
             f"{type(layer).__name__} is no linear or convolutional "
             "layer: give one, or let spectral_norm find them."
@@ -280,7 +280,7 @@ def spectral_norm(
 )->nn.Module:          # the same, or, if it was a layer itself, its wrapper
     "Divide the weights of all layers by their largest singular values."
     if isinstance(module, SpectralNorm): return module
-    if isinstance(module, _layers): return SpectralNorm(module, n_power)
+    if isinstance(module, _normalisable): return SpectralNorm(module, n_power)
     for name, child in module._modules.items():
         if child is not None: setattr(module, name, spectral_norm(child, n_power))
     return module

@@ -37,15 +37,15 @@ _losses = dict(
     non_saturating=non_saturating, minimax=minimax, least_squares=least_squares, hinge=hinge,
     wasserstein=wasserstein, relativistic=relativistic,
 )
-_penalties = dict(none=(), r1=(r1,), r2=(r2,), r1_r2=(r1, r2), wgan_gp=(wgan_gp,), dragan=(dragan,))
+_penalty_choices = dict(none=(), r1=(r1,), r2=(r2,), r1_r2=(r1, r2), wgan_gp=(wgan_gp,), dragan=(dragan,))
 _optimisers = dict(
     adam=partial(adam, betas=(0., .99)), adam_momentum=partial(adam, betas=(.5, .999)),
     rmsprop=torch.optim.RMSprop, sgd=torch.optim.SGD,
 )
 
 choices = dict(
-    data=(*_data, 'drawn'), loss=tuple(_losses), penalty=tuple(_penalties), optimiser=tuple(_optimisers),
-    noise=('normal', 'uniform'),
+    data=(*_data, 'drawn'), loss=tuple(_losses), penalty=tuple(_penalty_choices),
+    optimiser=tuple(_optimisers), noise=('normal', 'uniform'),
 )
 ranges = dict(
     gamma=(0, 1e4), lr_G=(1e-6, 10), lr_D=(1e-6, 10), n_critic=(1, 20), n_generator=(1, 20),
@@ -77,12 +77,12 @@ class Setting:
     seed:int=0                  # of weights, batches and latents
     def __post_init__(self):
         for f in fields(self):
-            object.__setattr__(self, f.name, _checked(f.name, getattr(self, f.name), f.type))
+            object.__setattr__(self, f.name, _allowed(f.name, getattr(self, f.name), f.type))
         if self.data == 'drawn' and not self.drawing:
             raise ValueError("nothing has been drawn yet: press draw, and drag the mouse over the plane.")
 
 # %% ../nbs/w01_playground.ipynb #c69d7d11
-def _checked(name:str, value, kind:type):
+def _allowed(name:str, value, kind:type):
     "The value of a field of `Setting`, or a ValueError that says what it may be."
     if name == 'drawing': from_drawing(value)
     if kind is str:
@@ -172,7 +172,7 @@ def _networks(s:Setting)->tuple:
         D = MLPDiscriminator((2,), (s.width_D,)*s.depth_D)
     return (_Uniform(G) if s.noise == 'uniform' else G), D
 
-def _samples(s:Setting)->Data:
+def _data_of(s:Setting)->Data:
     "The data of a setting."
     if s.data != 'drawn': return _data[s.data]()
     return replace(
@@ -201,13 +201,13 @@ def _rules(s:Setting, state:TrainState)->dict:
     "Loss and penalties."
     weighed = [
         partial(f, gamma=s.gamma) if f in (r1, r2) else partial(f, weight=s.gamma, rng=state.rng)
-        for f in _penalties[s.penalty]
+        for f in _penalty_choices[s.penalty]
     ]
     return dict(loss=_losses[s.loss], penalties=weighed)
 
 def _target(s:Setting)->dict:
     "The data, and what is shown of them."
-    data = _samples(s)
+    data = _data_of(s)
     x = draw(data, 20_000, torch.Generator().manual_seed(1))
     return dict(data=data, real=x[:n_shown], p=shares(x))
 
@@ -242,11 +242,11 @@ def _end(m:Match):
     is its turn, and thin the history where it grows long."""
     m.state.step += 1
     m.state.log.append(m.row)
-    if m.state.step % m.stride == 0: m.history.append(_measured(m))
+    if m.state.step % m.stride == 0: m.history.append(_newest_row(m))
     if len(m.history) > 200: m.stride, m.history = 2*m.stride, m.history[1::2]
     m.done, m.row = 0, {}
 
-def _measured(m:Match)->tuple:
+def _newest_row(m:Match)->tuple:
     "The newest row of `columns`."
     fake = sample(m.state.G, m.z)
     good = fake.isfinite().all().item()
@@ -312,7 +312,7 @@ def dab(
     return change(m, data='drawn', drawing=to_drawing(kept))
 
 # %% ../nbs/w01_playground.ipynb #c444a24c
-def _mover(made)->str: return made if isinstance(made, str) else ''  # whose move it was, if it was one
+def _whose_move(made)->str: return made if isinstance(made, str) else ''  # whose move it was, if it was one
 
 def _scene(m:Match)->tuple:
     "What stays: traits, and what is said of the data."
@@ -380,14 +380,14 @@ class Playground(anywidget.AnyWidget):
         self._lock = threading.RLock()
         self._n = 0
         self._examined = ()
-        self.on_msg(_heard)
+        self.on_msg(_on_message)
         self.show()
     def do(self, what:str, asked=(), repeat:int=1, **how):
         """Act on the match as the page does, and show it: do('play',
         n=100), do('change', changes=dict(lr_D=.01)), do('restart')."""
         if what not in _actions:
             raise ValueError(f"the playground cannot {what!r}: ask for one of {', '.join(_actions)}.")
-        def step(): return to_frame(self.match, _mover(_actions[what](self.match, **how)))
+        def step(): return to_frame(self.match, _whose_move(_actions[what](self.match, **how)))
         with self._lock, _one_thread(): self.show([step() for _ in range(repeat)], what=what, **dict(asked))
     def show(self, frames=None, id='', seq=0, what='', error=''):
         "Show the match as it is, or the frames of its last steps."
@@ -410,7 +410,7 @@ def _examine(self:Playground):
     now = log, (len(log) + 100)//200
     if now != self._examined: self._examined, self.verdict = now, doctor_says(self.match)
 
-def _heard(p:Playground, message:dict, buffers):
+def _on_message(p:Playground, message:dict, buffers):
     "Do what a front end asks; what cannot be done it is told in a sentence."
     asked = {k: message[k] for k in ('id', 'seq')}
     how = {k: v for k, v in message.items() if k not in ('id', 'seq', 'do')}

@@ -67,13 +67,13 @@ def _check_shapes(s, data:Data, labels:bool):
 
 # %% ../nbs/w16_preflight.ipynb #e346c1c1
 _norm = nn.modules.batchnorm._BatchNorm
-_weighted = nn.Linear, nn.modules.conv._ConvNd, _norm
+_with_weights = nn.Linear, nn.modules.conv._ConvNd, _norm
 
 @contextmanager
 def _outputs(net:nn.Module):
     """In the `with` block: a list that gets (layer, its values a
     channel and sample, its bytes) for every layer with weights."""
-    seen, layers = [], [m for m in net.modules() if isinstance(m, _weighted)]
+    seen, layers = [], [m for m in net.modules() if isinstance(m, _with_weights)]
     def note(m, given, out): seen.append((m, out.shape[2:].numel(), out.numel()*out.element_size()))
     hooks = [m.register_forward_hook(note) for m in layers]
     try: yield seen

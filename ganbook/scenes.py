@@ -68,8 +68,9 @@ def divergences(
 
 # %% ../nbs/w19_scenes.ipynb #c18d4d94
 _side = 40  # places along each side where D is asked
-_axis = (torch.arange(_side) + .5)*(2*lim/_side) - lim
-_places = torch.cartesian_prod(-_axis, _axis).flip(1)  # row by row from the top, as a picture is
+_coordinates = (torch.arange(_side) + .5)*(2*lim/_side) - lim
+# row by row from the top, as a picture is
+_places = torch.cartesian_prod(-_coordinates, _coordinates).flip(1)
 
 def _lattice(latent_dim:int)->Tensor:
     "Latents between which equal shares of all latents lie: (13,13,2), or (1,169,1) on a line."
@@ -172,7 +173,7 @@ def _draw_warp(ax, warp:np.ndarray):
     return ax.add_collection(cells)
 
 # %% ../nbs/w19_scenes.ipynb #18b57bc6
-_layers = ('field', 'density', 'warp', 'real', 'fake', 'arrows')
+_drawn_layers = ('field', 'density', 'warp', 'real', 'fake', 'arrows')
 # in the order of `shares`
 _cells = np.stack(np.meshgrid(np.arange(20), np.arange(20), indexing='ij'), -1).reshape(-1, 2)
 
@@ -200,7 +201,7 @@ def draw_plane(
 ):                                                    # the axes
     """What the page shows of the plane: D's field in grey, real
     points teal, fakes orange, and where the loss pushes them."""
-    unknown = ', '.join(sorted(set(layers) - {*_layers}))
+    unknown = ', '.join(sorted(set(layers) - {*_drawn_layers}))
     if unknown:
         raise ValueError(
             f"there is no layer {unknown}: take field, density, warp, real, fake or arrows."

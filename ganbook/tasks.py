@@ -73,7 +73,9 @@ def _add(total:Tensor, tasks:tuple, side:str, r:Round, terms:dict)->Tensor:
     return total
 
 # %% ../nbs/w12_tasks.ipynb #720f92b0
-def _step(step:Callable, side:str, tasks:tuple, s:TrainState, real:Tensor, loss, y:tuple, **options)->dict:
+def _step_with_tasks(
+    step:Callable, side:str, tasks:tuple, s:TrainState, real:Tensor, loss, y:tuple, **options
+)->dict:
     "`d_step` or `g_step`, with what the tasks want of that side added to its objective."
     terms = {}
     with _overhear(s) as (zs, seen):
@@ -105,8 +107,10 @@ def with_tasks(
     def update(s, batch, loss, penalties=(), n_critic=1, **options):
         for _ in range(n_critic):
             real, y = batch()
-            log = _step(d_step, 'discriminator', tasks, s, real, loss, y, penalties=penalties, **options)
-        return log | _step(g_step, 'generator', tasks, s, real, loss, y, **options)
+            log = _step_with_tasks(
+                d_step, 'discriminator', tasks, s, real, loss, y, penalties=penalties, **options
+            )
+        return log | _step_with_tasks(g_step, 'generator', tasks, s, real, loss, y, **options)
     return update
 
 # %% ../nbs/w12_tasks.ipynb #18e998ba

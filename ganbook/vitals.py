@@ -213,7 +213,7 @@ def _bounds(D, real:Tensor, y:tuple)->dict:
     last = [m for m in D.modules() if not list(m.children())][-1]
     return dict(far_low=far.min().item(), far_high=far.max().item(), last_D=type(last).__name__)
 
-def _size(y:Tensor, weights:list)->float:
+def _gradient_length(y:Tensor, weights:list)->float:
     "Length of the gradient of `y` with respect to all weights."
     grads = torch.autograd.grad(y, weights, retain_graph=True, allow_unused=True)
     return math.sqrt(sum(g.square().sum().item() for g in grads if g is not None))
@@ -229,8 +229,8 @@ def _ranking(real_logits:Tensor, fake_logits:Tensor)->dict:
 
 def _push(loss:GANLoss, real_logits, fake_logits:Tensor, weights:list)->float:
     "The share of the slope of D that the loss hands on to G."
-    handed_on = _size(loss.generator(real_logits, fake_logits), weights)
-    return handed_on/max(_size(fake_logits.mean(), weights), 1e-300)
+    handed_on = _gradient_length(loss.generator(real_logits, fake_logits), weights)
+    return handed_on/max(_gradient_length(fake_logits.mean(), weights), 1e-300)
 
 def _logit_vitals(G, D, z:Tensor, real, y:tuple, loss)->dict:
     "What D says of fresh samples in evaluation mode, and how much of its slope the loss hands on to G."
@@ -248,14 +248,16 @@ def _logit_vitals(G, D, z:Tensor, real, y:tuple, loss)->dict:
 
 # %% ../nbs/w10_vitals.ipynb #cf5726df
 def _flat(x:Tensor)->Tensor: return x.detach().flatten(1).float()
-def _apart(x:Tensor, y:Tensor)->float: return torch.cdist(_flat(x), _flat(y)).mean().item()
+def _mean_distance(x:Tensor, y:Tensor)->float: return torch.cdist(_flat(x), _flat(y)).mean().item()
 
 def unlike(
     x:Tensor,    # samples (N,*S)
     real:Tensor, # real ones (M,*S)
 )->float:        # from 0 to 1
     "Energy distance of two sets of samples, as a share of its greatest value."
-    return max(0., 1 - (_apart(x, x) + _apart(real, real))/max(2*_apart(x, real), 1e-12))
+    return max(
+        0., 1 - (_mean_distance(x, x) + _mean_distance(real, real))/max(2*_mean_distance(x, real), 1e-12)
+    )
 
 def _usual(base:Tensor, i:Tensor)->Tensor:
     """Distance from samples of a set to the nearest *other* sample:
@@ -313,9 +315,9 @@ most_numbers = 2**27  # of the training set to search for copies: half a gigabyt
 
 def _likeness(fake:Tensor, real:Tensor)->dict:
     "Spread, size and distance of samples, in units of the data."
-    width = max(_apart(real, real), 1e-12)
+    width = max(_mean_distance(real, real), 1e-12)
     return dict(
-        spread=_apart(fake, fake)/width, unlike=unlike(fake, real),
+        spread=_mean_distance(fake, fake)/width, unlike=unlike(fake, real),
         fake_rms=fake.square().mean().sqrt().item(),
         far=nearest(_flat(fake), _flat(real)).median().item()/width,
     )
@@ -327,7 +329,7 @@ def _variety(fake:Tensor, real:Tensor, features:Callable=None)->dict:
     scores = prdc(see(real.float()).flatten(1), see(fake.float()).flatten(1))
     return {name: scores[name].item() for name in ('precision', 'recall', 'coverage')}
 
-def _copies(fake:Tensor, base:Tensor)->float:
+def _nearness(fake:Tensor, base:Tensor)->float:
     "Distance to the nearest training sample, over that from one training sample to the next."
     usual = _usual(base, torch.arange(200)).median().clamp_min(1e-12)
     return (nearest(_flat(fake)[:200], base).median()/usual).item()
@@ -339,7 +341,7 @@ def _sample_vitals(fake:Tensor, real:Tensor, data:Data, rng, features:Callable=N
     v |= _likeness(fake, real) | _variety(fake, real, features)
     i = torch.randperm(len(data), generator=rng)[:max(1, most_numbers//data.x[0].numel())]
     base, y = _as_drawn(data, i), data.y
-    if len(data) > 1: v['copies'] = _copies(fake, base)
+    if len(data) > 1: v['copies'] = _nearness(fake, base)
     if y is None or not 2 <= int(y.max()) + 1 <= 100: return v
     place = neighbours(_flat(fake), base[:5000])[1]
     return v | _kinds(y[i[:5000]][place], y)

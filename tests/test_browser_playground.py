@@ -10,7 +10,7 @@ pytest.importorskip('playwright', reason='playwright is not installed: pip insta
 pytest.importorskip('jupyterlab', reason='JupyterLab is not installed: pip install -e ".[dev]"')
 from lab import Lab, chromium, root  # noqa: E402
 
-from ganbook.playground import Playground, _heard, from_text  # noqa: E402
+from ganbook.playground import Playground, _on_message, from_text  # noqa: E402
 
 pytestmark = [
     pytest.mark.browser,
@@ -76,7 +76,7 @@ def traits(p):
 def shown(page, p):
     "Render the script in the page on the match of `p`, in this process; gives the locator of the playground."
     def python(message):
-        _heard(p, message, [])
+        _on_message(p, message, [])
         return traits(p)
     page.expose_function('python', python)
     page.evaluate(

@@ -19,7 +19,7 @@ from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
 from ganbook.penalties import r1, r2, wgan_gp
 from ganbook.tasks import (
-    _step, Round, Task, agreement, classify, counted, inform, mutual_information, nats, rotate, taught,
+    _step_with_tasks, Round, Task, agreement, classify, counted, inform, mutual_information, nats, rotate, taught,
     turned, with_tasks,
 )
 from ganbook.train import alternating, d_step, fit, g_step, new_state
@@ -252,7 +252,7 @@ def test_what_is_asked_in_the_step_of_G_gives_D_no_gradient():
     s = pair(heads=dict(rotation=4), K=10, shape=(1, 8, 8))
     fit(s, small, 1, non_saturating, labels=True, batch_size=8, update=with_tasks((rotate(), 1.)))
     kept = [p.grad.clone() for p in s.D.parameters() if p.grad is not None]
-    _step(
+    _step_with_tasks(
         g_step, 'generator', ((rotate(), 1.),), s, torch.zeros(8, 1, 8, 8), non_saturating,
         (torch.zeros(8, dtype=torch.long),),
     )

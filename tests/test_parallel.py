@@ -248,7 +248,7 @@ def test_ada_in_two_processes_is_ada_in_one_with_twice_the_batch(tmp_path, monke
     union, p = Union(s, 2), []
     union.seed(s)
     monkeypatch.setattr(train, 'draw', union.draw), monkeypatch.setattr(train, 'latents', union.latents)
-    alone = ganbook.augment._draw
+    alone = ganbook.augment._per_image
     monkeypatch.setattr(
         ganbook.augment, '_draw',
         lambda x, rng, *args: torch.cat([alone(half, g, *args) for half, g in zip(x.chunk(2), union.rngs)]),

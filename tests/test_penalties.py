@@ -415,11 +415,11 @@ def test_one_sample_cannot_be_coupled():
 def test_looks_end_and_keep_no_critic_alive():
     D, x = MLPDiscriminator((2,), (4,)), torch.randn(4, 2).requires_grad_()
     for _ in range(20): given(r1, D, x, x)
-    assert penalties._looks[D] == 8
-    before = len(penalties._looks)
+    assert penalties._n_looks[D] == 8
+    before = len(penalties._n_looks)
     del D
     gc.collect()
-    assert len(penalties._looks) < before
+    assert len(penalties._n_looks) < before
 
 # A device that cannot be read: torch's `meta` device, on
 # which shapes go through but `.item()` and `bool()` raise

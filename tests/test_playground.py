@@ -20,7 +20,7 @@ from ganbook.playground import (
     Playground, Setting, change, choices, dab, from_drawing, from_text, move, new_match, play, ranges,
     restart, to_drawing, to_text,
 )
-from ganbook.scenes import columns, divergences, judged, lim, look, picture, pushes, shares
+from ganbook.scenes import columns, divergences, judged, look, picture, pushes, shares
 
 tiny = dict(width_G=4, width_D=4, depth_G=1, depth_D=1, batch_size=8)
 def weights(m): return [p.clone() for net in (m.state.G, m.state.D) for p in net.parameters()]

@@ -22,7 +22,7 @@ from ..need import one_of
 _slope = .2
 def _activate(x:Tensor)->Tensor: return F.leaky_relu(x, _slope)
 
-def _draw(layer:nn.Module, gain:float=1.)->nn.Module:
+def _weighted_by(layer:nn.Module, gain:float=1.)->nn.Module:
     """Weights with which `layer` multiplies the mean square of
     independent numbers by the square of `gain`; biases 0."""
     nn.init.normal_(layer.weight, std=gain/math.sqrt(layer.weight[0].numel()))
@@ -39,8 +39,8 @@ class ResidualBlock(nn.Module):
     ):
         super().__init__()
         self.first, self.second = (nn.Conv2d(n_channels, n_channels, 3, padding=1) for _ in range(2))
-        _draw(self.first, math.sqrt(2/(1 + _slope**2)/n_blocks))
-        _draw(self.second, 0.)
+        _weighted_by(self.first, math.sqrt(2/(1 + _slope**2)/n_blocks))
+        _weighted_by(self.second, 0.)
 
     def forward(self, x:Tensor)->Tensor:
         "(B,C,H,W) to the same."
@@ -105,7 +105,7 @@ class SelfAttention(nn.Module):
         k = n_keys or max(1, n_channels//8)
         v = max(1, n_channels//2)
         self.query, self.key, self.value, self.back = (
-            _draw(nn.Conv2d(i, o, 1)) for i, o in ((n, k), (n, k), (n, v), (v, n))
+            _weighted_by(nn.Conv2d(i, o, 1)) for i, o in ((n, k), (n, k), (n, v), (v, n))
         )
         self.gate = nn.Parameter(torch.zeros(()))
 
@@ -163,7 +163,7 @@ class LastImage(nn.Module):
         resample:Callable,  # unused here, every head takes the same four
     ):
         super().__init__()
-        self.read = _draw(nn.Conv2d(channels[-1], n_image, 3, padding=1))
+        self.read = _weighted_by(nn.Conv2d(channels[-1], n_image, 3, padding=1))
 
     def forward(self, features:list)->Tensor:
         "Features (B,c,h,w) of all grids, from the smallest, to images (B,C,H,W)."
@@ -179,7 +179,7 @@ class SkipImages(nn.Module):
         resample:Callable,  # resizes the image so far to the next grid
     ):
         super().__init__()
-        self.reads = nn.ModuleList(_draw(nn.Conv2d(n, n_image, 1), len(grids)**-.5) for n in channels)
+        self.reads = nn.ModuleList(_weighted_by(nn.Conv2d(n, n_image, 1), len(grids)**-.5) for n in channels)
         self.grow = nn.ModuleList(_To(size, resample) for size in grids[1:])
 
     def forward(self, features:list)->Tensor:
@@ -191,7 +191,7 @@ class SkipImages(nn.Module):
 # %% ../../nbs/18_architectures.ipynb #536f58e5
 def _first_grid(latent_dim:int, shape:tuple)->nn.Module:
     "Latents (B,Z) to the smallest grid (B,*shape)."
-    return nn.Sequential(_draw(nn.Linear(latent_dim, math.prod(shape))), nn.Unflatten(1, shape))
+    return nn.Sequential(_weighted_by(nn.Linear(latent_dim, math.prod(shape))), nn.Unflatten(1, shape))
 
 class ResNetGenerator(nn.Module):
     "Latents to images: residual blocks at each grid, and a fixed filter between grids; no normalisation."
@@ -219,7 +219,9 @@ class ResNetGenerator(nn.Module):
         self.first = _first_grid(latent_dim, (n[-1], *grids[-1]))
         self.stages = nn.ModuleList()
         for i in reversed(range(len(grids))):
-            grow = [_draw(nn.Conv2d(n[i + 1], n[i], 1)), _To(grids[i], resample)] if self.stages else []
+            grow = (
+                [_weighted_by(nn.Conv2d(n[i + 1], n[i], 1)), _To(grids[i], resample)] if self.stages else []
+            )
             self.stages.append(nn.Sequential(*grow, *_stage(n[i], n_blocks, total, i == at)))
         self.head = head(n[::-1], self.shape[0], grids[::-1], resample)
         self.out = out()
@@ -247,13 +249,15 @@ class ResNetDiscriminator(nn.Module):
         self.shape, grids = image_shape(shape), pyramid(shape, smallest)
         at, n = _attending(grids, attend), _widths(width, len(grids))
         total = whole_number(n_blocks, 'n_blocks')*len(grids)
-        layers = [_draw(nn.Conv2d(self.shape[0], n[0], 1)), *_stage(n[0], n_blocks, total, at == 0)]
+        layers = [_weighted_by(nn.Conv2d(self.shape[0], n[0], 1)), *_stage(n[0], n_blocks, total, at == 0)]
         for i in range(1, len(grids)):
             layers += [
-                _To(grids[i], resample), _draw(nn.Conv2d(n[i - 1], n[i], 1)),
+                _To(grids[i], resample), _weighted_by(nn.Conv2d(n[i - 1], n[i], 1)),
                 *_stage(n[i], n_blocks, total, at == i),
             ]
-        self.net = nn.Sequential(*layers, nn.Flatten(), _draw(nn.Linear(n[-1]*math.prod(grids[-1]), 1)))
+        self.net = nn.Sequential(
+            *layers, nn.Flatten(), _weighted_by(nn.Linear(n[-1]*math.prod(grids[-1]), 1))
+        )
 
     def forward(self, x:Tensor, *y)->Tensor:
         "Images (...,B,C,H,W) to logits (...,B); labels `y` are taken and ignored."
