@@ -193,6 +193,7 @@ def _first_grid(latent_dim:int, shape:tuple)->nn.Module:
     "Latents (B,Z) to the smallest grid (B,*shape)."
     return nn.Sequential(_weighted_by(nn.Linear(latent_dim, math.prod(shape))), nn.Unflatten(1, shape))
 
+# %% ../../nbs/18_architectures.ipynb #2e89173a
 class ResNetGenerator(nn.Module):
     "Latents to images: residual blocks at each grid, and a fixed filter between grids; no normalisation."
     def __init__(self,
