@@ -307,7 +307,9 @@ def test_fakes_named_as_asked_teach_the_head_of_D_but_not_G_in_the_step_of_D():
     for fakes in (False, True):
         s = pair(heads=dict(classes=3))
         before = [p.clone() for p in s.G.parameters()]
-        _step_with_tasks(d_step, 'discriminator', ((classify(fakes=fakes), 1.),), s, points.x[:8], non_saturating, (y,))
+        _step_with_tasks(
+            d_step, 'discriminator', ((classify(fakes=fakes), 1.),), s, points.x[:8], non_saturating, (y,)
+        )
         assert all(torch.equal(a, b) for a, b in zip(before, s.G.parameters()))
         heads[fakes] = s.D.heads['classes'].weight.clone()
     assert not torch.equal(heads[False], heads[True])
