@@ -20,7 +20,7 @@ from ganbook.playground import (
     Playground, Setting, change, choices, dab, from_drawing, from_text, move, new_match, play, ranges,
     restart, to_drawing, to_text,
 )
-from ganbook.scenes import columns, divergences, judged, lim, look, picture, pushes, shares
+from ganbook.scenes import columns, divergences, judged, look, picture, pushes, shares
 
 tiny = dict(width_G=4, width_D=4, depth_G=1, depth_D=1, batch_size=8)
 def weights(m): return [p.clone() for net in (m.state.G, m.state.D) for p in net.parameters()]
@@ -131,7 +131,7 @@ def test_every_word_trains(name, word):
         'penalty' in m.state.log.columns
     ) == (m.setting.penalty != 'none')
     # all of the data is in sight
-    assert m.real.abs().max() < 3 and (m.real.abs() <= pg.lim).float().mean() > .99
+    assert m.real.abs().max() < 3 and (m.real.abs() <= scenes.lim).float().mean() > .99
 
 
 @pytest.mark.parametrize('noise, latent_dim', [(n, d) for n in choices['noise'] for d in (1, 2)])
