@@ -3,7 +3,7 @@
 usage: python bench/doctor.py [--check] [--only NAME ...] [--seeds N] [--first-seed S] [--every K] [--cache
 FILE] [--out FILE]
 
-Each fault is given in four doses, from harmless to fatal, to the sound setup of chapter 8 on the
+Each fault is given in four doses, from harmless to fatal, to the sound setup of chapter w11 on the
 ring and on the digits. A dose has failed if the distance of its samples from the data is at least
 twice that of the sound runs (Frechet in the features of the yardstick for digits, the energy
 distance for points); a failure counts as found if its disease is named first or second, whatever its

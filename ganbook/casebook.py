@@ -70,6 +70,11 @@ def _draw_findings(ax, findings:list, width:int=94):
         )
 
 # %% ../nbs/w24_casebook.ipynb #793843a6
+def _draw_curves(axes, log:Log):
+    "Losses on the left, mean logits on the right."
+    _draw_log(axes[0], log, ('loss_D', 'loss_G'))
+    _draw_log(axes[1], log, ('real_logit', 'fake_logit'))
+
 def one_page(
     state_or_log,       # as in `diagnose`
     data:Data=None,     # what the run imitates; with a state, its samples are drawn beside it
@@ -87,9 +92,7 @@ def one_page(
         style()
         fig = Figure(figsize=(8, sum(heights) + .4), dpi=100, layout='constrained')
         top, *middle, bottom = fig.subfigures(len(heights), 1, height_ratios=heights)
-        left, right = top.subplots(1, 2)
-        _draw_log(left, log, ('loss_D', 'loss_G'))
-        _draw_log(right, log, ('real_logit', 'fake_logit'))
+        _draw_curves(top.subplots(1, 2), log)
         for part in middle: _draw_pair(part.subplots(1, 2), s, data)
         _draw_findings(bottom.subplots(), findings)
         fig.suptitle(title or f'{len(log):,} steps')

@@ -73,6 +73,12 @@ def _no_slope(v:Vitals, f:Callable):
     )
 
 # %% ../nbs/08_doctor.ipynb #a377559f
+def _lead(v:Vitals)->tuple:
+    "(the loss of D, as a share of that of a D that cannot tell; is D beyond its opponent by loss or gap?)"
+    part = v['loss_D']/levels.get(v['form_D'], math.nan)
+    gap_counts = v['form_D'] in levels and v['form_D'] != 'relativistic'
+    return part, part < won or v['gap'] > sure or v['gap'] > wide and gap_counts
+
 def D_wins(v:Vitals):
     "The lead of D leaves G without a gradient, or without a chance."
     f = partial(
@@ -82,10 +88,9 @@ def D_wins(v:Vitals):
     )
     if not settled(v): return None
     if found := _no_slope(v, f): return found
-    part = v['loss_D']/levels.get(v['form_D'], math.nan)
+    part, beyond = _lead(v)
     ranks = f"D orders {v['auc']:.1%} of new pairs rightly."
     lead = f"loss_D is {v['loss_D']:.2g}, {part:.0%} of that of a D that cannot tell"
-    beyond = part < won or v['gap'] > sure or v['gap'] > wide and 'relativistic' != v['form_D'] in levels
     if v['unlike'] > lagging and part < leads and v['auc'] > ahead and not beyond:
         return f('note', f'{lead}; {ranks}', certainty=.4)
     if not (beyond and v['auc'] > (.75 if v['gap'] > wide else .99) and v['unlike'] > lagging): return None

@@ -160,13 +160,16 @@ def _area(quads:np.ndarray)->np.ndarray:
     x, y = quads[..., 0], quads[..., 1]
     return np.abs((x*np.roll(y, -1, 1) - y*np.roll(x, -1, 1)).sum(1))/2
 
+def _quads(warp:np.ndarray)->np.ndarray:
+    "The cells of a warped lattice (n,n,2), each as its four corners in turn (cells,4,2)."
+    corners = warp[:-1, :-1], warp[:-1, 1:], warp[1:, 1:], warp[1:, :-1]
+    return np.stack(corners, 2).reshape(-1, 4, 2)
+
 def _draw_warp(ax, warp:np.ndarray):
     "Each cell between latents where G puts it, the denser the fuller; on a line of latents, its pieces."
     if len(warp) == 1: return ax.plot(*warp[0].T, color=FAKE, lw=2, alpha=.8)
-    corners = warp[:-1, :-1], warp[:-1, 1:], warp[1:, 1:], warp[1:, :-1]
-    quads = np.stack(corners, 2).reshape(-1, 4, 2)
-    share = (.96/(len(warp) - 1))**2
-    density = share/_area(quads).clip(1e-9)
+    quads = _quads(warp)
+    density = (.96/(len(warp) - 1))**2/_area(quads).clip(1e-9)  # share over area
     orange = mpl.colors.to_rgb(FAKE)
     faces = np.column_stack([np.tile(orange, (len(quads), 1)), .8*density/(density + .5)])
     cells = PolyCollection(quads, facecolors=faces, edgecolors=(*orange, .35), linewidths=.6)

@@ -131,7 +131,7 @@ def test_every_word_trains(name, word):
         'penalty' in m.state.log.columns
     ) == (m.setting.penalty != 'none')
     # all of the data is in sight
-    assert m.real.abs().max() < 3 and (m.real.abs() <= pg.lim).float().mean() > .99
+    assert m.real.abs().max() < 3 and (m.real.abs() <= scenes.lim).float().mean() > .99
 
 
 @pytest.mark.parametrize('noise, latent_dim', [(n, d) for n in choices['noise'] for d in (1, 2)])
