@@ -25,10 +25,11 @@ floors = {
     'scale': 0, 'games': 0, 'dynamics': 0, 'losses': 0, 'penalties': 0, 'data': 0, 'metrics': 0, 'plots': 0,
     'diversity': 0, 'models.mlp': 0, 'models.dcgan': 0, 'models.resnet': 1, 'models.conditional': 2,
     'train': 1, 'ensemble': 2, 'augment': 2, 'optim': 2, 'callbacks': 2, 'doctor': 2, 'parallel': 3,
-    'recipes': 3, 'cli': 4, 'playground': 4, 'interpret': 4,
+    'recipes': 3, 'playground': 4, 'interpret': 4, 'arguments': 0, 'sources': 1, 'shelf': 1, 'runs': 4,
+    'timing': 4, 'launch': 5, 'evaluate': 5, 'export': 5, 'cli': 6,
 }
 # recipes, command line, workshop and appendices: fewer words, one exercise will do
-short_chapters = ('15', '24', 'w', 'a')
+short_chapters = ('15', 'w', 'a')
 
 
 # A notebook, and ways to look at it
