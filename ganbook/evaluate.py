@@ -165,6 +165,7 @@ def of_points(
         return on_modes | _overlap(real, points)
     return Measured(measures(x), measures(other), 'the points themselves, in their own units', few(n))
 
+# %% ../nbs/w05_judging.ipynb #368d84ca
 def of_images(
     x:Tensor,     # generated, uint8 (N,C,H,W)
     data:Data,
@@ -273,6 +274,7 @@ def read_log(
     for row in rows: log.append(dict(zip(columns, row)))
     return log
 
+# %% ../nbs/w05_judging.ipynb #708bc8dd
 class Patient(NamedTuple):
     "What the doctor gets of a run."
     state:object      # a TrainState, or its Log alone
