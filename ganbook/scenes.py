@@ -20,7 +20,8 @@ from .data import Data
 from .doctor import diagnose
 from .losses import GANLoss
 from .plots import FAKE, REAL, arrows, scatter
-from .train import TrainState, evaluating
+from .nets import evaluating
+from .train import TrainState
 
 # %% ../nbs/w19_scenes.ipynb #616b926d
 lim = 2.5                       # half the side of the plane that is shown, in the unit of the data as drawn

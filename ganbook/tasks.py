@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from .metrics import Yardstick
 from .models.conditional import code, telling
-from .train import TrainState, d_step, frozen, g_step
+from .nets import frozen
+from .train import TrainState, d_step, g_step
 
 # %% ../nbs/w12_tasks.ipynb #5397d844
 class Round(NamedTuple):

@@ -1,4 +1,6 @@
 "The command `ganbook`: what it leaves, what it says, and what survives a kill."
+import importlib.util
+import inspect
 import io
 import json
 import os
@@ -14,8 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fastcore.docments import docments
 from PIL import Image
-from ganbook import cli
+from ganbook import cli, export, launch, shelf
 from ganbook.callbacks import latest
 from ganbook.checkpoints import read
 from ganbook.cli import main
@@ -326,8 +329,8 @@ def test_the_recipe_follows_the_data_and_the_run(here, capsys):
 def test_the_first_pictures_come_early(here, monkeypatch):
     seen = []
     monkeypatch.setattr('ganbook.callbacks.save_samples', lambda data, x, path, n_cols=8: seen.append(path))
-    assert max(cli._early) <= 500
-    monkeypatch.setattr(cli, '_early', (20, 500))
+    assert max(launch.early) <= 500
+    monkeypatch.setattr(launch, 'early', (20, 500))
     assert main(['train', '--data', 'ring', '--n-steps', '25', '--batch-size', '4', '--quiet']) == 0
     assert len(seen) == 2  # after 20 steps, and at the end
 
@@ -543,34 +546,6 @@ def test_info_tells_a_killed_run_from_one_that_goes_on(whole, here, capsys):
         assert main(['info', 'a']) == 0 and 'status         running' in capsys.readouterr().out
 
 
-def test_checkpoints_also_come_by_the_clock(monkeypatch):
-    now = [0.]
-    saved = []
-    looks = []
-    monkeypatch.setattr(cli.time, 'monotonic', lambda: now[0])
-    keeper = types.SimpleNamespace(saved=None, save=lambda s: saved.append(s.step))
-    f = cli._Minutes(keeper, [types.SimpleNamespace(look=lambda s: looks.append(s.step))])
-    for step in range(1, 21):
-        now[0] += 100.
-        if step == 8: keeper.saved = 8  # one by the number of steps: the clock begins anew
-        f(types.SimpleNamespace(step=step))
-    assert saved == looks == [4, 7, 11, 14, 17, 20]
-
-
-def test_the_whole_time_is_told_after_the_first_steps(monkeypatch, capsys):
-    now = [0.]
-    monkeypatch.setattr(cli.time, 'monotonic', lambda: now[0])
-    f = cli._Forecast()
-    for step in range(1, 20):
-        f(types.SimpleNamespace(step=step, n_steps=3601))
-        now[0] += 2.
-    err = capsys.readouterr().err
-    assert err == '3,600 steps will take about 2 hours\n'
-    assert [cli._duration(t) for t in (40, 90, 5400, 180_000)] == [
-        '40 seconds', '1.5 minutes', '1.5 hours', '2.08 days',
-    ]
-
-
 # drawing and asking
 
 def test_sample(whole, home, here, capsys):
@@ -768,38 +743,6 @@ def test_evaluate_says_which_features_it_takes(here, capsys):
     assert main(['evaluate', 'photos1']) == 0 and 'has changed since the run began' in capsys.readouterr().err
 
 
-def test_a_perfect_generator_reads_as_one_and_one_image_does_not():
-    from ganbook.data import digits, split, subset
-    seen, fresh = split(digits(), .4, seed=1)
-    eye, n = cli._eye('digits', 'cpu'), len(seen)//2
-    found, real, _, notes = cli._of_images(fresh.x[:n], seen, n, 0, None, eye)
-    assert (
-        .8 < found['distance'] < 1.25
-        and .8 < real['distance'] < 1.25
-        and all('rough' in note for note in notes)
-    )
-    one = cli._of_images(seen.x[:1].expand(n, -1, -1, -1), seen, n, 0, None, eye)[0]
-    assert one['distance'] > 20 and one['recall'] < .05
-    few = subset(seen, 40)
-    found, _, _, notes = cli._of_images(
-        few.x[:1].expand(20, -1, -1, -1), few, 20, 0, None, cli._eye('pixels', 'cpu')
-    )
-    assert (
-        all(np.isnan(found[k]) for k in ('distance', 'precision', 'recall', 'density', 'coverage'))
-        and len(notes) == 2
-    )
-    assert 'No distance' in notes[0] and 'one image' in notes[1]
-    assert cli._few(200, 64) == [] and 'rough' in cli._few(100, 64)[0] and cli._few(5000) == []
-
-
-def test_copies_are_found():
-    from ganbook.data import digits, split
-    seen, unseen = split(digits(), .3)
-    honest, half = cli._copying(unseen.x, seen), cli._copying(torch.cat([unseen.x[:200], seen.x[:50]]), seen)
-    assert .8 < honest['nearest'] < 1.2 and honest['copies'] < .05 and abs(half['copies'] - .2) < .05
-    assert cli._copying(seen.x, seen, unseen) == dict(nearest=0., copies=1.)
-
-
 @pytest.fixture
 def two(whole, here):
     "The same run twice, one of them said to have another learning rate."
@@ -867,9 +810,9 @@ def test_export_writes_files_that_draw_the_same(whole, here, capsys):
 
 
 def test_export_without_onnx_says_what_to_install(whole, here, capsys, monkeypatch):
-    find = cli.importlib.util.find_spec
+    find = importlib.util.find_spec
     monkeypatch.setattr(
-        cli.importlib.util, 'find_spec',
+        importlib.util, 'find_spec',
         lambda name, *more: None if name.startswith('onnx') else find(name, *more),
     )
     assert main(['export', str(whole[0]), '--format', 'onnx', '--out', 'e']) == 2
@@ -880,7 +823,7 @@ def test_export_without_onnx_says_what_to_install(whole, here, capsys, monkeypat
         and err.count('\n') == 1
         and not Path('e').exists()
     )
-    monkeypatch.setattr(cli, '_forms', {k: v for k, v in cli._forms.items() if k != 'torch'})
+    monkeypatch.setattr(export, 'forms', {k: v for k, v in export.forms.items() if k != 'torch'})
     assert main(['export', str(whole[0]), '--out', 'e']) == 0
     out, err = capsys.readouterr()
     assert (
@@ -897,7 +840,7 @@ def test_what_draws_something_else_is_not_kept(whole, here, capsys, monkeypatch)
         (lambda *_: b'', off, 'does not draw what the generator draws'),
         (cannot, off, 'cannot be exported as torch: no such operator'),
     ):
-        monkeypatch.setitem(cli._forms, 'torch', (make, attempt, '.pt2'))
+        monkeypatch.setitem(export.forms, 'torch', (make, attempt, '.pt2'))
         assert main(['export', str(whole[0]), '--format', 'torch', '--out', 'e']) == 2
         err = capsys.readouterr().err
         assert said in err and err.count('\n') == 1 and not Path('e').exists()
@@ -931,29 +874,6 @@ def test_bench_times_both_loops(here, capsys):
     assert not list(here.iterdir())
 
 
-def test_bench_keeps_its_seconds_and_tells_how_far_it_is(monkeypatch, capsys):
-    now = [0.]
-    monkeypatch.setattr(cli.time, 'perf_counter', lambda: now[0])
-    def steps(each, seconds):
-        "Seconds that a bench takes whose steps, of either loop, take `each`."
-        now[0] = 0.
-        def other(k): now[0] += k*each
-        turns, step = cli._Turns(other, seconds, lambda: now[0]), 0
-        from ganbook.train import Stop
-        try:
-            while True:
-                step, now[0] = step + 1, now[0] + each
-                turns(types.SimpleNamespace(step=step))
-        except Stop: return now[0], len(turns.ours)
-    assert steps(5., 5.) == (10., 1)  # one step of each: less cannot be
-    took, turns = steps(.5, 10.)
-    assert took <= 12.5 and turns >= 5 and 'of 10 s' in capsys.readouterr().err
-    took, turns = steps(.001, 10.)
-    assert 10 <= took < 10.1 and turns > 100
-    cli._report_times([.1], [.2], 8, 'title')
-    assert 'give more --seconds' in capsys.readouterr().out
-
-
 # the book, from a terminal
 
 def test_claims_hold_and_those_that_fail_come_first(capsys, monkeypatch):
@@ -971,13 +891,13 @@ def test_claims_hold_and_those_that_fail_come_first(capsys, monkeypatch):
     )
     bench = dict(date='2001-02-03', device='abacus', steps=1234)
     monkeypatch.setattr(
-        cli, '_book', lambda name: [rows[0] | dict(stored=None), rows[1] | dict(stored=bench)]
+        shelf, 'book', lambda name: [rows[0] | dict(stored=None), rows[1] | dict(stored=bench)]
     )
     assert main(['claims', '--stored']) == 0
     lines = capsys.readouterr().out.splitlines()
     assert 'stored 2001-02-03, abacus, 1,234 steps' in lines[1] and len(lines) == 3
     assert lines[-1] == '0 of 2 claims fail; 1 are measured when a chapter runs, 1 compare stored figures.'
-    monkeypatch.setattr(cli, '_book', lambda name: rows[:3] + [rows[3] | dict(op='>', value=1., target=2.)])
+    monkeypatch.setattr(shelf, 'book', lambda name: rows[:3] + [rows[3] | dict(op='>', value=1., target=2.)])
     assert main(['claims']) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line[0] for line in lines[1:5]] == ['✗', '✓', '✓', '✓'] and lines[-1].startswith(
@@ -1062,12 +982,12 @@ def test_lab_opens_a_chapter(monkeypatch, capsys, here):
             and Path(called[-1][0]).is_file()
             and ('--no-browser' in called[-1]) == ('--no-browser' in words)
         )
-    monkeypatch.setattr(cli, '__file__', str(here/'site-packages'/'ganbook'/'cli.py'))
+    monkeypatch.setattr(shelf, '__file__', str(here/'site-packages'/'ganbook'/'shelf.py'))
     assert main(['lab']) == 2 and 'git clone https://' in capsys.readouterr().err
     monkeypatch.undo()
-    find = cli.importlib.util.find_spec
+    find = importlib.util.find_spec
     monkeypatch.setattr(
-        cli.importlib.util, 'find_spec',
+        importlib.util, 'find_spec',
         lambda name, *more: None if name == 'jupyterlab' else find(name, *more),
     )
     assert main(['lab']) == 2 and 'pip install jupyterlab' in capsys.readouterr().err
@@ -1075,11 +995,11 @@ def test_lab_opens_a_chapter(monkeypatch, capsys, here):
 
 @pytest.mark.parametrize('f', cli._commands, ids=lambda f: f.__name__)
 def test_every_option_is_explained(f, capsys):
-    said = cli.docments(f)
+    said = docments(f)
     assert all(said[name] for name in said if name != 'return') and f.__doc__.endswith('.')
     assert main([f.__name__.removeprefix('cmd_'), '--help']) == 0
     out = ' '.join(capsys.readouterr().out.split())
-    for name, p in cli.inspect.signature(f).parameters.items():
+    for name, p in inspect.signature(f).parameters.items():
         if p.kind is not p.KEYWORD_ONLY or p.annotation is bool: continue
         assert f"--{name.replace('_', '-')} {p.annotation.__name__.upper()}" in out
         assert 'default' in said[name] or 'only' in said[name] or f'(default: {p.default})' in out, name
@@ -1248,7 +1168,7 @@ def test_a_tilde_is_the_home_folder(here, monkeypatch, capsys):
 def test_inception_without_its_weights_is_one_sentence(whole, here, monkeypatch, capsys):
     assert main(['train', 'mlp', '--n-steps', '1', '--batch-size', '4', '--quiet', '--out', 'a']) == 0
     def gone(name): raise ImportError("use 'digits' or 'mnist'")
-    monkeypatch.setattr('ganbook.metrics.yardstick', gone)
+    monkeypatch.setattr('ganbook.evaluate.yardstick', gone)
     capsys.readouterr()
     assert main(['evaluate', 'a', '--features', 'inception']) == 2
     err = capsys.readouterr().err
@@ -1262,7 +1182,7 @@ def test_every_option_that_the_doctor_names_is_there():
     )
     said = set(re.findall(r'(?<![\w-])--[a-z][a-z0-9-]*', text))
     there = {
-        '--' + name.replace('_', '-') for f in cli._commands for name in cli.inspect.signature(f).parameters
+        '--' + name.replace('_', '-') for f in cli._commands for name in inspect.signature(f).parameters
     }
     assert {'--n-steps', '--lr'} <= said <= there
 
@@ -1274,7 +1194,7 @@ def test_a_mistake_in_the_real_command(home):
 
 def test_an_error_of_ours_shows_itself(here, monkeypatch):
     def broken(*_, **__): raise ZeroDivisionError
-    monkeypatch.setattr('ganbook.train.fit', broken)
+    monkeypatch.setattr('ganbook.launch.fit', broken)
     with pytest.raises(ZeroDivisionError): main(['train', 'points', '--n-steps', '3', '--quiet'])
 
 
@@ -1287,7 +1207,7 @@ def test_the_textbook_runs_too(here, capsys):
 def test_a_run_stopped_before_its_first_step_can_be_begun_again(here, capsys, monkeypatch):
     def no(*_, **__): raise KeyboardInterrupt
     with monkeypatch.context() as m:
-        m.setattr('ganbook.recipes.build', no)
+        m.setattr('ganbook.runs.build', no)
         assert main(['train', 'points', '--out', 'd', '--n-steps', '3', '--quiet']) == 130
     assert main(['train', 'points', '--out', 'd', '--resume', '--quiet']) == 0
     (here/'e').mkdir()
