@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Yardstick', 'yardstick', 'moments', 'frechet_gaussians', 'frechet', 'frechet_bias', 'frechet_floor', 'kid',
            'neighbours', 'nearest', 'prdc', 'kl_uniform', 'mode_coverage', 'inception_score', 'memorisation',
-           'birthday', 'critic_gap', 'Inception', 'fid']
+           'birthday', 'critic_gap', 'fid']
 
 # %% ../nbs/07_measuring.ipynb #e9e0403a
 import hashlib
@@ -15,6 +15,7 @@ from importlib.resources import files
 import torch
 from safetensors.torch import load
 from torch import Tensor, nn
+from .inception import Inception, unpadded
 
 # %% ../nbs/07_measuring.ipynb #43cd5d9f
 _budget = 2**24  # numbers in one block of a large table: 128 MiB in float64
@@ -95,29 +96,11 @@ class Yardstick(nn.Module):
         return _in_parts(self, self, x).softmax(-1)
 
 # %% ../nbs/07_measuring.ipynb #c214787b
-def _unpadded(x:Tensor, shape:tuple)->Tensor:
-    """The images (...,N,C,H,W) themselves, without a border of
-    2 if they were padded from 28 to 32; or one clear error."""
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        raise TypeError(
-            "images must be floating-point tensors in [-1,1]: take them from `draw`, or scale the bytes."
-        )
-    if shape[1:] == (28, 28) and x.shape[-2:] == (32, 32): x = x[..., 2:-2, 2:-2]
-    if x.ndim < 4 or x.shape[-3:] != shape:
-        raise ValueError(
-            f"images of shape {tuple(x.shape)} do not fit this "
-            f"yardstick: give (...,N,{','.join(map(str, shape))})."
-        )
-    if not x.numel(): raise ValueError("there are no images to measure: give at least one.")
-    if not x.isfinite().all() or x.abs().max() > 8:
-        raise ValueError(f"images reach from {x.min():g} to {x.max():g}: a yardstick takes values in [-1,1].")
-    return x
-
 @torch.no_grad()
 def _in_parts(yardstick:nn.Module, f, x:Tensor, batch:int=500)->Tensor:
     """f of images (...,N,C,H,W), `batch` at a time in evaluation
     mode on the yardstick's device; its mode is put back."""
-    x = _unpadded(x, yardstick.shape)
+    x = unpadded(x, yardstick.shape)
     p = next(yardstick.parameters())
     training = yardstick.training
     yardstick.eval()
@@ -434,32 +417,6 @@ def critic_gap(
     train = _samples(train_logits[..., None], 'train_logits')[..., 0].double()
     held_out = _samples(held_out_logits[..., None], 'held_out_logits', 2)[..., 0].double()
     return (train.mean(-1) - held_out.mean(-1))/held_out.std(-1)
-
-# %% ../nbs/07_measuring.ipynb #2ca795e2
-class Inception(nn.Module):
-    "Inception-v3 with the resize of published FID figures; optional: it needs torch-fidelity and a download."
-    def __init__(self):
-        super().__init__()
-        try:
-            from torchmetrics.image.fid import NoTrainInceptionV3  # optional, and slow to import
-            self.net = NoTrainInceptionV3('inception-v3-compat', ['2048'], antialias=False).eval()
-        except (ImportError, OSError) as e:
-            raise ImportError(
-                "the Inception yardstick needs a network, once, and `pip install "
-                f"torchmetrics torch-fidelity` ({e}): without them use 'digits' or 'mnist'."
-            ) from None
-        self.card = dict(name='inception', n_features=2048)
-
-    @torch.no_grad()
-    def features(self, x:Tensor)->Tensor:  # images (...,N,3,H,W) in [-1,1] to (...,N,2048)
-        def as_bytes(part): return ((part + 1)*127.5).round().clamp(0, 255).to(torch.uint8)
-        parts = [self.net(as_bytes(p)) for p in _unpadded(x, (3, *x.shape[-2:])).flatten(0, -4).split(50)]
-        return torch.cat(parts).unflatten(0, x.shape[:-3])
-
-    @torch.no_grad()
-    # to (...,N,1008); without the last layer's bias, as the score is published
-    def probs(self, x:Tensor)->Tensor:
-        return (self.features(x) @ self.net.fc.weight.mT).softmax(-1)
 
 # %% ../nbs/07_measuring.ipynb #ddea3b24
 def fid(

@@ -74,13 +74,13 @@ class Textbook:
         lr:float,        # of plain Adam, both players
         device,
     ):
-        self.G, self.D, self.device = G, D, device
+        self.G, self.D = G, D
+        self.device = device
         self.loss, self.penalties = arguments['loss'], arguments['penalties']
         self.n_critic = arguments['n_critic']
         self.change = arguments['augment'] or (lambda x: x)
         self.G_ema = copy.deepcopy(G)
-        self.opt_G = torch.optim.Adam(G.parameters(), lr)
-        self.opt_D = torch.optim.Adam(D.parameters(), lr)
+        self.opt_G, self.opt_D = (torch.optim.Adam(net.parameters(), lr) for net in (G, D))
         self.batches = _endless(arguments['data'], arguments['batch_size'])
         self.losses = []
     def __call__(self, n:int):
@@ -115,7 +115,10 @@ class Turns:
         now:Callable,    # -> seconds
         most:int=5,      # steps a turn
     ):
-        self.other, self.seconds, self.now, self.most = other, seconds, now, most
+        self.other = other
+        self.seconds = seconds
+        self.now = now
+        self.most = most
         self.ours, self.theirs = [], []  # seconds a step
         self.start = self.wall = self.told = time.perf_counter()
         self.k = 1

@@ -444,9 +444,7 @@ def vitals(
     if not isinstance(data, Data | None):
         raise TypeError(f"data is a {type(data).__name__}: give a Data, as ganbook.data makes them.")
     curves = log_vitals(s.log) if len(s.log) else {}
-    v = state_vitals(
-        s, data, loss or (minimax if curves and curves['form_G'] == 'minimax' else None), labels,
-        features=features,
-    )
+    if loss is None and curves and curves['form_G'] == 'minimax': loss = minimax
+    v = state_vitals(s, data, loss, labels, features=features)
     steps = max(s.step, v.get('count_G', 0), v.get('count_D', 0))  # of a loop that keeps no log
     return Vitals(steps=steps, usable=steps) | v | curves
