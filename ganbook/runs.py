@@ -253,15 +253,21 @@ def recipe_for(
     return 'points' if data in point_sets else 'stable'
 
 # %% ../nbs/w04_runs.ipynb #c46114da
-@patch_to(Run, cls_method=True)
-def begin(cls, wish:Wish)->tuple:  # (run, data)
-    "A run that begins; what can be wrong is found first, the quick things before all."
-    recipe = replace(find(wish.recipe or recipe_for(wish.data)), **wish.said(('n_steps', 'batch_size', 'lr')))
+def _planned(wish:Wish)->tuple:
+    "(recipe, source, seed) of a wish that can be met; nothing is read or made yet."
+    changed = wish.said(('n_steps', 'batch_size', 'lr'))
+    recipe = replace(find(wish.recipe or recipe_for(wish.data)), **changed)
     source = dict(name=data_name(recipe.kind, wish.data), size=wish.size, grey=wish.grey)
     seed = check_seed(wish.seed or 0)
     if wish.out: check_own(Path(wish.out))
     check_outside(Path(wish.out or 'runs'), source['name'])
     _check_size(recipe, source)
+    return recipe, source, seed
+
+@patch_to(Run, cls_method=True)
+def begin(cls, wish:Wish)->tuple:  # (run, data)
+    "A run that begins; what can be wrong is found first, the quick things before all."
+    recipe, source, seed = _planned(wish)
     d = prepare(recipe, data_by_name(**source))
     _check_shape(recipe, d.shape)
     settings = _settings(recipe, source, d, seed)
@@ -427,17 +433,20 @@ def trained(
     return Trained(G.to(device), settings, folder, content['step'])
 
 # %% ../nbs/w04_runs.ipynb #d8194090
+def _told_settings(run:Run)->dict:
+    "The settings of a run on one level; the recipe first."
+    recipe = dict(run.settings['recipe'])
+    source = {k: v for k, v in run.source.items() if v and k != 'name'}
+    data = dict(data=run.source['name'], shape=run.about['shape'], samples=run.about['n'])
+    return dict(recipe=recipe.pop('name')) | recipe | source | data | dict(seed=run.seed)
+
 @patch_to(Run)
 def told(self)->dict:
     "What there is to tell of the run, by its name."
-    recipe = dict(self.settings['recipe'])
-    told = dict(recipe=recipe.pop('name')) | recipe
-    told |= {k: v for k, v in self.source.items() if v and k != 'name'}
-    told |= dict(data=self.source['name'], shape=self.about['shape'], samples=self.about['n'], seed=self.seed)
-    found = checkpoints(self.files.checkpoints)
+    found, more = checkpoints(self.files.checkpoints), self.more
     step = max([self.step, *(n for n, _ in found)])  # a killed run could not write it down
-    told |= dict(status=self.state_now, step=f'{step:,} of {self.n_steps:,}', seconds=self.seconds)
-    told |= dict(device=self.more.get('device')) | self.more.get('last_100', {})
-    if self.more.get('error'): told['error'] = self.more['error']
-    told['checkpoints'] = ', '.join(p.name for _, p in found) or 'none'
-    return told | self.more.get('versions', {})
+    now = dict(status=self.state_now, step=f'{step:,} of {self.n_steps:,}', seconds=self.seconds)
+    end = dict(device=more.get('device')) | more.get('last_100', {})
+    if more.get('error'): end['error'] = more['error']
+    files = dict(checkpoints=', '.join(p.name for _, p in found) or 'none')
+    return _told_settings(self) | now | end | files | more.get('versions', {})
