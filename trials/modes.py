@@ -1,6 +1,6 @@
 """Ring and grid: which loss and which penalties find all modes, and how well.
 
-usage: python bench/modes.py [--check] [--game ring|grid|none] [--only ARM ...] [--steps N] [--seeds K]
+usage: python -m trials.modes [--check] [--game ring|grid|none] [--only ARM ...] [--steps N] [--seeds K]
 [--device cpu|cuda] [--out FILE]
 
 The 2-D sets of PacGAN (Lin et al. 2018): 8 modes on a circle of radius 1 with standard deviation .01,
@@ -11,34 +11,25 @@ minute on one core. What differs is the loss, the penalties, and in two arms the
 drawn at unit overall spread. Gamma and Adam's numbers were tuned on other seeds, and serve both sets.
 
 10,000 samples of the average, in the data's own units, are judged by `mode_coverage`: within 3 standard
-deviations of a mode (the
-ball rule, whose ceiling is .98889), at least 20 samples for a mode to count. Five seeds an arm. Those of r3
-train one by one, so that
-the seconds are those of one run, those of the other arms side by side. A GPU trains 10 times as long with 16
-seeds side by side.
---check exits with 1 if a target of the stored figures is missed.
+deviations of a mode (the ball rule, whose ceiling is .98889), at least 20 samples for a mode to count. Five
+seeds an arm. Those of r3 train one by one, so that the seconds are those of one run, those of the other arms
+side by side. A GPU trains 10 times as long with 16 seeds side by side. --check exits with 1 if a target of
+the stored figures is missed.
 """
-import os
-import sys
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-
-os.environ.setdefault('OMP_NUM_THREADS', '1')
-root = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(root))
 
 import torch
-from torch import nn
-from common import clock, machine, options, parsed, rounded, store, stored, verdict
 from ganbook import data as sets
-from ganbook.data import latents, to_units
+from ganbook.data import to_units
 from ganbook.ensemble import members
 from ganbook.losses import non_saturating, relativistic
 from ganbook.metrics import mode_coverage
-from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
-from ganbook.penalties import r1, r2
 from ganbook.train import fit, linear_decay, new_state, sample
+from trials import common
+from trials.common import (
+    arm_options, chosen, clock, failing, fixed_latents, machine, mean, parsed, point_pair, run_arms, stored,
+    verdict, wanting,
+)
 
 
 class Lazy:
@@ -53,7 +44,7 @@ class Lazy:
 gamma = .05
 lr = 2e-3
 betas = (0., .9)
-def both(): return [partial(r1, gamma=gamma), partial(r2, gamma=gamma)]
+def both(): return common.both(gamma)
 
 @dataclass(frozen=True)
 class Arm:
@@ -76,104 +67,89 @@ on_ring = ('plain, leaky G', 'plain', 'r3, leaky G', 'r3')  # the others on the 
 
 def state(seed, device, slope):
     torch.manual_seed(seed)
-    G, D = MLPGenerator((2,), 2, (128, 128, 128), nn.Identity, slope), MLPDiscriminator((2,), (128, 128, 128))
+    G, D = point_pair((128, 128, 128), slope)
     return new_state(G.to(device), D.to(device), lr, betas, ema=True, seed=seed)
 
-def judge(s, data, device):
+def judge(G, lead, data):
     "Modes, share of good samples and divergences, one each a member."
-    z = latents(10_000, 2, torch.Generator().manual_seed(9)).to(device).expand(*s.members, -1, -1)
-    x = to_units(data, sample(s.best, z)).cpu().nan_to_num(1e6, 1e6, -1e6)
-    return {name: v.tolist() for name, v in mode_coverage(x, data.modes, data.std).items()}
+    x = to_units(data, sample(G, fixed_latents(10_000, G, lead, data.x.device))).cpu()
+    return mode_coverage(x.nan_to_num(1e6, 1e6, -1e6), data.modes.cpu(), data.std)
 
 def try_arm(data, name, n_steps, seeds, device):
     "One number a seed for each measure."
     arm = arms[name]
-    more = dict(
-        batch_size=256, schedule=linear_decay(.5), ema_halflife=100.,
-        capture=False if 'lazy' in name else None,
-    )
     found, start = dict(modes=[], hq=[], rkl=[], kl=[]), clock(device)
-    for group in [[i] for i in seeds] if device.type == 'cpu' and name == 'r3' else [seeds]:
-        s = (
-            members(lambda i: state(group[i], device, arm.slope), len(group))
-            if len(group) > 1
-            else state(group[0], device, arm.slope)
+    one_by_one = device.type == 'cpu' and name == 'r3'
+    for group in [[i] for i in seeds] if one_by_one else [seeds]:
+        def make(i): return state(group[i], device, arm.slope)
+        s = members(make, len(group)) if len(group) > 1 else make(0)
+        fit(
+            s, data, n_steps, arm.loss, arm.penalties(), batch_size=256, schedule=linear_decay(.5),
+            ema_halflife=100., capture=False if 'lazy' in name else None,
         )
-        fit(s, data, n_steps, arm.loss, arm.penalties(), **more)
-        one = judge(s, data.to('cpu'), device)
-        for k, v in found.items(): v += one[k] if len(group) > 1 else [one[k]]
+        one = judge(s.best, s.members, data)
+        for k in found: found[k] += one[k].view(-1).tolist()
     return found | dict(n_steps=n_steps, seconds=(clock(device) - start)/len(seeds))
 
+def line(name, row):
+    seeds = zip(row['modes'], row['hq'], row['rkl'])
+    told = ' '.join(f'{m:.0f}:{q:.3f}:{k:.4f}' for m, q, k in seeds)
+    return f"{name:26} {told} {row['seconds']:.0f} s a run"
+
+
+# Targets
 
 def missed(entry, name, device):
     "The targets that are not met, in words."
-    rows, faults = entry['rows'], []
-    def need(text, value, ok): faults.extend([] if ok else [f'{name}: {text} is {value:.4g}'])
+    rows, ring = entry['rows'], name == 'ring'
     if 'r3' not in rows: return [f'{name}: there is no r3']
-    r, mean = rows['r3'], lambda v: sum(v)/len(v)
-    need('fewest modes of r3', min(r['modes']), min(r['modes']) == (8 if name == 'ring' else 25))
+    modes, hq, rkl = (rows['r3'][k] for k in ('modes', 'hq', 'rkl'))
+    def met(ok, text, value): return ok, f'{name}: {text} is {value:.4g}'
+    targets = [met(min(modes) == (8 if ring else 25), 'fewest modes of r3', min(modes))]
     if device == 'cpu':
-        if len(r['hq']) < 5: faults.append(f"{name}: {len(r['hq'])} seeds, at least 5")
-        if name == 'ring':
-            need('worst HQ', min(r['hq']), min(r['hq']) >= .85)
-            need('worst rKL', max(r['rkl']), max(r['rkl']) <= .005)
-        else:
-            need('mean HQ', mean(r['hq']), mean(r['hq']) >= .70)
-            need('worst rKL', max(r['rkl']), max(r['rkl']) <= .03)
-        return faults + [f'{name}: no arm called {a}' for a in tried(name) if a not in rows]
-    if name == 'grid':
-        need('HQ', mean(r['hq']), mean(r['hq']) >= .96)
-        need('worst rKL', max(r['rkl']), max(r['rkl']) <= .01)
-    return faults
+        targets += [
+            (len(hq) >= 5, f'{name}: {len(hq)} seeds, at least 5'),
+            met(min(hq) >= .85, 'worst HQ', min(hq)) if ring else met(mean(hq) >= .7, 'mean HQ', mean(hq)),
+            met(max(rkl) <= (.005 if ring else .03), 'worst rKL', max(rkl)),
+        ]
+        return failing(*targets) + wanting(rows, tried(name), name, least=0, key='hq')
+    if not ring:
+        targets += [met(mean(hq) >= .96, 'HQ', mean(hq)), met(max(rkl) <= .01, 'worst rKL', max(rkl))]
+    return failing(*targets)
 
 def tried(name): return list(on_ring if name == 'ring' else arms)
 
 def key(name, device): return name if device == 'cpu' else f'{name} {device}'
 
+def missed_in(path, name, device):
+    kept = stored(path)
+    if key(name, device) not in kept: return [f'no {name} in {path}']
+    return missed(kept[key(name, device)], name, device)
+
 def main():
-    p = options(
-        __doc__, 'modes', arms, '6500; on a GPU 65,000', data=None, seeds='5; on a GPU 16', first=True
-    )
+    seeds = '5; on a GPU 16'
+    p = arm_options(__doc__, 'modes', arms, '6500; on a GPU 65,000', data=None, seeds=seeds, first=True)
     p.add_argument(
         '--game', choices=['ring', 'grid', 'none'],
         help=f"one of the two, or none (default: both; on the ring the arms {', '.join(on_ring)})",
     )
-    a, chosen = parsed(p, arms)
+    a = parsed(p)
+    names = chosen(p, a, arms)
     device, many = torch.device(a.device), a.device == 'cuda'
     n_steps = a.steps or (65_000 if many else 6_500)
     seeds = [a.first + i for i in range(a.seeds or (16 if many else 5))]
-    for name in dict(none=[]).get(a.game, [a.game] if a.game else ['ring', 'grid']):
-        data = getattr(sets, name)().to(device)
-        for arm in tried(name) if a.only is None else chosen:
-            row = try_arm(data, arm, n_steps, seeds, device)
-            print(
-                f"{name} {arm:26}",
-                ' '.join(f"{m:.0f}:{q:.3f}:{k:.4f}" for m, q, k in zip(row['modes'], row['hq'], row['rkl'])),
-                f"{row['seconds']:.0f} s a run", flush=True,
-            )
-            old = stored(a.out).get(key(name, a.device), {}).get('rows', {})
-            store(
-                a.out,
-                key(name, a.device),
-                machine(a.device)
-                | dict(
-                    n_steps=n_steps, gamma=gamma, lr=lr, betas=betas, batch_size=256, n_samples=10_000,
-                    at_least=20, order=tried(name), rows=old | {arm: rounded(row)},
-                ),
-            )
-    kept = stored(a.out)
-    return verdict(
-        [
-            f
-            for name in ('ring', 'grid')
-            for f in (
-                missed(kept[key(name, a.device)], name, a.device)
-                if key(name, a.device) in kept
-                else [f'no {name} in {a.out}']
-            )
-        ],
-        a.check,
-    )
+    for game in dict(none=[]).get(a.game, [a.game] if a.game else ['ring', 'grid']):
+        data = getattr(sets, game)().to(device)
+        about = machine(a.device) | dict(
+            n_steps=n_steps, gamma=gamma, lr=lr, betas=betas, batch_size=256, n_samples=10_000, at_least=20,
+            order=tried(game),
+        )
+        run_arms(
+            tried(game) if a.only is None else names,
+            lambda name, data=data: try_arm(data, name, n_steps, seeds, device),
+            lambda name, row, game=game: f'{game} {line(name, row)}', a.out, key(game, a.device), about,
+        )
+    return verdict([f for game in ('ring', 'grid') for f in missed_in(a.out, game, a.device)], a.check)
 
 
-if __name__ == '__main__': sys.exit(main())
+if __name__ == '__main__': raise SystemExit(main())

@@ -1,8 +1,8 @@
 """The scoreboard of chapter 15: the plain DCGAN, each cure added alone, all of them together, and what one
 minute of `stable` comes to.
 
-usage: python bench/stable.py [--check] [--data digits|mnist] [--away] [--only ARM ...] [--minute] [--steps N]
-[--seeds K] [--device cpu|cuda] [--out FILE]
+usage: python -m trials.stable [--check] [--data digits|mnist] [--away] [--only ARM ...] [--minute]
+[--steps N] [--seeds K] [--device cpu|cuda] [--out FILE]
 
 The plain arm is a DCGAN of width 32 on the digits: BatchNorm in both networks, non-saturating loss, Adam
 1e-3 with decays .5 and .999, batches of 64. Every other arm changes what its name says and nothing else.
@@ -17,38 +17,32 @@ that make up at least 2 % each. A run fails if a digit is missing at its end. `e
 is the distance at the end over the smallest of all moments: 1 for a run that never gets worse.
 Samples come from the average of G where one is kept; the last iterate is judged beside it.
 
---away goes the other way: from the recipe `stable`, one thing is taken away at a time, 1000 steps a run, five
-seeds. The average of G does not
-touch training, so that the last iterate of `whole` is the arm without it. `plain with stable's settings` has
-everything of stable that is
-not its objective: rate, Adam's decays, falling rate and average.
+--away goes the other way: from the recipe `stable`, one thing is taken away at a time, 1000 steps a run,
+five seeds. The average of G does not touch training, so that the last iterate of `whole` is the arm without
+it. `plain with stable's settings` has everything of stable that is not its objective: rate, Adam's decays,
+falling rate and average.
 
 --minute trains `stable` for 60 seconds of the clock on two cores, as `ganbook train` would, with 3 seeds; it
-wants a machine that does nothing
-else, drops a run that took a fifth more or less, and adds the others to those that are stored (the first six
-had one thread). On a GPU the data are MNIST with a border,
-32x32, the arms plain and stable, 50,000 steps, 5 seeds. --check exits with 1 if a target of the stored
-figures is missed.
+wants a machine that does nothing else, drops a run that took a fifth more or less, and adds the others to
+those that are stored (the first six had one thread). On a GPU the data are MNIST with a border, 32x32, the
+arms plain and stable, 50,000 steps, 5 seeds. --check exits with 1 if a target of the stored figures is
+missed.
 """
 import os
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
-
-os.environ.setdefault('OMP_NUM_THREADS', '1')
-root = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(root))
 
 import torch
-import torch.nn.functional as F
-from common import clock, machine, options, parsed, rounded, store, stored, verdict
-from dcgan import mnist32, real_images, step_s
 from ganbook.callbacks import every, record
-from ganbook.data import latents
-from ganbook.metrics import frechet, frechet_floor, prdc, yardstick
+from ganbook.metrics import prdc
 from ganbook.recipes import build, find
-from ganbook.train import fit, sample
+from ganbook.train import fit
+from trials import common
+from trials.common import (
+    arm_options, as_drawn, chosen, clock, each, failing, machine, parsed, real_images, rounded,
+    run_arms, store, stored, stored_rows, verdict, wanting,
+)
+from trials.dcgan import step_s
 
 stable = find('stable')
 plain = replace(
@@ -88,36 +82,23 @@ away = {  # what is taken away from stable -> recipe, the most telling first
 n_looks = 12
 
 
-class Judge:
-    "Measures samples against real images, once looked at."
+class Judge(common.Judge):
+    "Measures samples against real images."
     def __init__(self, name, real, device):
-        self.eye, self.device = yardstick(name).to(device), device
-        x = real.x.to(device).float()/127.5 - 1
-        self.real, self.n = self.eye.features(x), len(x)
-        self.floor = frechet_floor(self.real).item()
-        self.confident = (self.eye.probs(x).amax(-1) > .9).double().mean().item()
-    def distance(self, G, lead):
-        "Of samples, one a member."
-        return frechet(self.real, self.eye.features(self.samples(G, lead)))/self.floor
-    def samples(self, G, lead):
-        z = (
-            latents(self.n, G.latent_dim, torch.Generator().manual_seed(9))
-            .to(self.device)
-            .expand(*lead, -1, -1)
-        )
-        return sample(G, z).nan_to_num()
+        x = as_drawn(real.x.to(device))
+        super().__init__(name, x, device)
+        self.sure = self.confident(x).item()
     def __call__(self, G, lead):
         "All measures, one a member."
         x = self.samples(G, lead)
-        p, f = self.eye.probs(x), self.eye.features(x)
-        kinds = F.one_hot(p.argmax(-1), 10).double().mean(-2)
-        coverage = torch.stack(
-            [prdc(self.real[:5000], one[:5000])['coverage'] for one in f.view(-1, *f.shape[-2:])]
-        ).view(lead)
+        f = self.eye.features(x)
+        coverage = [prdc(self.real[:5000], one[:5000])['coverage'] for one in f.view(-1, *f.shape[-2:])]
         return dict(
-            distance=frechet(self.real, f)/self.floor, coverage=coverage,
-            confident=(p.amax(-1) > .9).double().mean(-1), digits=(kinds >= .02).sum(-1),
+            distance=self.frechet(x)/self.floor, coverage=torch.stack(coverage).view(lead),
+            confident=self.confident(x), digits=self.kinds(x),
         )
+    @property
+    def about(self): return dict(floor=self.floor, n_samples=self.n, real_confident=self.sure)
 
 def try_arm(recipe, data, judge, n_steps, n_seeds, device):
     "Distances at every look and the measures of the end, one a seed."
@@ -135,6 +116,12 @@ def try_arm(recipe, data, judge, n_steps, n_seeds, device):
         seconds=clock(device) - start,
     )
 
+def line(name, row):
+    return (
+        f"{name:28} {each(row['distance'], '6.2f')}   end/best {each(row['end_over_best'], '4.2f')}   "
+        f"failed {sum(row['failed'])}/{len(row['failed'])}  {row['seconds']:.0f} s"
+    )
+
 def one_minute(data, judge, seconds, n_seeds, device):
     "`stable` for a given time on the clock, with two threads where there are two cores."
     rows, n_threads = [], min(2, os.cpu_count())
@@ -145,98 +132,77 @@ def one_minute(data, judge, seconds, n_seeds, device):
         s, a = build(replace(stable, n_steps=n_steps), data, seed, device)
         start = now()
         fit(s, **a)
-        rows.append(
-            dict(seed=seed, n_steps=n_steps, threads=n_threads, seconds=now() - start)
-            | {k: v.item() for k, v in judge(s.best, ()).items()}
-        )
-        print(f"stable, seed {seed}:", ', '.join(f'{k} {v:.3g}' for k, v in rows[-1].items()), flush=True)
-        if abs(rows[-1]['seconds']/seconds - 1) > .2:
-            print(
-                f'   not kept: it took {rows.pop()["seconds"]:.0f} '
-                's, because the machine did something else as well'
-            )
+        took = now() - start
+        row = dict(seed=seed, n_steps=n_steps, threads=n_threads, seconds=took)
+        row |= {k: v.item() for k, v in judge(s.best, ()).items()}
+        print(f"stable, seed {seed}:", ', '.join(f'{k} {v:.3g}' for k, v in row.items()), flush=True)
+        if abs(took/seconds - 1) <= .2: rows.append(row)
+        else: print(f'   not kept: it took {took:.0f} s, because the machine did something else as well')
     return rows
 
 
+# Targets
+
+gpu_arms = ('plain', 'all together: stable')
+
+def missed_minutes(rows):
+    "Targets that the runs of a minute do not reach."
+    return failing(
+        (len(rows) >= 3, 'one minute of stable: at least 3 seeds'),
+        *((
+            r['distance'] <= 1.3,
+            f"one minute of stable, seed {r['seed']}: distance {r['distance']:.2f}, at most 1.3",
+        ) for r in rows),
+        *((
+            r['confident'] >= .75,
+            f"one minute of stable, seed {r['seed']}: confident {r['confident']:.2f}, at least .75",
+        ) for r in rows),
+    )
+
 def missed(kept, kind):
     "The targets that are not met, in words."
-    entry, faults = kept.get(kind), []
-    if entry is None: return [f'there is no {kind}']
-    rows = entry['rows']
-    wanted = (
-        away if kind.endswith('away') else arms if kind == 'cpu digits' else ['plain', 'all together: stable']
-    )
-    faults += [f'{kind}: no arm called {a}' for a in wanted if a not in rows]
-    faults += [
-        f"{kind}, {a}: {len(r['distance'])} seeds, at least 5"
-        for a, r in rows.items()
-        if len(r['distance']) < 5
-    ]
-    if kind == 'cuda mnist' and 'all together: stable' in rows:
-        faults += [
-            f'seed {i}: the last iterate ends at {v:.2f} times its best, at most 1.3'
-            for i, v in enumerate(rows['all together: stable']['last_end_over_best'])
-            if v > 1.3
-        ]
-    if kind != 'cpu digits': return faults
-    minute = kept.get('cpu minute', dict(rows=[]))['rows']
-    if len(minute) < 3: faults.append('one minute of stable: at least 3 seeds')
-    for r in minute:
-        if r['distance'] > 1.3:
-            faults.append(
-                f"one minute of stable, seed {r['seed']}: distance {r['distance']:.2f}, at most 1.3"
-            )
-        if r['confident'] < .75:
-            faults.append(
-                f"one minute of stable, seed {r['seed']}: confident {r['confident']:.2f}, at least .75"
-            )
+    if kind not in kept: return [f'there is no {kind}']
+    rows = kept[kind]['rows']
+    table = away if kind.endswith('away') else arms if kind == 'cpu digits' else gpu_arms
+    faults = wanting(rows, table, kind)
+    if kind == 'cuda mnist':
+        ends = rows.get('all together: stable', {}).get('last_end_over_best', [])
+        faults += failing(*(
+            (v <= 1.3, f'seed {i}: the last iterate ends at {v:.2f} times its best, at most 1.3')
+            for i, v in enumerate(ends)
+        ))
+    if kind == 'cpu digits': faults += missed_minutes(kept.get('cpu minute', {}).get('rows', []))
     return faults
 
 def main():
-    p = options(__doc__, 'stable', arms | away, '1500; with --away 1000; on a GPU 50,000')
+    p = arm_options(__doc__, 'stable', arms | away, '1500; with --away 1000; on a GPU 50,000')
     p.add_argument(
         '--away', action='store_true',
         help='take one thing at a time away from stable, rather than add it to plain',
     )
     p.add_argument('--minute', action='store_true', help='train stable for --seconds as well')
     p.add_argument('--seconds', type=float, default=60., help='of --minute (default 60)')
-    a, chosen = parsed(p, arms | away)
-    table = away if a.away else arms
+    a = parsed(p)
+    names, table = chosen(p, a, arms | away), away if a.away else arms
     device, kind = torch.device(a.device), f'{a.device} {a.data}' + ' away'*a.away
     n_steps = a.steps or (50_000 if a.device == 'cuda' else 1_000 if a.away else 1_500)
-    if a.only is None:
-        chosen = ['plain', 'all together: stable'] if a.data == 'mnist' and not a.away else list(table)
-    if strangers := [c for c in chosen if c not in table]:
-        p.error(
-            f"there is no arm called {', '.join(strangers)} "
-            f"{'with' if a.away else 'without'} --away: take some of {'; '.join(table)}."
-        )
-    data, real = real_images('digits') if a.data == 'digits' else (mnist32(), mnist32(train=False))
+    if a.only is None: names = gpu_arms if a.data == 'mnist' and not a.away else list(table)
+    if strangers := ', '.join(c for c in names if c not in table):
+        where = 'with' if a.away else 'without'
+        p.error(f"there is no arm called {strangers} {where} --away: take some of {'; '.join(table)}.")
+    data, real = real_images(a.data)
     data, judge = data.to(device), Judge(a.data, real, device)
-    about = machine(a.device) | dict(floor=judge.floor, n_samples=judge.n, real_confident=judge.confident)
-    for name in chosen:
-        row = try_arm(table[name], data, judge, n_steps, a.seeds, device)
-        print(
-            f"{name:28}", ' '.join(f'{d:6.2f}' for d in row['distance']), '  end/best',
-            ' '.join(f'{d:4.2f}' for d in row['end_over_best']),
-            f"  failed {sum(row['failed'])}/{a.seeds}  {row['seconds']:.0f} s", flush=True,
-        )
-        old = stored(a.out).get(kind, {}).get('rows', {})
-        store(
-            a.out,
-            kind,
-            rounded(
-                about | dict(n_steps=n_steps, n_seeds=a.seeds, order=list(table), rows=old | {name: row})
-            ),
-        )
+    about = machine(a.device) | judge.about
+    run_arms(
+        names, lambda name: try_arm(table[name], data, judge, n_steps, a.seeds, device), line, a.out, kind,
+        about | dict(n_steps=n_steps, n_seeds=a.seeds, order=list(table)),
+    )
     # a minute does not hold the same number of steps twice, so earlier runs are kept beside the new ones
     if a.minute:
-        old = stored(a.out).get(f'{a.device} minute', {}).get('rows', [])
-        store(
-            a.out, f'{a.device} minute',
-            rounded(about | dict(rows=old + one_minute(data, judge, a.seconds, 3, device))),
-        )
+        minute = f'{a.device} minute'
+        rows = (stored_rows(a.out, minute) or []) + one_minute(data, judge, a.seconds, 3, device)
+        store(a.out, minute, rounded(about | dict(rows=rows)))
     return verdict(missed(stored(a.out), kind), a.check)
 
 
-if __name__ == '__main__': sys.exit(main())
+if __name__ == '__main__': raise SystemExit(main())
