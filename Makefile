@@ -34,14 +34,14 @@ lab: .venv/ok   ## JupyterLab on the first chapter; make lab flags=--no-browser 
 	@$(BIN)/jupyter lab nbs/00_reading.ipynb $$(test $$(id -u) != 0 || echo --allow-root) $(flags)
 
 render: .venv/ok ## execute and keep outputs and claims: make render nb=01_game, or all; GANBOOK_SCALE=quick|full
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python bench/render.py $(nb)
-	@$(BIN)/python bench/readme.py && $(BIN)/python bench/index.py
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/render.py $(nb)
+	@$(BIN)/python tools/readme.py && $(BIN)/python tools/index.py
 
 page: .venv/ok   ## the book as a web page, build/page/index.html; no network
 	@$(BIN)/python docs/pages.py && echo "$(CURDIR)/build/page/index.html"
 
 bench: .venv/ok ## milliseconds a step of fit beside a hand-written loop and the textbook's
-	@OMP_NUM_THREADS=1 $(BIN)/python bench/loop.py
+	@OMP_NUM_THREADS=1 $(BIN)/python -m trials.loop
 
 export: .venv/ok ## clean the notebooks and write ganbook/*.py from them
 	@PATH="$(CURDIR)/$(BIN):$$PATH" nbdev_clean && PATH="$(CURDIR)/$(BIN):$$PATH" nbdev_export

@@ -1,7 +1,6 @@
 """Augmentation: every operation against a loop over images, gradients,
 members, waiting, resuming, and the stored figures of its benchmark."""
 import json
-import sys
 from functools import partial
 from pathlib import Path
 import pytest
@@ -313,16 +312,15 @@ def test_recorded_steps_see_p_change():
 
 # The benchmark
 
-sys.path.insert(0, str(root/'bench'))
 stored = root/'results'/'bench_lowdata.json'
 
-@pytest.mark.skipif(not stored.exists(), reason='bench/lowdata.py has not been run')
+@pytest.mark.skipif(not stored.exists(), reason='trials/lowdata.py has not been run')
 def test_stored_figures_meet_the_targets():
-    import lowdata
+    from trials import lowdata
     assert lowdata.missed(json.loads(stored.read_text()), 'cpu digits') == []
 
 def test_leak_statistics_are_0_for_real_and_1_for_augmented_images():
-    import lowdata
+    from trials import lowdata
     train, held_out = sets.split(sets.digits(), .5, seed=0)
     judge = lowdata.Judge('digits', train, held_out, torch.device('cpu'))
     x = judge.held_out

@@ -3,7 +3,6 @@ BatchNorm's statistics, and the benchmark with its stored file."""
 import copy
 import json
 import math
-import sys
 from pathlib import Path
 import numpy as np
 import pytest
@@ -15,12 +14,10 @@ from ganbook.losses import non_saturating
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
 from ganbook.train import average, fit, new_state, sample
+from trials import averaging as bench
+from trials.common import results
 
 torch.set_num_threads(1)
-folder = Path(__file__).resolve().parent.parent/'bench'
-sys.path.insert(0, str(folder))
-try: import averaging as bench
-finally: sys.path.remove(str(folder))
 
 class Weights(nn.Module):
     "A module that is nothing but its weights."
@@ -253,11 +250,11 @@ def test_arms_of_one_size_are_kept_together(tiny, tmp_path):
     assert set(entry(out)['rows']) == {'decay'}
 
 def test_the_stored_file_is_whole_and_keeps_its_promise():
-    assert bench.lacking(bench.results/'bench_averaging.json') == []
-    assert bench.lacking(folder/'nothing.json') != []
+    assert bench.lacking(results/'bench_averaging.json') == []
+    assert bench.lacking(results/'nothing.json') != []
 
 def spoilt(change, tmp_path):
-    e = copy.deepcopy(entry(bench.results/'bench_averaging.json'))
+    e = copy.deepcopy(entry(results/'bench_averaging.json'))
     change(e)
     (tmp_path/'bench.json').write_text(json.dumps({bench.key: e}))
     return bench.lacking(tmp_path/'bench.json')

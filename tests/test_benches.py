@@ -1,20 +1,20 @@
-"The benchmarks behind chapters 13, 15 and 16: what is stored keeps its targets, and a tiny run works."
+"The trials behind chapters 13, 15 and 16: what is stored keeps its targets, and a tiny run works."
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from trials import common, modes, stable, stacked
 
 root = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(root/'bench'))
-import common  # noqa: E402
-import modes  # noqa: E402
-import stable  # noqa: E402
-import stacked  # noqa: E402
 
 
 def stored(name): return json.loads((root/'results'/f'bench_{name}.json').read_text(encoding='utf-8'))
+
+def trial(name, *words):
+    command = [sys.executable, '-m', f'trials.{name}', *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=root)
 
 @pytest.mark.parametrize('name', ['ring', 'grid'])
 def test_stored_modes_keep_their_targets(name): assert modes.missed(stored('modes')[name], name, 'cpu') == []
@@ -99,17 +99,14 @@ def test_missed_targets_of_a_minute_are_seen(change, words):
 )
 def test_a_tiny_run(name, kind, words, tmp_path):
     out = tmp_path/'out.json'
-    command = [
-        sys.executable, str(root/'bench'/f'{name}.py'), *words, '--steps', '4', '--seeds', '2', '--device',
-        'cpu', '--out', str(out),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
+    command = [*words, '--steps', '4', '--seeds', '2', '--device', 'cpu', '--out', str(out)]
+    done = trial(name, *command)
     assert done.returncode == 0, done.stderr
     entry = json.loads(out.read_text())[kind]
     assert set(entry['rows']) == set(words[words.index('--only') + 1:])
     judged = [w for w in command if w not in words[words.index('--only') + 1:]]
     judged.insert(judged.index('--only') + 1, 'none')
-    assert subprocess.run([*judged, '--check'], capture_output=True).returncode == 1  # two seeds are too few
+    assert trial(name, *judged, '--check').returncode == 1  # two seeds are too few
     assert set(json.loads(out.read_text())[kind]['rows']) == set(entry['rows'])
 
 def test_each_arm_of_the_way_back_takes_away_what_it_says():
@@ -129,13 +126,9 @@ def test_each_arm_of_the_way_back_takes_away_what_it_says():
     )
 
 def test_an_arm_of_the_other_direction_is_refused():
-    done = subprocess.run(
-        [sys.executable, str(root/'bench'/'stable.py'), '--only', 'whole'], capture_output=True, text=True
-    )
+    done = trial('stable', '--only', 'whole')
     assert done.returncode == 2 and 'there is no arm called whole without --away' in done.stderr
 
 def test_an_unknown_arm_is_refused():
-    done = subprocess.run(
-        [sys.executable, str(root/'bench'/'modes.py'), '--only', 'r9'], capture_output=True, text=True
-    )
+    done = trial('modes', '--only', 'r9')
     assert done.returncode == 2 and 'there is no arm called r9' in done.stderr

@@ -751,7 +751,7 @@ def test_claims_of_the_ledger(name):
 @pytest.mark.parametrize('name', [n for n in chapters if claim_patterns(book()[n])])
 def test_a_chapter_with_claims_has_a_ledger(name):
     assert name in ledgers, (
-        f'{name} makes claims, but results/{name}.json is not there: run python bench/render.py {name}'
+        f'{name} makes claims, but results/{name}.json is not there: run python tools/render.py {name}'
     )
 
 def text_files():
@@ -764,7 +764,7 @@ def text_files():
     except (OSError, subprocess.CalledProcessError):
         listed = [
             str(p.relative_to(root))
-            for d in ('ganbook', 'tests', 'bench', 'results')
+            for d in ('ganbook', 'tests', 'trials', 'tools', 'results')
             for p in (root/d).rglob('*')
         ]
     kinds = ('.py', '.md', '.ini', '.toml', '.sh', '.json', '.txt', '.svg', '.yml', '.yaml', '.cfg', '.in')
@@ -1140,14 +1140,14 @@ def test_innocent_words_pass(text):
     assert machine_paths(text) == []
 
 def test_the_readme_has_the_claims_of_the_ledger():
-    done = subprocess.run([sys.executable, str(root/'bench'/'readme.py'), '--check'])
+    done = subprocess.run([sys.executable, str(root/'tools'/'readme.py'), '--check'])
     assert done.returncode == 0, (
-        'the table of claims in README.md is behind results/: run python bench/readme.py'
+        'the table of claims in README.md is behind results/: run python tools/readme.py'
     )
 
 def test_the_package_has_the_claims_and_exercises_of_the_book():
-    done = subprocess.run([sys.executable, str(root/'bench'/'index.py'), '--check'])
-    assert done.returncode == 0, 'ganbook/book is behind results/ or nbs/: run python bench/index.py'
+    done = subprocess.run([sys.executable, str(root/'tools'/'index.py'), '--check'])
+    assert done.returncode == 0, 'ganbook/book is behind results/ or nbs/: run python tools/index.py'
 
 def test_the_slow_tests_exist():
     "Names in conftest's list, which `make quick` leaves out."

@@ -1,9 +1,8 @@
 """Conditional pairs, tasks and their measures: many inputs,
-members, the loop, and the figures of bench/tasks.py."""
+members, the loop, and the figures of trials/tasks.py."""
 import copy
 import json
 import math
-import sys
 from pathlib import Path
 import pytest
 import torch
@@ -25,7 +24,6 @@ from ganbook.tasks import (
 from ganbook.train import alternating, d_step, fit, g_step, new_state
 
 root = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(root/'bench'))
 points = Data('points', torch.randn(64, 2, generator=torch.Generator().manual_seed(0)), torch.arange(64) % 3)
 small = subset(digits(), 64)
 
@@ -497,7 +495,7 @@ def test_a_classifier_knows_what_it_was_shown():
     with pytest.raises(ValueError, match='at least one'): taught(x[:0], y[:0])
 
 
-# The figures of bench/tasks.py
+# The figures of trials/tasks.py
 
 stored = (
     json.loads((root/'results/bench_tasks.json').read_text())
@@ -506,7 +504,7 @@ stored = (
 )
 
 def test_the_stored_figures_meet_the_targets():
-    from tasks import missed
+    from trials.tasks import missed
     assert missed(stored, 'cpu digits') == []
 
 @pytest.mark.parametrize(
@@ -517,14 +515,14 @@ def test_the_stored_figures_meet_the_targets():
     ],
 )
 def test_a_worse_figure_would_be_noticed(arm, what, value):
-    from tasks import missed
+    from trials.tasks import missed
     worse = copy.deepcopy(stored)
     worse['cpu digits']['rows'][arm][what] = [value]*5
     assert missed(worse, 'cpu digits')
 
 def test_every_arm_has_its_five_seeds():
     entry = stored['cpu digits']
-    from tasks import arms
+    from trials.tasks import arms
     for arm in arms:
         assert all(len(v) == 5 for v in entry['rows'][arm].values() if isinstance(v, list))
     assert entry['n_train'] == 1_197 and entry['n_test'] == 600

@@ -1,6 +1,5 @@
 """Discriminators that judge samples together: each against a hand loop,
 alone and as members, in training, on disk, and with bad input."""
-import importlib.util
 import json
 import math
 import sys
@@ -22,6 +21,7 @@ from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
 from ganbook.nets import n_params
 from ganbook.penalties import r1, r2, spectral_norm
 from ganbook.train import fit, new_state
+from trials import stacked as bench
 
 root = Path(__file__).resolve().parent.parent
 digits = sets.digits()
@@ -303,25 +303,15 @@ def test_a_packed_discriminator_of_other_samples_is_refused_by_fit():
 
 # The benchmark
 
-@pytest.fixture(scope='module')
-def bench():
-    sys.path.insert(0, str(root/'bench'))
-    spec = importlib.util.spec_from_file_location('bench_stacked', root/'bench'/'stacked.py')
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    sys.path.remove(str(root/'bench'))
-
-def run(bench, monkeypatch, *args):
+def run(monkeypatch, *args):
     monkeypatch.setattr(sys, 'argv', ['stacked.py', *map(str, args)])
     return bench.main()
 
-def test_a_short_run_is_stored(bench, monkeypatch, tmp_path, capsys):
+def test_a_short_run_is_stored(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(bench, 'n_samples', 500)
     out = tmp_path/'a.json'
     options = ['--data', 'digits', '--device', 'cpu', '--steps', 5, '--seeds', 2, '--out', out]
-    assert run(bench, monkeypatch, *options, '--only', 'r3', 'plain', 'ns') == 0
+    assert run(monkeypatch, *options, '--only', 'r3', 'plain', 'ns') == 0
     entry = json.loads(out.read_text())['cpu digits']
     assert (
         set(entry['rows']) == {'r3', 'plain', 'ns'}
@@ -333,18 +323,18 @@ def test_a_short_run_is_stored(bench, monkeypatch, tmp_path, capsys):
     # the first seed is followed
     assert [c[0] for c in row['curve']] == [1, 2, 3, 4, 5] and entry['rows']['plain'][1]['curve'] == []
     assert any('r3, seed 0: modes' in f for f in entry['targets_missed'])
-    run(bench, monkeypatch, *options, '--only', 'narrow')  # adds an arm, keeps the others
+    run(monkeypatch, *options, '--only', 'narrow')  # adds an arm, keeps the others
     assert set(json.loads(out.read_text())['cpu digits']['rows']) == {'r3', 'plain', 'ns', 'narrow'}
-    assert run(bench, monkeypatch, *options, '--only', 'none', '--check') == 1
+    assert run(monkeypatch, *options, '--only', 'none', '--check') == 1
     said = capsys.readouterr().out
     assert 'LACKING  plain: 2 seeds' in said and 'MISSED   r3, seed 0' in said
 
-def test_a_wrong_arm_is_refused(bench, monkeypatch, tmp_path, capsys):
+def test_a_wrong_arm_is_refused(monkeypatch, tmp_path, capsys):
     with pytest.raises(SystemExit):
-        run(bench, monkeypatch, '--only', 'best', '--data', 'digits', '--out', tmp_path/'a.json')
+        run(monkeypatch, '--only', 'best', '--data', 'digits', '--out', tmp_path/'a.json')
     assert 'no arm best' in capsys.readouterr().err
 
-def test_the_counter_counts_real_modes(bench):
+def test_the_counter_counts_real_modes():
     data, count = bench.images('digits'), bench.Counter('digits', torch.device('cpu'))
     x = data.x[:1000].float()/127.5 - 1
     assert (count.read(x)[0] == data.y[:1000]).float().mean() > .95
@@ -352,7 +342,7 @@ def test_the_counter_counts_real_modes(bench):
     assert one['modes'] == 1 and abs(one['kl'] - math.log(1000)) < 1e-6
 
 @pytest.mark.parametrize('name', ['r3', 'crippled'])
-def test_the_arms_for_a_gpu_run(bench, monkeypatch, name):
+def test_the_arms_for_a_gpu_run(monkeypatch, name):
     "On random images of MNIST's size, for 2 steps."
     monkeypatch.setattr(bench, 'n_samples', 10)
     arm = bench.arms['mnist'][name]
@@ -363,12 +353,12 @@ def test_the_arms_for_a_gpu_run(bench, monkeypatch, name):
     r = bench.run(arm, data, lambda x: dict(modes=len(x), kl=0., confident=0.), 0, 2, n_looks=2, n_look=3)
     assert r['n_steps'] == 2 and r['curve'] == [(1, 3), (2, 3)] and r['modes'] == 10
 
-def test_the_crippled_pair_has_the_published_size(bench):
+def test_the_crippled_pair_has_the_published_size():
     G, D = bench.crippled_pair((3, 28, 28))
     assert (n_params(G), n_params(D)) == (287_875, 585)
     assert G(torch.randn(2, 256)).shape == (2, 3, 28, 28) and D(torch.randn(2, 3, 28, 28)).shape == (2,)
 
-def test_targets_are_compared_both_ways(bench):
+def test_targets_are_compared_both_ways():
     good = dict(seed=0, modes=1000, kl=.04, confident=.8, seconds=1.)
     assert bench.missed(dict(r3=[good]), 'digits') == [] and bench.missed(dict(r3=[good]), 'mnist') == []
     assert len(bench.missed(dict(r3=[good | dict(modes=999, kl=.1, confident=.7)]), 'digits')) == 3
@@ -381,7 +371,7 @@ def test_targets_are_compared_both_ways(bench):
     )
 
 @pytest.mark.skipif(not (root/'results'/'bench_stacked.json').exists(), reason='not run yet')
-def test_the_stored_entry_is_whole(bench):
+def test_the_stored_entry_is_whole():
     entry = json.loads((root/'results'/'bench_stacked.json').read_text())['cpu digits']
     assert (
         bench.lacking(entry, 'digits') == []

@@ -768,9 +768,8 @@ def test_state_vitals_takes_more_samples(healthy):
 # the benchmark
 
 def bench(*words):
-    return subprocess.run(
-        [sys.executable, root/'bench'/'doctor.py', *words], capture_output=True, text=True, timeout=300
-    )
+    command = [sys.executable, '-m', 'trials.doctor', *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=root)
 
 def test_the_benchmark_runs_a_part(tmp_path):
     words = (

@@ -1,8 +1,6 @@
 """Members against GANs trained alone: networks, penalties, averages,
 optimisers, checkpoints, refusals, and the recorded step."""
 import copy
-import sys
-from pathlib import Path
 import numpy as np
 import pytest
 import torch
@@ -363,13 +361,10 @@ def test_an_error_of_the_network_itself_is_left_alone():
 # The benchmark's file
 
 def test_the_stored_trials_are_whole():
-    bench = Path(__file__).resolve().parent.parent/'bench'
-    sys.path.insert(0, str(bench))
-    try:
-        import rules
-        assert rules.lacking(rules.results/'bench_rules.json', 'cpu') == []
-        assert rules.lacking(bench/'nothing.json', 'cpu') != []
-    finally: sys.path.remove(str(bench))
+    from trials.common import results
+    from trials.rules import lacking
+    assert lacking(results/'bench_rules.json', 'cpu') == []
+    assert lacking(results/'nothing.json', 'cpu') != []
 
 
 # On a GPU

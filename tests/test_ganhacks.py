@@ -4,21 +4,17 @@ import copy
 import inspect
 import ast
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from ganbook.losses import bce, non_saturating
+from ganbook.train import fit
+from trials import ganhacks as bench
 
 root = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(root/'bench'))
-
-import ganhacks as bench  # noqa: E402
-from ganbook.losses import bce, non_saturating  # noqa: E402
-from ganbook.train import fit  # noqa: E402
-
 torch.set_num_threads(1)
 stored = root/'results'/'bench_ganhacks.json'
 

@@ -373,7 +373,7 @@ def test_memory_is_bounded():
 
 def test_the_stored_benchmark_keeps_its_promise():
     """10,000 against 60,000 features of 2,048 dimensions, and
-    50,000 by 50,000 samples, as bench/fid.py measured them."""
+    50,000 by 50,000 samples, as trials/fid.py measured them."""
     stored = json.loads((root/'results'/'bench_fid.json').read_text())
     entry = stored['10000x60000x2048']
     assert (
@@ -603,8 +603,7 @@ def test_inception_gets_bytes_and_gives_features(monkeypatch):
 # The script that trains the yardsticks
 
 def test_shifted_images_stay_themselves():
-    sys.path.insert(0, str(root/'bench'))
-    from yardstick import shifted
+    from tools.yardstick import shifted
     x = torch.full((50, 1, 8, 8), -1.)
     x[:, 0, 3, 4] = 1.
     out = shifted(x, 1, torch.Generator().manual_seed(0))

@@ -22,12 +22,10 @@ from ganbook.optim import (
 )
 from ganbook.penalties import clip_weights, r1, r2
 from ganbook.train import TrainState, adam, alternating, d_step, fit, g_step, linear_decay, new_state
+from trials import optim as bench
 
 torch.set_num_threads(1)
 root = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(root/'bench'))
-try: import optim as bench
-finally: sys.path.remove(str(root/'bench'))
 
 updates = {
     'at_once': at_once, 'extragradient': extragradient, 'past_extragradient': past_extragradient,

@@ -21,10 +21,9 @@ from ganbook.models.resnet import (
 from ganbook.nets import multiply_adds, n_params, trace
 from ganbook.penalties import r1, r2
 from ganbook.train import fit, new_state
+from trials import resnet as bench
 
 root = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(root/'bench'))
-import resnet as bench  # noqa: E402
 
 shapes = [(1, 8, 8), (3, 32, 32), (1, 28, 28), (2, 9, 31), (4, 8, 65), (1, 45, 17)]
 filters = [resize_nearest, resize_bilinear, resize_binomial]
@@ -368,7 +367,7 @@ def test_an_unknown_arm_is_refused(monkeypatch, capsys):
 
 class Stub(bench.Judge):
     "A judge that does not look."
-    def __init__(self, *_): self.floor, self.n, self.confident, self.device = 1., 3, 1., torch.device('cpu')
+    def __init__(self, *_): self.floor, self.n, self.sure, self.device = 1., 3, 1., torch.device('cpu')
     def distance(self, G, lead): return torch.ones(lead)
     def __call__(self, G, lead): return dict(distance=torch.ones(lead), digits=torch.ones(lead))
 

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from trials import speed
+from trials.loops import Textbook
 
 root = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(root/'bench'))
-import speed  # noqa: E402
-from loop import Textbook  # noqa: E402
 
 torch.set_num_threads(1)
 

@@ -1,8 +1,8 @@
 """How long the Fréchet distance takes at the size that papers use, and how much memory.
 
-usage: python bench/fid.py [N_FAKE N_REAL N_FEATURES]     10000 60000 2048 without numbers
-       python bench/fid.py --pairs [N N_FEATURES]         prdc, nearest and kid on N by N samples; 50000 64
-       without numbers
+usage: python -m trials.fid [N_FAKE N_REAL N_FEATURES]     10000 60000 2048 without numbers
+       python -m trials.fid --pairs [N N_FEATURES]         prdc, nearest and kid on N by N samples;
+                                                           50000 64 without numbers
 
 A fresh process makes the features in float32, notes its resident memory,
 measures `ganbook.metrics.frechet`, and reports the seconds and its peak. Then
@@ -16,7 +16,7 @@ import time
 
 import torch
 
-from common import machine, results, rounded, store
+from trials.common import machine, results, rounded, store
 
 limit_s, limit_gib = 60., 4.
 
@@ -27,12 +27,9 @@ def features(n: int, dim: int, seed: int) -> torch.Tensor:
     mix = torch.randn(64, dim, generator=torch.Generator().manual_seed(0))/8
     x = torch.empty(n, dim)
     for part in x.split(2000):  # no second array of this size
-        part.copy_(
-            (torch.randn(len(part), 64, generator=rng) @ mix)
-            .add_(torch.randn(len(part), dim, generator=rng), alpha=.5)
-            .add_(.3)
-            .relu_()
-        )
+        shared = torch.randn(len(part), 64, generator=rng) @ mix
+        own = torch.randn(len(part), dim, generator=rng)
+        part.copy_(shared.add_(own, alpha=.5).add_(.3).relu_())
     return x
 
 
@@ -43,9 +40,8 @@ def by_torchmetrics(real: torch.Tensor, fake: torch.Tensor) -> float:
     class Same(torch.nn.Module):
         num_features = real.shape[1]
         def forward(self, x): return x
-    fid = FrechetInceptionDistance(feature=Same(), normalize=True, input_img_size=(real.shape[1],)).set_dtype(
-        torch.float64
-    )
+    fid = FrechetInceptionDistance(feature=Same(), normalize=True, input_img_size=(real.shape[1],))
+    fid = fid.set_dtype(torch.float64)
     for x, is_real in ((real, True), (fake, False)):
         for part in x.split(1000): fid.update(part.double(), real=is_real)
     return fid.compute().item()
@@ -78,13 +74,16 @@ def measure(which: str, n_fake: int, n_real: int, dim: int) -> dict:
 
 def fresh(which: str, sizes: list) -> dict:
     "`measure` in a process of its own."
+    command = [sys.executable, '-m', 'trials.fid', '--measure', which, *map(str, sizes)]
     env = dict(os.environ, PYTHONPATH=str(results.parent))
-    done = subprocess.run(
-        [sys.executable, __file__, '--measure', which, *map(str, sizes)], env=env, capture_output=True,
-        text=True,
-    )
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
     if done.returncode: raise SystemExit(done.stderr)
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def line(name: str, d: dict) -> str:
+    seconds = f"{d['seconds']:6.1f} s ({d['cpu_seconds']:.1f} s of processor time)"
+    return f"{name} {seconds}  peak {d['peak_gib']:.2f} GiB"
 
 
 def main(sizes: list):
@@ -94,10 +93,8 @@ def main(sizes: list):
         limit_s=limit_s, limit_gib=limit_gib, relative_difference=abs(ours['value']/oracle['value'] - 1),
     )
     for name, d in (('ganbook', ours), ('torchmetrics', oracle)):
-        print(
-            f"{name:12} {d['value']:.6f}  {d['seconds']:6.1f} s ({d['cpu_seconds']:.1f} s of processor "
-            f"time)  peak {d['peak_gib']:.2f} GiB, of which {d['features_gib']:.2f} GiB are features"
-        )
+        told = line(f"{name:12} {d['value']:.6f} ", d)
+        print(f"{told}, of which {d['features_gib']:.2f} GiB are features")
     store(results/'bench_fid.json', 'x'.join(map(str, sizes)), rounded(entry))
     if sizes == [10_000, 60_000, 2048] and not (ours['seconds'] < limit_s and ours['peak_gib'] < limit_gib):
         raise SystemExit(f'slower or larger than allowed: at most {limit_s:.0f} s and {limit_gib:.0f} GiB')
@@ -108,11 +105,7 @@ def pairs(n: int = 50_000, dim: int = 64):
     entry = {}
     for which in ('nearest', 'prdc', 'kid'):
         entry[which] = d = fresh(which, [n, n, dim])
-        print(
-            f"{which:8} {d['seconds']:6.1f} s ({d['cpu_seconds']:.1f} "
-            f"s of processor time)  peak {d['peak_gib']:.2f} GiB",
-            flush=True,
-        )
+        print(line(f'{which:8}', d), flush=True)
     store(results/'bench_fid.json', f'{n}x{n}x{dim}', rounded(entry))
     if any(d['peak_gib'] >= limit_gib for d in entry.values()):
         raise SystemExit(f'larger than allowed: at most {limit_gib:.0f} GiB')

@@ -1,7 +1,7 @@
 """The seventeen tips of 'How to train a GAN?' (Chintala, Denton, Arjovsky and Mathieu 2016), each as a change
 to one bench.
 
-    python bench/ganhacks.py [--check] [--only ARM ...] [--steps N] [--seeds K] [--out FILE]
+    python -m trials.ganhacks [--check] [--only ARM ...] [--steps N] [--seeds K] [--out FILE]
 
 The bench: a DCGAN of width 8 on the 8x8 digits, two layers of stride 2 in each network, batches of
 32, Adam at 1e-3 (.5, .999) for both players. It keeps the tips that every DCGAN keeps: inputs in
@@ -17,38 +17,30 @@ gets the best of a few learning rates, chosen on seeds from 100 on, at half the 
 Stored is one number a seed, in results/bench_ganhacks.json, after every arm; a second call
 goes on where the first stopped, and arms that are named by --only are trained again. Appendix
 a3 draws intervals and verdicts from the file. --check exits with 1 if it is not whole. """
-import argparse
 import copy
-import json
 import math
-import os
 import random
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from pathlib import Path
-
-os.environ.setdefault('OMP_NUM_THREADS', '1')
-root = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(root))
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from common import machine, results, rounded, store
 from ganbook import data as sets
 from ganbook.data import latents
 from ganbook.doctor import diagnose, diseases
 from ganbook.ensemble import members
 from ganbook.faults import too_early, unequal_rates
 from ganbook.losses import GANLoss, bce, minimax, non_saturating, smooth
-from ganbook.metrics import frechet, frechet_floor, yardstick
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator, normal_init
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
 from ganbook.nets import frozen
-from ganbook.train import TrainState, adam, alternating, d_step, fit, g_step, new_state, sample
+from ganbook.train import TrainState, adam, alternating, d_step, fit, g_step, new_state
+from trials.common import (
+    Judge, as_drawn, each, machine, mean, options, parsed, rounded, store, stored, verdict,
+)
 
 shape = (1, 8, 8)
 latent_dim = 100
@@ -126,9 +118,9 @@ def with_uniform(G, D):
 
 def after_each(layer, G, D):
     "One more layer after every bend of G."
-    G.net = nn.Sequential(
-        *(m for old in G.net for m in ((old, layer()) if isinstance(old, nn.ReLU) else (old,)))
-    )
+    layers = []
+    for m in G.net: layers += [m, layer()] if isinstance(m, nn.ReLU) else [m]
+    G.net = nn.Sequential(*layers)
     return G, D
 
 def fully_connected(): return MLPGenerator(shape, latent_dim, (64, 64)), MLPDiscriminator(shape, (64, 64))
@@ -167,16 +159,12 @@ class LabelledD(nn.Module):
     def __init__(self, code, spread=None):
         super().__init__()
         self.code, self.spread = code, spread
-        self.inner = DCGANDiscriminator(
-            (1 + (1 if spread else code.embedding_dim), *shape[1:]), width, smallest=2
-        )
+        channels = 1 + (1 if spread else code.embedding_dim)
+        self.inner = DCGANDiscriminator((channels, *shape[1:]), width, smallest=2)
     def forward(self, x, y):
         c = self.code(y)
-        c = (
-            self.spread(c).unflatten(-1, shape)
-            if self.spread
-            else c[:, :, None, None].expand(-1, -1, *shape[1:])
-        )
+        if self.spread: c = self.spread(c).unflatten(-1, shape)
+        else: c = c[:, :, None, None].expand(-1, -1, *shape[1:])
         return self.inner(torch.cat([x, c], -3))
 
 class ClassifyingD(nn.Module):
@@ -191,11 +179,8 @@ class ClassifyingD(nn.Module):
     def forward(self, x, y):
         h = self.body(x)
         logits = self.head(h).squeeze(-1)
-        return (
-            torch.stack([logits, (self.classes(h).log_softmax(-1)*y).sum(-1)], -1)
-            if y.is_floating_point()
-            else logits
-        )
+        if not y.is_floating_point(): return logits
+        return torch.stack([logits, (self.classes(h).log_softmax(-1)*y).sum(-1)], -1)
 
 def labelled(G, D): return LabelledG(one_hot()), LabelledD(one_hot())
 def embedded(G, D):
@@ -210,11 +195,8 @@ def taps(turned, size, kernel, stride, padding):
     "Which input pixel each tap of a kernel carries to which output pixel, (taps,H',W',pixels in)."
     pixels = torch.eye(math.prod(size)).view(-1, 1, *size)
     each = torch.eye(math.prod(kernel)).view(-1, 1, *kernel)
-    out = (
-        F.conv_transpose2d(pixels, each.transpose(0, 1), None, stride, padding)
-        if turned
-        else F.conv2d(pixels, each, None, stride, padding)
-    )
+    if turned: out = F.conv_transpose2d(pixels, each.transpose(0, 1), None, stride, padding)
+    else: out = F.conv2d(pixels, each, None, stride, padding)
     return out.permute(1, 2, 3, 0).contiguous()
 
 class Side(nn.Module):
@@ -299,10 +281,8 @@ def random_labels(run, real=(.7, 1.2), fake=(0., .3)):
     "Each label is drawn anew from a range."
     def drawn(logits, span): return bce(logits, span[0] + (span[1] - span[0])*uniform(run, logits)).mean(-1)
     def update(s, batch, loss, penalties=(), **options):
-        return alternating(
-            s, batch, replace(loss, discriminator=lambda r, f: drawn(r, real) + drawn(f, fake)), penalties,
-            **options,
-        )
+        loss = replace(loss, discriminator=lambda r, f: drawn(r, real) + drawn(f, fake))
+        return alternating(s, batch, loss, penalties, **options)
     return update
 
 def flipped_labels(run, share=.05):
@@ -310,19 +290,16 @@ def flipped_labels(run, share=.05):
     def some(logits, label):
         return bce(logits, (label - (uniform(run, logits) < share).float()).abs()).mean(-1)
     def update(s, batch, loss, penalties=(), **options):
-        return alternating(
-            s, batch, replace(loss, discriminator=lambda r, f: some(r, 1.) + some(f, 0.)), penalties,
-            **options,
-        )
+        loss = replace(loss, discriminator=lambda r, f: some(r, 1.) + some(f, 0.))
+        return alternating(s, batch, loss, penalties, **options)
     return update
 
 def noisy_inputs(run, std=.3):
     "Whatever D sees has noise on it, less and less, none at the end."
     def update(s, batch, loss, penalties=(), **options):
         now = std*max(0., 1 - s.step/run.n_steps)
-        return alternating(
-            s, batch, loss, penalties, **options | dict(augment=lambda x: x + now*normal(run, x))
-        )
+        noise = dict(augment=lambda x: x + now*normal(run, x))
+        return alternating(s, batch, loss, penalties, **options | noise)
     return update
 
 def replay(run, every=10, most=50):
@@ -478,22 +455,17 @@ left_out = {
 
 # Training and scores
 
-class Bench:
+class Bench(Judge):
     "The digits, and how far samples are from them."
     def __init__(self):
-        self.data, self.yardstick = sets.digits(), yardstick('digits')
-        self.real = self.yardstick.features(self.data.x.float()/127.5 - 1)
-        self.floor = frechet_floor(self.real).item()
-    def score(self, G, k, arm, n=1000):
+        self.data = sets.digits()
+        super().__init__('digits', as_drawn(self.data.x), n=1000)
+    def score(self, G, k, arm):
         "Fréchet distance and number of digits drawn, one each a member."
-        z = latents(n, G.latent_dim, torch.Generator().manual_seed(9)).expand(k, -1, -1)
-        y = ((torch.arange(n) % 10).expand(k, -1),) if arm.labels else ()
-        x = sample(G, z, *y).nan_to_num(0., 1., -1.).clamp(arm.low, 1)
+        y = ((torch.arange(self.n) % 10).expand(k, -1),) if arm.labels else ()
+        x = self.samples(G, (k,), *y).clamp(arm.low, 1)
         x = (x - arm.low)*2/(1 - arm.low) - 1
-        kinds = F.one_hot(self.yardstick.probs(x).argmax(-1), 10).float().mean(-2)
-        return frechet(self.real, self.yardstick.features(x)).tolist(), (kinds >= least_share).sum(
-            -1
-        ).tolist()
+        return self.frechet(x).tolist(), self.kinds(x, least_share).tolist()
 
 def build(arm, seed, rate=None):
     "One GAN of an arm at step 0, with Adam."
@@ -523,11 +495,11 @@ def begin(arm, seeds, n_steps, rate=None):
 
 def best_rate(arm, bench, n_steps, n_seeds=3):
     "(the rate with the smallest mean log distance at half the length, all of those means)."
-    means = {}
+    means, half = {}, max(1, n_steps//2)
     for rate in arm.rates:
-        s, train = begin(arm, [100 + i for i in range(n_seeds)], max(1, n_steps//2), rate)
-        train(max(1, n_steps//2))
-        means[rate] = sum(map(math.log, bench.score(s.G, n_seeds, arm)[0]))/n_seeds
+        s, train = begin(arm, [100 + i for i in range(n_seeds)], half, rate)
+        train(half)
+        means[rate] = mean([*map(math.log, bench.score(s.G, n_seeds, arm)[0])])
     return min(means, key=means.get), means
 
 def norms(net):
@@ -552,16 +524,15 @@ asked = tuple(d for d in diseases if d not in (unequal_rates, too_early))
 
 def early_signs(s, arm, largest):
     "What tip 10 looks at, and the alarms of the doctor, one each a member."
-    t, data = s.log.table(), replace(sets.digits(), low=arm.low)
-    late = slice(-max(1, len(s.log)//4), None)
+    t, data, quarter = s.log.table(), replace(sets.digits(), low=arm.low), max(1, len(s.log)//4)
+    loss_D, fall_G = t['loss_D'][-quarter:], t['loss_G'][:quarter].mean(0) - t['loss_G'][-quarter:].mean(0)
     alarms = [
         [f.name for f in diagnose(alone(s, i), data, arm.loss, arm.labels, asked) if f.severity == 'alarm']
         for i in range(s.G.k)
     ]
     return dict(
-        alarms=alarms, loss_D=t['loss_D'][late].mean(0).tolist(), swing_D=t['loss_D'][late].std(0).tolist(),
-        fall_G=(t['loss_G'][:len(s.log)//4 or 1].mean(0) - t['loss_G'][late].mean(0)).tolist(),
-        norm=largest.tolist(),
+        alarms=alarms, loss_D=loss_D.mean(0).tolist(), swing_D=loss_D.std(0).tolist(),
+        fall_G=fall_G.tolist(), norm=largest.tolist(),
     )
 
 def try_arm(arm, bench, n_steps, n_seeds):
@@ -592,12 +563,20 @@ def settings(n_steps, n_seeds):
         least_digits=least_digits,
     )
 
+def about_tips():
+    "What the appendix says of the tips and asks of the rows."
+    def numbered(texts): return {str(n): text for n, text in texts.items()}
+    return dict(
+        base=base, tips=numbered(tips), questions=[vars(q) for q in questions],
+        elsewhere=numbered(elsewhere), left_out=numbered(left_out),
+    )
+
 def work(path, n_steps, n_seeds, only=()):
     "Train every arm that the file lacks, and store after each."
     bench = Bench()
     start = time.perf_counter()
     how = settings(n_steps, n_seeds)
-    old = json.loads(path.read_text(encoding='utf-8')).get('arms', {}) if path.exists() else {}
+    old = stored(path).get('arms', {})
     rows = old.get('rows', {}) if all(old.get(key) == v for key, v in how.items()) else {}
     for name in only or arms:
         if not only and all(r in rows for r in rows_of(name)): continue
@@ -605,67 +584,39 @@ def work(path, n_steps, n_seeds, only=()):
         made = {r or name: row for r, row in try_arm(arms[name], bench, n_steps, n_seeds).items()}
         made[name]['cpu_s'] = round(time.process_time() - t, 1)
         rows |= rounded(made)
+        took = f'({time.perf_counter() - start:.0f} s)'
         for r in made:
-            print(
-                f'{r:26}', *(f'{v:6.1f}' for v in rows[r]['end']), rows[r]['digits_end'],
-                f'({time.perf_counter() - start:.0f} s)', flush=True,
-            )
-        store(
-            path,
-            'arms',
-            machine()
-            | how
-            | dict(
-                base=base, floor=rounded(bench.floor), rows=rows,
-                tips={str(n): text for n, text in tips.items()}, questions=[vars(q) for q in questions],
-                elsewhere={str(n): text for n, text in elsewhere.items()},
-                left_out={str(n): text for n, text in left_out.items()},
-            ),
-        )
+            print(f"{r:26} {each(rows[r]['end'], '6.1f')} {rows[r]['digits_end']} {took}", flush=True)
+        store(path, 'arms', machine() | how | about_tips() | dict(floor=rounded(bench.floor), rows=rows))
 
 def lacking(path):
     "What the stored file lacks, in words."
-    path = Path(path)
-    stored = json.loads(path.read_text(encoding='utf-8')).get('arms') if path.exists() else None
-    if not stored: return [f'no arms in {path}']
-    rows = stored['rows']
-    k = stored['n_seeds']
-    faults = []
-    if k < 5: faults.append(f'{k} seeds, at least 5')
-    faults += [f'no row called {r}' for name in arms for r in rows_of(name) if r not in rows]
-    faults += [
-        f'{name} has not {k} distances'
-        for name, row in rows.items()
-        for when in ('half', 'end')
-        if len(row[when]) != k
-    ]
-    faults += [
-        f'{name} has a distance that is not finite'
-        for name, row in rows.items()
-        if not all(map(math.isfinite, (*row['half'], *row['end'])))
-    ]
-    return faults + ['its questions are not those of this script']*(
-        stored['questions'] != [vars(q) for q in questions]
+    entry = stored(path).get('arms')
+    if not entry: return [f'no arms in {path}']
+    rows, k = entry['rows'], entry['n_seeds']
+    both_times = {name: (row['half'], row['end']) for name, row in rows.items()}
+    return (
+        [f'{k} seeds, at least 5']*(k < 5)
+        + [f'no row called {r}' for name in arms for r in rows_of(name) if r not in rows]
+        + [f'{r} has not {k} distances' for r, found in both_times.items() for v in found if len(v) != k]
+        + [
+            f'{r} has a distance that is not finite'
+            for r, (half, end) in both_times.items() if not all(map(math.isfinite, (*half, *end)))
+        ]
+        + ['its questions are not those of this script']*(entry['questions'] != [vars(q) for q in questions])
     )
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument(
-        '--check', action='store_true', help='exit with 1 if the stored file is not whole in the end'
-    )
+    p = options(__doc__, 'ganhacks', 'the stored file is not whole in the end', device=False)
     p.add_argument(
         '--only', nargs='+', choices=[*arms, 'none'],
         help='these arms, trained again; none: only look at the file',
     )
     p.add_argument('--steps', type=int, default=1000, help='steps of a run')
     p.add_argument('--seeds', type=int, default=6, help='seeds of each arm')
-    p.add_argument('--out', type=Path, default=results/'bench_ganhacks.json')
-    a = p.parse_args()
-    torch.set_num_threads(1)
+    a = parsed(p)
     if a.only != ['none']: work(a.out, a.steps, a.seeds, a.only or ())
-    faults = lacking(a.out)
-    for f in faults: print('LACKING ', f)
-    return 1 if faults and a.check else 0
+    return verdict(lacking(a.out), a.check, 'LACKING')
 
 
-if __name__ == '__main__': sys.exit(main())
+if __name__ == '__main__': raise SystemExit(main())

@@ -1,6 +1,6 @@
 """A thousand modes: three digits as the channels of one image, and which GAN draws all of them.
 
-usage: python bench/stacked.py [--check] [--data digits|mnist] [--only ARM ...] [--steps N] [--seeds K]
+usage: python -m trials.stacked [--check] [--data digits|mnist] [--only ARM ...] [--steps N] [--seeds K]
 [--device cpu|cuda] [--out FILE]
 
 A classifier reads each channel of 26,000 generated images, from the averaged generator where
@@ -24,27 +24,15 @@ less than 30 minutes. Arm crippled has the small networks of Metz et al. (2017) 
 PacGAN ran them, D with 585 parameters: at least 800 modes and a KL of at most 1.2.
 
 Results go to results/bench_stacked.json, one entry a kind of device and data set; --only replaces these arms
-and keeps the others.
---check exits with 1 if the entry then lacks an arm or a seed, or misses a target. On the CPU it looks at the
-digits alone, and with
---only none it runs nothing.
+and keeps the others. --check exits with 1 if the entry then lacks an arm or a seed, or misses a target. On
+the CPU it looks at the digits alone, and with --only none it runs nothing.
 """
-import argparse
-import json
-import os
-import sys
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-
-os.environ.setdefault('OMP_NUM_THREADS', '1')
-root = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(root))
 
 import torch
 from sklearn.neural_network import MLPClassifier
 from torch import nn
-from common import clock, machine, results, rounded, store
 from ganbook import data as sets
 from ganbook.callbacks import every
 from ganbook.data import draw, latents
@@ -54,8 +42,8 @@ from ganbook.metrics import kl_uniform, yardstick
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
 from ganbook.nets import n_params
-from ganbook.penalties import r1, r2
 from ganbook.train import fit, linear_decay, new_state, sample
+from trials.common import as_drawn, both, clock, machine, options, parsed, rounded, store, stored, verdict
 
 n_samples, sure = 26_000, .9
 
@@ -66,7 +54,7 @@ def digit_classifier(device):
     """A fully connected classifier of the digits, 64-256-128-10, fitted
     to all of them; and its accuracy on a third that it has not seen."""
     d = sets.digits()
-    x, y = (d.x.float()/127.5 - 1).flatten(1).numpy(), d.y.numpy()
+    x, y = as_drawn(d.x).flatten(1).numpy(), d.y.numpy()
     third = torch.randperm(len(y), generator=torch.Generator().manual_seed(0)).numpy() < len(y)//3
     make = partial(MLPClassifier, (256, 128), random_state=0, max_iter=300)
     accuracy, fitted = make().fit(x[~third], y[~third]).score(x[third], y[third]), make().fit(x, y)
@@ -158,8 +146,6 @@ class Arm:
     batch_size:int=64
     n_steps:int=7_000
 
-def both(gamma): return partial(r1, gamma=gamma), partial(r2, gamma=gamma)
-
 regular = dict(penalties=both(.05), lr=3e-3, betas=(0., .99), schedule=linear_decay(.5), halflife=250.)
 gpu = dict(loss=relativistic, schedule=linear_decay(.5), halflife=1000.)
 arms = dict(
@@ -182,11 +168,9 @@ def images(name): return sets.stacked(sets.digits() if name == 'digits' else mni
 def run(arm, data, count, seed, n_steps, n_looks=0, n_look=2_000):
     "Train one seed; its figures at the end, and the modes among fewer samples on the way."
     torch.manual_seed(seed)
-    device = data.x.device
-    s = new_state(
-        *(net.to(device) for net in arm.pair(data.shape)), arm.lr, arm.betas, ema=arm.halflife is not None,
-        seed=seed,
-    )
+    device, averaged = data.x.device, arm.halflife is not None
+    G, D = (net.to(device) for net in arm.pair(data.shape))
+    s = new_state(G, D, arm.lr, arm.betas, ema=averaged, seed=seed)
     curve = []
     def look(s): curve.append((s.step, count(made(s, n_look))['modes']))
     start = clock(device)
@@ -209,19 +193,20 @@ def lacking(entry, name, n_seeds=3):
         if len(rows.get(arm, [])) < n_seeds
     ]
 
+at_most, at_least = (lambda v, t: v > t, 'at most'), (lambda v, t: v < t, 'at least')
+targets = dict(
+    digits=dict(
+        r3=[('modes', at_least, 1000), ('kl', at_most, .045), ('confident', at_least, .78)],
+        plain=[('modes', at_most, 900), ('kl', at_least, .8)],
+    ),
+    mnist=dict(
+        r3=[('modes', at_least, 1000), ('kl', at_most, .045), ('seconds', at_most, 1800)],
+        crippled=[('modes', at_least, 800), ('kl', at_most, 1.2)],
+    ),
+)
+
 def missed(rows, name):
     "The targets that are not met, in words."
-    at_most, at_least = (lambda v, t: v > t, 'at most'), (lambda v, t: v < t, 'at least')
-    targets = dict(
-        digits=dict(
-            r3=[('modes', at_least, 1000), ('kl', at_most, .045), ('confident', at_least, .78)],
-            plain=[('modes', at_most, 900), ('kl', at_least, .8)],
-        ),
-        mnist=dict(
-            r3=[('modes', at_least, 1000), ('kl', at_most, .045), ('seconds', at_most, 1800)],
-            crippled=[('modes', at_least, 800), ('kl', at_most, 1.2)],
-        ),
-    )
     return [
         f"{arm}, seed {r['seed']}: {what} {r[what]:.4g}, {words} {target}"
         for arm, wanted in targets[name].items()
@@ -230,61 +215,47 @@ def missed(rows, name):
         if wrong(r[what], target)
     ]
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument(
-        '--check', action='store_true', help='exit with 1 if the stored entry is not whole or misses a target'
-    )
-    p.add_argument('--data', choices=[*arms], help='default: digits on the CPU, mnist on a GPU')
-    p.add_argument('--only', nargs='+', metavar='ARM', help='these arms; none runs nothing')
-    p.add_argument('--steps', type=int, help='of every arm (default: its own)')
-    p.add_argument('--seeds', type=int, default=3, help='runs of an arm (default 3)')
-    p.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu', choices=['cpu', 'cuda']
-    )
-    p.add_argument('--out', type=Path, default=results/'bench_stacked.json')
-    a = p.parse_args()
-    a.data = a.data or ('mnist' if a.device == 'cuda' else 'digits')
-    chosen = [] if a.only == ['none'] else a.only or [*arms[a.data]]
-    for name in chosen:
-        if name not in arms[a.data]:
-            p.error(f"there is no arm {name} for {a.data}: choose from {', '.join(arms[a.data])}, or none.")
-    if a.seeds < 1 or (a.steps is not None and a.steps < 1):
-        p.error('--seeds and --steps must be at least 1.')
-    torch.set_num_threads(1)
-    device, key = torch.device(a.device), f'{a.device} {a.data}'
-    stored = json.loads(a.out.read_text(encoding='utf-8')).get(key, {}) if a.out.exists() else {}
-    rows = dict(stored.get('rows', {}))
-    if chosen:
-        data, count = images(a.data).to(device), Counter(a.data, device)
-        real = count(draw(data, n_samples, torch.Generator(device).manual_seed(0)))
-        print(
-            f"{'real':9} {'':30} {real['modes']:5} modes   KL "
-            f"{real['kl']:.4f}   confident {real['confident']:.3f}",
-            flush=True,
-        )
-    for name in chosen:
+def line(start, r):
+    return f"{start} {r['modes']:5} modes   KL {r['kl']:.4f}   confident {r['confident']:.3f}"
+
+def train(names, a, kind):
+    "Train the arms, and store the entry after each, with the other arms as they are."
+    device, rows = torch.device(a.device), dict(stored(a.out).get(kind, {}).get('rows', {}))
+    data, count = images(a.data).to(device), Counter(a.data, device)
+    real = count(draw(data, n_samples, torch.Generator(device).manual_seed(0)))
+    print(line(f"{'real':9} {'':30}", real), flush=True)
+    for name in names:
         arm, rows[name] = arms[a.data][name], []
         for seed in range(a.seeds):
             # the first seed is followed
             r = run(arm, data, count, seed, a.steps or arm.n_steps, n_looks=0 if seed else 14)
             rows[name].append(rounded(r))
-            print(
-                f"{name:9} seed {seed}, {r['n_steps']:7,} steps, {r['seconds']:5.0f} s   "
-                f"{r['modes']:5} modes   KL {r['kl']:.4f}   confident {r['confident']:.3f}",
-                flush=True,
-            )
-        stored = machine(a.device) | dict(
-            clock='wall' if a.device == 'cuda' else 'process', n_samples=n_samples, sure=sure,
-            classifier_accuracy=count.accuracy, real=rounded(real), rows=rows,
+            told = f"{name:9} seed {seed}, {r['n_steps']:7,} steps, {r['seconds']:5.0f} s  "
+            print(line(told, r), flush=True)
+        entry = machine(a.device, with_clock=True) | dict(
+            n_samples=n_samples, sure=sure, classifier_accuracy=count.accuracy, real=rounded(real), rows=rows,
             targets_missed=missed(rows, a.data),
         )
-        store(a.out, key, stored)
-    faults = [
-        *(f'LACKING  {f}' for f in lacking(stored, a.data)), *(f'MISSED   {f}' for f in missed(rows, a.data)),
-    ]
-    for f in faults: print(f)
-    return 1 if faults and a.check else 0
+        store(a.out, kind, entry)
+
+def main():
+    p = options(__doc__, 'stacked', 'the stored entry is not whole or misses a target')
+    p.add_argument('--data', choices=[*arms], help='default: digits on the CPU, mnist on a GPU')
+    p.add_argument('--only', nargs='+', metavar='ARM', help='these arms; none runs nothing')
+    p.add_argument('--steps', type=int, help='of every arm (default: its own)')
+    p.add_argument('--seeds', type=int, default=3, help='runs of an arm (default 3)')
+    a = parsed(p)
+    names, known = [] if a.only == ['none'] else a.only or [*arms[a.data]], ', '.join(arms[a.data])
+    for name in names:
+        if name not in arms[a.data]:
+            p.error(f'there is no arm {name} for {a.data}: choose from {known}, or none.')
+    if a.seeds < 1 or (a.steps is not None and a.steps < 1):
+        p.error('--seeds and --steps must be at least 1.')
+    kind = f'{a.device} {a.data}'
+    if names: train(names, a, kind)
+    entry = stored(a.out).get(kind, {})
+    whole = verdict(lacking(entry, a.data), a.check, 'LACKING')
+    return verdict(missed(entry.get('rows', {}), a.data), a.check, 'MISSED ') or whole
 
 
-if __name__ == '__main__': sys.exit(main())
+if __name__ == '__main__': raise SystemExit(main())

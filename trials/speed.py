@@ -1,10 +1,10 @@
 """The whole ladder side by side: from the loop of the textbooks to ours, rung by rung, and how far the
 hardware is still away.
 
-usage: python bench/speed.py [--check] [--repeats N] [--seconds S] [--threads N] [--device cpu|cuda] [--only
-NAME] [--out FILE]
+usage: python -m trials.speed [--check] [--repeats N] [--seconds S] [--threads N] [--device cpu|cuda]
+[--only NAME] [--out FILE]
 
-Each rung takes turns with the textbook's loop (bench/loop.py), so that whatever else the
+Each rung takes turns with the textbook's loop (trials/loops.py), so that whatever else the
 machine does falls on both; a gain is the median over pairs of turns. Images a second are
 those of the textbook loop over all turns, times the gain. The first rungs build on each
 other. From `recorded` (or, without a GPU, `our loop`) on, each rung adds to the full
@@ -16,27 +16,16 @@ and its traffic over the speed of a large copy. The share of the roofline is tha
 time of a step. Operators that find their numbers in a cache can beat the ceiling of the copy.
 
 --check exits with 1 if a target is missed. They hold for kind cuda, for the best rung over the textbook's
-loop: 20 times the images a
-second for the MLP of 1024 units at batch 64, 10 for the DCGAN on 32x32 at batch 64, 3 for the DCGAN on 64x64
-at batches 128 and
-1024. The CPU has no targets, takes smaller batches and says what it leaves out. Results go to
-results/bench_speed.json, one entry a
-kind of device.
+loop: 20 times the images a second for the MLP of 1024 units at batch 64, 10 for the DCGAN on 32x32 at batch
+64, 3 for the DCGAN on 64x64 at batches 128 and 1024. The CPU has no targets, takes smaller batches and says
+what it leaves out. Results go to results/bench_speed.json, one entry a kind of device.
 """
-import argparse
 import gc
 import statistics
-import sys
 import time
-from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
 
-import loop
 import torch
-from common import machine, results, rounded, store
-from loop import Fit, Textbook, Turns, spread, timed
-from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -45,95 +34,30 @@ from torch.utils.flop_counter import flop_registry
 from ganbook import data as sets
 from ganbook.data import draw
 from ganbook.losses import non_saturating
-from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator
-from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
-from ganbook.train import d_step, fit, g_step
+from ganbook.train import d_step, g_step
+from trials.common import machine, options, parsed, results, rounded, spread, store, timed, verdict
+from trials.loops import (
+    Case, Fused, NoWaiting, OnDevice, Ours, Textbook, Turns, dcgan_pair, image_pair, small_pair,
+)
 
 
 # What is trained
-
-@dataclass
-class Case:
-    name: str
-    data: sets.Data
-    make: object  # () -> (G, D) on the CPU
-    batch: int
-    gain: float   # target on a GPU: images a second over the textbook's loop
 
 @cache
 def noise(shape, n=10_000):
     return sets.Data('random bytes', torch.randint(256, (n, *shape), dtype=torch.uint8))
 
-def small_pair():
-    return MLPGenerator((1, 8, 8), latent_dim=64, hidden=(64, 64)), MLPDiscriminator(
-        (1, 8, 8), hidden=(64, 64)
-    )
-
-def dcgan_pair(shape): return lambda: (DCGANGenerator(shape), DCGANDiscriminator(shape))
-
 def cases(kind):
     "The batches of a GPU, or those that a CPU core can do in a few minutes; a batch of 0 is left out."
     small, medium, large, huge = dict(cuda=(64, 64, 128, 1024), cpu=(64, 8, 4, 0))[kind]
     yield Case('small MLP', noise((1, 8, 8)), small_pair, 64, 0.)
-    yield Case('MLP', noise((1, 28, 28)), loop.image_pair, small, 20.)
+    yield Case('MLP', noise((1, 28, 28)), image_pair, small, 20.)
     yield Case('DCGAN 32', noise((1, 32, 32)), dcgan_pair((1, 32, 32)), medium, 10.)
     yield Case('DCGAN 64', noise((3, 64, 64)), dcgan_pair((3, 64, 64)), large, 3.)
     yield Case('DCGAN 64, batch 1024', noise((3, 64, 64)), dcgan_pair((3, 64, 64)), huge, 3.)
 
 
 # The rungs
-
-class OnDevice(Textbook):
-    "The textbook's loop with the data on the device: a batch is one index."
-    def __init__(self, case, device):
-        super().__init__(case, device)
-        self.x = case.data.x.to(device)
-    def next(self):
-        i = torch.randint(len(self.x), (self.case.batch,), device=self.device)
-        return self.x.index_select(0, i).float().mul_(2/255).sub_(1)
-
-class NoWaiting(OnDevice):
-    "And nothing asks for a value: losses stay on the device, the labels are made once."
-    fused = False
-    def __init__(self, case, device):
-        super().__init__(case, device)
-        self.labels = torch.ones(case.batch, device=device), torch.zeros(case.batch, device=device)
-        self.opts = [
-            torch.optim.Adam(m.parameters(), lr=2e-4, betas=(.5, .999), fused=self.fused) for m in self.nets
-        ]
-    def run(self, n):
-        (G, D), (opt_G, opt_D), (ones, zeros), losses = self.nets, self.opts, self.labels, []
-        bce, B = nn.BCEWithLogitsLoss(), self.case.batch
-        for _ in range(n):
-            real = self.next()
-            opt_G.zero_grad()
-            fake = G(torch.randn(B, G.latent_dim, device=self.device))
-            loss_G = bce(D(fake), ones)
-            loss_G.backward()
-            opt_G.step()
-            opt_D.zero_grad()
-            loss_D = (bce(D(real), ones) + bce(D(fake.detach()), zeros))/2
-            loss_D.backward()
-            opt_D.step()
-            losses.append((loss_D.detach(), loss_G.detach()))
-
-class Fused(NoWaiting):
-    "And each optimiser is one kernel."
-    fused = True
-
-class Ours(Fit):
-    """The library's loop: D frozen in the step of G, its own
-    latents for either player, a log; with options of `fit`."""
-    def __init__(self, case, device, compiled=False, **options):
-        super().__init__(case, device)
-        self.options = options
-        if compiled:
-            for m in self.nets: m.compile()
-    def run(self, n, callbacks=()):
-        fit(
-            self.s, self.data, self.s.step + n, non_saturating, batch_size=self.case.batch,
-            callbacks=callbacks, **self.options,
-        )
 
 def slow_half(peak):
     "Does this device compute bfloat16 without instructions for it?"
@@ -158,16 +82,12 @@ def rungs(kind, case, slow):
 def absent(kind, slow):
     "What the ladder leaves out on a kind of device, and why."
     half = ['bfloat16 for the DCGANs: this device has no instructions for it, see the MLP']*slow
-    return (
-        half
-        if kind == 'cuda'
-        else half
-        + [
-            'recorded: a CUDA graph wants a GPU', 'DCGAN 64, batch 1024: too large for a processor',
-            'compiled, for the DCGAN 64: it takes a minute to compile',
-            'the batches of the DCGANs are smaller than on a GPU',
-        ]
-    )
+    if kind == 'cuda': return half
+    return half + [
+        'recorded: a CUDA graph wants a GPU', 'DCGAN 64, batch 1024: too large for a processor',
+        'compiled, for the DCGAN 64: it takes a minute to compile',
+        'the batches of the DCGANs are smaller than on a GPU',
+    ]
 
 
 # What the device could do
@@ -204,12 +124,10 @@ class Counting(TorchDispatchMode):
         kwargs = kwargs or {}
         out, op = func(*args, **kwargs), func._overloadpacket
         if func.is_view or func.namespace != 'aten': return out
-        schema = func._schema
-        written = (
-            [a for a, about in zip(args, schema.arguments) if about.alias_info and about.alias_info.is_write]
-            if schema.is_mutable
-            else out
-        )
+        written = out
+        if func._schema.is_mutable:
+            about = zip(args, func._schema.arguments)
+            written = [a for a, told in about if told.alias_info and told.alias_info.is_write]
         moved = sum(t.nbytes for t in tree_leaves((args, kwargs, written)) if isinstance(t, torch.Tensor))
         work = flop_registry[op](*args, **kwargs, out_val=out) if op in flop_registry else 0
         if op not in (torch.ops.aten.empty, torch.ops.aten.empty_like, torch.ops.aten.empty_strided):
@@ -250,35 +168,27 @@ def steps_a_turn(textbook, seconds, device):
 def in_turns(rung, textbook, steps, repeats, device):
     "Seconds a step of both: (rung's, textbook's)."
     if isinstance(rung, Ours):
-        turns = Turns(
-            dict(textbook=textbook), dict(textbook=steps, fit=steps*(8 if device.type == 'cuda' else 1)),
-            repeats, device,
-        )
+        each = dict(textbook=steps, fit=steps*(8 if device.type == 'cuda' else 1))
+        turns = Turns(dict(textbook=textbook), each, repeats, device)
         if device.type == 'cpu': turns.n = 2
         rung.run(10**9, callbacks=[turns])
         return turns.times['fit'], turns.times['textbook']
     rung.run(2)
-    pairs = [
-        [timed(lambda: one.run(steps), device)/steps for one in (rung, textbook)] for _ in range(repeats)
-    ]
-    return tuple(zip(*pairs))
+    def turn(loop): return timed(lambda: loop.run(steps), device)/steps
+    return tuple(zip(*[(turn(rung), turn(textbook)) for _ in range(repeats)]))
 
-def measure(case, device, peak, repeats, seconds, wanted=''):
-    "The ladder of one case."
-    kind, textbook = device.type, Textbook(case, device)
-    steps = steps_a_turn(textbook, seconds, device)
-    rows = {}
-    times = []
-    failed = {}
-    counts = {
-        p: counted(case, device, amp=p == 'bfloat16')
-        for p in ('float32', 'bfloat16')[:1 if slow_half(peak) else 2]
-    }
-    full = 'tf32' if kind == 'cuda' and 'DCGAN' in case.name else 'float32'
-    limits = {
-        p: limit_s(r, peak[full if p == 'float32' else p], peak['bytes_per_s']) for p, r in counts.items()
-    }
-    for name, make in rungs(kind, case, slow_half(peak)):
+def limits_s(case, device, peak):
+    "By precision: (operations, bytes) of each operator of a step, and seconds that they would take in all."
+    precisions = ('float32',) if slow_half(peak) else ('float32', 'bfloat16')
+    counts = {p: counted(case, device, amp=p == 'bfloat16') for p in precisions}
+    full = 'tf32' if device.type == 'cuda' and 'DCGAN' in case.name else 'float32'
+    speed = dict(float32=peak[full], bfloat16=peak['bfloat16'])
+    return counts, {p: limit_s(rows, speed[p], peak['bytes_per_s']) for p, rows in counts.items()}
+
+def climb(case, device, peak, textbook, steps, repeats, wanted):
+    "(rows by rung, why a rung failed, seconds a step of the textbook's loop in all turns)"
+    rows, failed, times = {}, {}, []
+    for name, make in rungs(device.type, case, slow_half(peak)):
         if wanted and wanted not in name: continue
         try: t, other = in_turns(make(case, device), textbook, steps, repeats, device)
         except Exception as e:
@@ -287,46 +197,37 @@ def measure(case, device, peak, repeats, seconds, wanted=''):
             failed[name] = f'{type(e).__name__}: {str(e).splitlines()[0]:.200}'
             continue
         times += other
-        rows[name] = dict(
-            ms=spread([1e3*v for v in t]), over_textbook=spread([b/a for a, b in zip(t, other)])
-        )
+        over = spread([b/a for a, b in zip(t, other)])
+        rows[name] = dict(ms=spread([1e3*v for v in t]), over_textbook=over)
         print(
             f"{case.name}, {name}: {rows[name]['ms']['median']:.3f} ms a step, "
-            f"{rows[name]['over_textbook']['median']:.2f} times the textbook's",
+            f"{over['median']:.2f} times the textbook's",
             flush=True,
         )
         torch._dynamo.reset()
         gc.collect()
-        if kind == 'cuda': torch.cuda.empty_cache()
+        if device.type == 'cuda': torch.cuda.empty_cache()
+    return rows, failed, times
+
+def measure(case, device, peak, repeats, seconds, wanted=''):
+    "The ladder of one case."
+    textbook = Textbook(case, device)
+    steps = steps_a_turn(textbook, seconds, device)
+    counts, limits = limits_s(case, device, peak)
+    rows, failed, times = climb(case, device, peak, textbook, steps, repeats, wanted)
     rows = dict(textbook=dict(ms=spread([1e3*v for v in times]), over_textbook=spread([1., 1.]))) | rows
     # what all turns together say of the textbook's loop, times the gain in neighbouring turns
     for name, r in rows.items():
-        precision = (
-            'bfloat16'
-            if 'bfloat16' in limits and (name == 'all of these' or 'bfloat16' in name)
-            else 'float32'
-        )
+        is_half = 'bfloat16' in limits and (name == 'all of these' or 'bfloat16' in name)
         per_s = r['over_textbook']['median']/statistics.median(times)
-        r.update(images_per_s=case.batch*per_s, share=limits[precision]*per_s)
+        r.update(images_per_s=case.batch*per_s, share=limits['bfloat16' if is_half else 'float32']*per_s)
     def total(k): return {p: sum(row[k] for row in r) for p, r in counts.items()}
+    kinds = {'textbook': Textbook, 'fused optimiser': Fused, 'our loop': partial(Ours, capture=False)}
+    launches = {name: n_launches(make(case, device), device.type) for name, make in kinds.items()}
     return dict(
-        order=list(rows),
-        batch=case.batch,
-        shape=list(case.data.shape),
-        steps_a_turn=steps,
-        repeats=repeats,
-        failed=failed,
-        rungs=rows,
-        limit_ms={p: 1e3*v for p, v in limits.items()},
-        operations=total(0),
-        bytes=total(1),
-        launches={
-            name: n_launches(make(case, device), kind)
-            for name, make in (
-                ('textbook', Textbook), ('fused optimiser', Fused),
-                ('our loop', partial(Ours, capture=False)),
-            )
-        },
+        order=list(rows), batch=case.batch, shape=list(case.data.shape), steps_a_turn=steps, repeats=repeats,
+        failed=failed, rungs=rows, limit_ms={p: 1e3*v for p, v in limits.items()}, operations=total(0),
+        bytes=total(1), launches=launches,
     )
 
 def best(row):
@@ -347,18 +248,13 @@ def missed(rows, chosen, kind):
     ]
 
 def table(rows, peak):
-    print(
-        '\nceilings: '
-        + ', '.join(
-            f'{k} {v/1e9:,.0f} GB/s' if k == 'bytes_per_s' else f'{k} {v/1e9:,.0f} GFLOP/s'
-            for k, v in peak.items()
-        )
-    )
+    def said(k, v): return f"{k} {v/1e9:,.0f} {'GB/s' if k == 'bytes_per_s' else 'GFLOP/s'}"
+    print('\nceilings: ' + ', '.join(said(k, v) for k, v in peak.items()))
     for name, row in rows.items():
+        launches = ', '.join(f'{k} {v:,}' for k, v in row['launches'].items())
         print(
             f"\n{name}, batch {row['batch']}: {row['operations']['float32']/1e9:.2f} GFLOP and "
-            f"{row['bytes']['float32']/1e6:.0f} MB a step; launches a step: "
-            + ', '.join(f'{k} {v:,}' for k, v in row['launches'].items())
+            f"{row['bytes']['float32']/1e6:.0f} MB a step; launches a step: {launches}"
         )
         print(
             f"{'':26}{'ms a step':>10}{'images/s':>11}{'x textbook':>12} "
@@ -373,49 +269,32 @@ def table(rows, peak):
         for rung, why in row['failed'].items(): print(f'{rung:26} left out: {why}')
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--check', action='store_true', help='exit with 1 if a target is missed')
+    p = options(__doc__, 'speed', 'a target is missed')
     p.add_argument('--repeats', type=int, help='turns of every rung (default 15, on a CPU 9)')
     p.add_argument('--seconds', type=float, help='of one turn of the textbook loop, about (default 0.1)')
     p.add_argument('--threads', type=int, default=1, help='of the processor (default 1)')
-    p.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu', choices=['cpu', 'cuda']
-    )
     p.add_argument('--only', default='', help='the one case of this name')
     p.add_argument('--rung', default='', help='rungs whose name contains this')
-    p.add_argument('--out', type=Path, default=results/'bench_speed.json')
-    a = p.parse_args()
-    torch.set_num_threads(a.threads)
+    a = parsed(p)
     start, device = time.perf_counter(), torch.device(a.device)
     repeats, seconds = a.repeats or dict(cuda=15, cpu=9)[a.device], a.seconds or .1
     if repeats < 2: p.error('--repeats must be at least 2: quartiles want more than one value.')
-    chosen = [c for c in cases(a.device) if c.batch and a.only in ('', c.name)]
-    if not chosen:
-        p.error(
-            f"no case is called {a.only!r}: the names are "
-            f"{', '.join(c.name for c in cases(a.device) if c.batch)}."
-        )
+    known = [c for c in cases(a.device) if c.batch]
+    wanted = [c for c in known if a.only in ('', c.name)]
+    if not wanted: p.error(f"no case is called {a.only!r}: the names are {', '.join(c.name for c in known)}.")
     peak, begun = ceilings(device), time.process_time()
-    rows = {c.name: measure(c, device, peak, repeats, seconds, a.rung) for c in chosen}
+    rows = {c.name: measure(c, device, peak, repeats, seconds, a.rung) for c in wanted}
     table(rows, peak)
-    for line in absent(a.device, slow_half(peak)): print('left out:', line)
-    faults = missed(rows, chosen, a.device)
+    left_out = absent(a.device, slow_half(peak))
+    for line in left_out: print('left out:', line)
+    faults = missed(rows, wanted, a.device)
     if not (a.only or a.rung) or a.out != results/'bench_speed.json':
-        store(
-            a.out,
-            a.device,
-            rounded(
-                machine(a.device)
-                | dict(
-                    clock='wall' if a.device == 'cuda' else 'process', ceilings=peak, order=list(rows),
-                    rows=rows, left_out=absent(a.device, slow_half(peak)), targets_missed=faults,
-                    seconds=round(time.perf_counter() - start, 1),
-                    cpu_seconds=round(time.process_time() - begun, 1),
-                )
-            ),
+        about = dict(
+            ceilings=peak, order=list(rows), rows=rows, left_out=left_out, targets_missed=faults,
+            seconds=round(time.perf_counter() - start, 1), cpu_seconds=round(time.process_time() - begun, 1),
         )
-    for f in faults: print('MISSED ', f)
-    return 1 if faults and a.check else 0
+        store(a.out, a.device, rounded(machine(a.device, with_clock=True) | about))
+    return verdict(faults, a.check)
 
 
-if __name__ == '__main__': sys.exit(main())
+if __name__ == '__main__': raise SystemExit(main())

@@ -1,7 +1,7 @@
 """Low data: what augmentation is worth when D can learn its training set by heart, with and without
 penalties, and what leaks.
 
-usage: python bench/lowdata.py [--check] [--data digits|mnist] [--only ARM ...] [--steps N] [--seeds K]
+usage: python -m trials.lowdata [--check] [--data digits|mnist] [--only ARM ...] [--steps N] [--seeds K]
 [--first SEED] [--device cpu|cuda] [--out FILE]
 
 Half of the images is held out and judges every arm. The other half is the training set of `100 %`;
@@ -21,27 +21,22 @@ where it is that of the held-out ones, 1 where it is that of these after the ope
 the centre of mass for translation, the share of images with a black window for cutout, and for quarter
 turns the share of images whose nearest training image is a turned one. All of it at the end; distance
 and gap at every look too. --check exits with 1 if a target of the stored figures is missed. """
-import os
-import sys
 from dataclasses import replace
-from pathlib import Path
-
-os.environ.setdefault('OMP_NUM_THREADS', '1')
-root = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(root))
 
 import numpy as np
 import torch
-from common import clock, machine, options, parsed, rounded, store, stored, verdict
 from ganbook import data as sets
 from ganbook.augment import ADA, Augment, Overfitting, cutout, quarter_turns, translation
 from ganbook.callbacks import every, record
 from ganbook.data import latents, split, subset
-from ganbook.downloads import mnist
-from ganbook.metrics import critic_gap, frechet, frechet_floor, memorisation, nearest, yardstick
-from ganbook.nets import evaluating
+from ganbook.metrics import critic_gap, memorisation, nearest
 from ganbook.recipes import build, find
-from ganbook.train import fit, sample
+from ganbook.nets import evaluating
+from ganbook.train import fit
+from trials import common
+from trials.common import (
+    arm_options, as_drawn, chosen, clock, each, failing, machine, parsed, run_arms, stored, verdict,
+)
 
 plain = replace(
     find('dcgan'), name='plain', width=16, noise=0., decay_from=None, batch_size=32, n_steps=3_000
@@ -51,10 +46,8 @@ moved, hidden = (translation,), (translation, cutout)
 
 def arm(recipe, share, ops=(), p=1., ada=None, n_steps=None, n_seeds=None):
     "`ada` holds the settings of ADA."
-    return dict(
-        recipe=replace(recipe, n_steps=n_steps or recipe.n_steps), share=share, ops=ops, p=p, ada=ada,
-        n_seeds=n_seeds or (5 if share == .1 else 3),
-    )
+    recipe, n_seeds = replace(recipe, n_steps=n_steps or recipe.n_steps), n_seeds or (5 if share == .1 else 3)
+    return dict(recipe=recipe, share=share, ops=ops, p=p, ada=ada, n_seeds=n_seeds)
 best = '10 %, plain, translation and cutout'
 arms = {
     '10 %, plain': arm(plain, .1),
@@ -73,15 +66,16 @@ arms = {
 n_looks = 10
 
 
+# Statistics that show a leak
+
 def centre_variance(x):
     """Variance over images of the place of their centre of mass,
     rows and columns added, in squares of a pixel at 8x8 (...,)."""
     ink = (x + 1)/2 + 1e-6
     def at(d):
-        return (
-            (torch.arange(x.shape[d], device=x.device)*8/x.shape[d]).view((-1, 1) if d == -2 else (1, -1))
-            *ink
-        ).sum((-3, -2, -1))/ink.sum((-3, -2, -1))
+        place = torch.arange(x.shape[d], device=x.device)*8/x.shape[d]
+        place = place.view((-1, 1) if d == -2 else (1, -1))
+        return (place*ink).sum((-3, -2, -1))/ink.sum((-3, -2, -1))
     return at(-2).var(-1) + at(-1).var(-1)
 
 def windows(x):
@@ -90,24 +84,23 @@ def windows(x):
     dark = (x + 1).unfold(-2, half, 1).unfold(-2, half, 1).amax((-2, -1)) < .15*2
     return dark.any(-1).any(-1).any(-1).double().mean(-1)
 
+def flat(x): return x.flatten(-3)
+
 def turned(x, upright):
     """Share of images (...,N,C,H,W) that are nearer to a turned
     image of `upright` (M,C,H,W) than to any as it is (...,)."""
-    def f(t): return t.flatten(-3)
-    d = torch.stack([nearest(f(x.rot90(-k, (-2, -1))), f(upright)) for k in range(4)])
+    d = torch.stack([nearest(flat(x.rot90(-k, (-2, -1))), flat(upright)) for k in range(4)])
     return (d.argmin(0) > 0).double().mean(-1)
 
 def statistics(x, upright):
     return dict(translation=centre_variance(x).double(), cutout=windows(x), quarter_turns=turned(x, upright))
 
 
-class Judge:
-    "Holds samples against the held-out half, once looked at."
+class Judge(common.Judge):
+    "Holds samples against the held-out half; the unit is half against half of all images."
     def __init__(self, name, train, held_out, device):
-        self.eye, self.device = yardstick('mnist' if name == 'mnist' else 'digits').to(device), device
-        self.train, self.held_out = (d.x.to(device).float()/127.5 - 1 for d in (train, held_out))
-        both = torch.cat([self.train, self.held_out])
-        self.floor = frechet_floor(self.eye.features(both)).item()
+        self.train, self.held_out = (as_drawn(d.x.to(device)) for d in (train, held_out))
+        super().__init__(name, torch.cat([self.train, self.held_out]), device, len(held_out))
         self.real = self.eye.features(self.held_out)
         rng = torch.Generator(device).manual_seed(5)
         self.before = statistics(self.held_out, self.train)
@@ -115,19 +108,9 @@ class Judge:
             op.__name__: statistics(op(self.held_out, rng), self.train)[op.__name__]
             for op in (translation, cutout, quarter_turns)
         }
-    def samples(self, s):
-        z = (
-            latents(len(self.held_out), s.G.latent_dim, torch.Generator().manual_seed(9))
-            .to(self.device)
-            .expand(*s.members, -1, -1)
-        )
-        return sample(s.best, z).nan_to_num()
-    def distance(self, s): return frechet(self.real, self.eye.features(self.samples(s)))/self.floor
     def own(self, data):
         "Distance of the training images themselves, where copying them would end."
-        return (
-            frechet(self.real, self.eye.features(data.x.to(self.device).float()/127.5 - 1))/self.floor
-        ).item()
+        return (self.frechet(as_drawn(data.x.to(self.device)))/self.floor).item()
     def gap(self, s, train, change=lambda x: x):
         with evaluating(s.D):
             a, b = (s.D(change(x.expand(*s.members, *x.shape))) for x in (train, self.held_out))
@@ -138,52 +121,44 @@ class Judge:
             for k, v in statistics(x, self.train).items()
         }
     def end(self, s, train, augment):
-        x = self.samples(s)
-        def f(t): return t.flatten(-3)
-        near = torch.stack([memorisation(f(one), f(train), f(self.held_out)) for one in x])
+        x = self.samples(s.best, s.members)
+        near = torch.stack([memorisation(flat(one), flat(train), flat(self.held_out)) for one in x])
         seen = self.gap(s, train, augment) if augment else self.gap(s, train)
-        return dict(distance=self.distance(s), gap=self.gap(s, train), gap_seen=seen, near=near) | self.leak(
-            x
-        )
+        found = dict(distance=self.frechet(x)/self.floor, gap=self.gap(s, train), gap_seen=seen, near=near)
+        return found | self.leak(x)
+
+def with_ada(s, augment, train, judge, settings):
+    "The callback that moves p by how much D overfits; it goes into checkpoints with the state."
+    s.extra['augment'] = augment
+    z = latents(90, s.G.latent_dim, torch.Generator().manual_seed(8))
+    return ADA(augment, Overfitting(train[:90], judge.held_out[:90], z), **settings)
 
 def try_arm(a, data, judge, n_steps, n_seeds, first, device):
     "All measures of one arm, one a seed."
     n = round(len(data)*a['share'])
     data = subset(data, n, seed=0)
     s, args = build(replace(a['recipe'], n_steps=n_steps), data, first, device, n_seeds)
-    train = data.x.to(device).float()/127.5 - 1
+    train = as_drawn(data.x.to(device))
     augment = Augment(a['ops'], a['p'], s.rng) if a['ops'] else None
-    look = record(
-        lambda s: (
-            judge.distance(s), judge.gap(s, train), augment.p.clone() if augment else torch.zeros(n_seeds),
-        )
-    )
-    callbacks = [every(max(1, n_steps//n_looks), look, last=True)]
-    if a['ada']:
-        s.extra['augment'] = augment
-        callbacks.insert(
-            0,
-            ADA(
-                augment,
-                Overfitting(
-                    train[:90], judge.held_out[:90],
-                    latents(90, s.G.latent_dim, torch.Generator().manual_seed(8)),
-                ),
-                **a['ada'],
-            ),
-        )
+    def measures(s):
+        p = augment.p.clone() if augment else torch.zeros(n_seeds)
+        return judge.distance(s.best, s.members), judge.gap(s, train), p
+    look = record(measures)
+    callbacks = [with_ada(s, augment, train, judge, a['ada'])] if a['ada'] else []
+    callbacks.append(every(max(1, n_steps//n_looks), look, last=True))
     start = clock(device)
     fit(s, **args | dict(augment=augment, callbacks=callbacks))
-    curves = {
-        k: torch.stack([v[i] for v in look.values], -1).tolist()
-        for i, k in enumerate(('distances', 'gaps', 'p'))
-    }
-    return (
-        {k: v.tolist() for k, v in judge.end(s, train, augment).items()}
-        | curves
-        | dict(n_train=n, steps=look.steps, seconds=clock(device) - start)
-    )
+    row = {k: v.tolist() for k, v in judge.end(s, train, augment).items()}
+    for i, k in enumerate(('distances', 'gaps', 'p')):
+        row[k] = torch.stack([v[i] for v in look.values], -1).tolist()
+    return row | dict(n_train=n, n_steps=n_steps, steps=look.steps, seconds=clock(device) - start)
 
+def line(name, row):
+    distances, gaps = each(row['distance'], '6.2f'), each(row['gap'], '5.2f')
+    return f"{name:45} {distances}   gap {gaps}   {row['seconds']:.0f} s"
+
+
+# Targets
 
 def cut(without, with_, floor=0.):
     "By which share a measure fell, (mean over the seeds without - with)/(without - floor)."
@@ -192,61 +167,51 @@ def cut(without, with_, floor=0.):
 
 def missed(kept, kind):
     "The targets that are not met, in words."
-    entry, faults = kept.get(kind), []
-    if entry is None: return [f'there is no {kind}']
-    rows = entry['rows']
-    faults += [f'{kind}: no arm called {a}' for a in arms if a not in rows]
-    faults += [
-        f"{kind}, {a}: {len(r['distance'])} seeds, at least {arms[a]['n_seeds']}"
-        for a, r in rows.items()
-        if a in arms and len(r['distance']) < arms[a]['n_seeds']
-    ]
+    if kind not in kept: return [f'there is no {kind}']
+    rows = kept[kind]['rows']
+    faults = [f'{kind}: no arm called {a}' for a in arms if a not in rows]
+    few = {a: len(r['distance']) for a, r in rows.items() if a in arms}
+    least = {a: arms[a]['n_seeds'] for a in few}
+    faults += [f'{kind}, {a}: {n} seeds, at least {least[a]}' for a, n in few.items() if n < least[a]]
     if faults or kind != 'cpu digits': return faults
     before, after = rows['10 %, plain'], rows[best]
-    if (c := cut(before['distance'], after['distance'], 1.)) < .35:
-        faults.append(f'10 %, plain: the distance above its floor falls by {c:.0%}, at least 35 %')
-    if (c := cut(before['gap'], after['gap'])) < .5:
-        faults.append(f"10 %, plain: the critic's gap falls by {c:.0%}, at least 50 %")
-    for name in ('translation', 'cutout'):
-        if abs(v := np.mean(after[f'leak_{name}'])) > .15:
-            faults.append(f'{best}: {v:.2f} of {name} has leaked, at most .15')
+    nearer, smaller = cut(before['distance'], after['distance'], 1.), cut(before['gap'], after['gap'])
+    leaks = {name: np.mean(after[f'leak_{name}']) for name in ('translation', 'cutout')}
     always, half = (np.mean(rows[f'leak: quarter turns, p={p}']['leak_quarter_turns']) for p in ('1', '.5'))
-    if not always > .4 > .15 > half:
-        faults.append(
-            f'quarter turns leak {always:.2f} with p=1 (above .4) and {half:.2f} with p=.5 (below .15)'
-        )
-    return faults
+    return failing(
+        (nearer >= .35, f'10 %, plain: the distance above its floor falls by {nearer:.0%}, at least 35 %'),
+        (smaller >= .5, f"10 %, plain: the critic's gap falls by {smaller:.0%}, at least 50 %"),
+        *(
+            (abs(v) <= .15, f'{best}: {v:.2f} of {name} has leaked, at most .15')
+            for name, v in leaks.items()
+        ),
+        (
+            always > .4 > .15 > half,
+            f'quarter turns leak {always:.2f} with p=1 (above .4) and {half:.2f} with p=.5 (below .15)',
+        ),
+    )
 
 def main():
-    p = options(
-        __doc__, 'lowdata', arms, f'{plain.n_steps:,} plain, {stable.n_steps} stable; on a GPU 20,000',
-        seeds='5 at 10 %, else 3', first=True,
-    )
-    a, chosen = parsed(p, arms)
-    device, kind = torch.device(a.device), f'{a.device} {a.data}'
-    train, held_out = (
-        split(sets.digits(), .5, seed=0) if a.data == 'digits' else (mnist(), mnist(train=False))
-    )
+    steps = f'{plain.n_steps:,} plain, {stable.n_steps} stable; on a GPU 20,000'
+    p = arm_options(__doc__, 'lowdata', arms, steps, seeds='5 at 10 %, else 3', first=True)
+    a = parsed(p)
+    names = chosen(p, a, arms)
+    device = torch.device(a.device)
+    digits = a.data == 'digits'
+    train, held_out = split(sets.digits(), .5, seed=0) if digits else (sets.mnist(), sets.mnist(train=False))
     judge = Judge(a.data, train, held_out, device)
-    own = {
-        f'{share:.0%}': judge.own(subset(train, round(len(train)*share), seed=0))
-        for share in (.1, .2, 1.)
-    }
+    parts = {share: subset(train, round(len(train)*share), seed=0) for share in (.1, .2, 1.)}
     about = machine(a.device) | dict(
-        floor=judge.floor, n_held_out=len(held_out), order=list(arms), training_set_itself=own
+        floor=judge.floor, n_held_out=len(held_out), order=list(arms),
+        training_set_itself={f'{share:.0%}': judge.own(part) for share, part in parts.items()},
     )
-    for name in chosen:
+    data = train.to(device)
+    def trial(name):
         n_steps = a.steps or (20_000 if a.device == 'cuda' else arms[name]['recipe'].n_steps)
-        row = try_arm(
-            arms[name], train.to(device), judge, n_steps, a.seeds or arms[name]['n_seeds'], a.first, device
-        )
-        print(
-            f"{name:45}", ' '.join(f'{d:6.2f}' for d in row['distance']), '  gap',
-            ' '.join(f'{d:5.2f}' for d in row['gap']), f"  {row['seconds']:.0f} s", flush=True,
-        )
-        old = stored(a.out).get(kind, {}).get('rows', {})
-        store(a.out, kind, rounded(about | dict(rows=old | {name: row | dict(n_steps=n_steps)})))
+        return try_arm(arms[name], data, judge, n_steps, a.seeds or arms[name]['n_seeds'], a.first, device)
+    kind = f'{a.device} {a.data}'
+    run_arms(names, trial, line, a.out, kind, about)
     return verdict(missed(stored(a.out), kind), a.check)
 
 
-if __name__ == '__main__': sys.exit(main())
+if __name__ == '__main__': raise SystemExit(main())

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that wants a GPU, in one go: the GPU tests, the benchmarks, and every chapter rendered at full scale.
 #
-# usage: bench/full.sh SECONDS [OUT.tar [NAME ...]]
+# usage: tools/full.sh SECONDS [OUT.tar [NAME ...]]
 #
 #   SECONDS   stop by then; what is left is done by calling again (what is done is remembered in runs/full/done)
 #   OUT.tar   where results/, the executed notebooks and the logs go (default runs/full.tar; .tar.gz is compressed)
@@ -92,8 +92,8 @@ keep() {
 run() {
     case $1 in
         tests) part tests "$py" -m pytest -m gpu tests -p no:cacheprovider ;;
-        loop | ensemble | dcgan | rules | modes | stable | stacked | optim | resnet | lowdata | tasks | speed) part "$1" "$py" "bench/$1.py" --check ;;
-        *) part "$1" "$py" bench/render.py "$1" ;;
+        loop | ensemble | dcgan | rules | modes | stable | stacked | optim | resnet | lowdata | tasks | speed) part "$1" "$py" -m "trials.$1" --check ;;
+        *) part "$1" "$py" tools/render.py "$1" ;;
     esac
 }
 

@@ -1,6 +1,6 @@
 """Averages of the generator's weights: how far they lag, what they hide, and what becomes of BatchNorm.
 
-usage: python bench/averaging.py [--check] [--only plain|decay|r1r2] [--steps N] [--every N] [--seeds K]
+usage: python -m trials.averaging [--check] [--only plain|decay|r1r2] [--steps N] [--every N] [--seeds K]
 [--out FILE]
 
 DCGANs of width 16 learn the 8x8 digits (BatchNorm in G, none in D, batches of 64, Adam at 2e-3
@@ -21,38 +21,24 @@ Stored is one number a seed, in results/bench_averaging.json. --check exits with
 an arm, an average or a seed, or if a target is missed: the average with half-life 20 is nearer than the
 last iterate of the plain run, from the middle on, and wobbles less; with half-life 50, averaged statistics
 beat stale ones, and recalibrated ones beat averaged. All by the 95 % interval over the seeds. """
-import argparse
 import copy
-import json
 import math
-import os
-import sys
 import time
-from functools import partial
-from pathlib import Path
-
-os.environ.setdefault('OMP_NUM_THREADS', '1')
-root = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(root))
-
 import numpy as np
 import torch
 from torch import nn
-from common import machine, results, rounded, store
 from ganbook import data as sets
 from ganbook.data import latents
 from ganbook.ensemble import members
 from ganbook.losses import non_saturating
-from ganbook.metrics import frechet_floor, frechet_gaussians, moments, yardstick
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator
-from ganbook.penalties import r1, r2
 from ganbook.scale import interval
-from ganbook.train import average, fit, linear_decay, new_state, sample
+from ganbook.train import average, fit, linear_decay, new_state
+from trials.common import (
+    Judge, as_drawn, both, failing, machine, options, parsed, rounded, store, stored, verdict,
+)
 
-arms = {
-    'plain': {}, 'decay': dict(schedule=linear_decay(.5)),
-    'r1r2': dict(penalties=[partial(r1, gamma=1.), partial(r2, gamma=1.)]),
-}
+arms = {'plain': {}, 'decay': dict(schedule=linear_decay(.5)), 'r1r2': dict(penalties=both(1.))}
 halflives = [20, 50, 100, 200, 500, 1000, 2000]
 names = [str(h) for h in halflives] + ['uniform']
 norms = ['averaged', 'copied', 'recalibrated', 'stale']
@@ -97,21 +83,6 @@ def recalibrated(net, z, batch=64):
 
 # One arm
 
-class Judge:
-    "Fréchet distance to the digits, in units of half against half, one number a member."
-    def __init__(self, k, n=600):
-        self.data = sets.digits()
-        self.eye = yardstick('digits')
-        self.n = n
-        real = self.eye.features(self.data.x.float()/127.5 - 1)
-        self.real, self.floor = moments(real), frechet_floor(real).item()
-        self.z = latents(n, 64, torch.Generator().manual_seed(9)).expand(k, -1, -1)
-        # to recalibrate with
-        self.fresh = latents(64*50, 64, torch.Generator().manual_seed(10)).expand(k, -1, -1)
-    def __call__(self, net):
-        x = sample(net, self.z).nan_to_num()
-        return (frechet_gaussians(*self.real, *moments(self.eye.features(x)))/self.floor).tolist()
-
 def state(seed):
     torch.manual_seed(seed)
     G = DCGANGenerator((1, 8, 8), 64, 16, smallest=2)
@@ -121,34 +92,38 @@ def state(seed):
 def run(arm, n_steps, every, n_seeds, start):
     """Distances of the last iterate and of all averages over the run
     (evaluations,seeds), and with four kinds of statistics at its end."""
-    judge, s = Judge(n_seeds), members(state, n_seeds)
+    data = sets.digits()
+    judge, s = Judge('digits', as_drawn(data.x), n=600), members(state, n_seeds)
+    def distances(net): return judge.distance(net, (n_seeds,)).tolist()
     untrained = copy.deepcopy(s.G)
     kept = Averages(s.G, n_steps//2)
     rows = {name: [] for name in ('last', *names)}
     def look(s):
         if s.step % every: return
         for name, net in (('last', s.G), *kept.nets.items()):
-            rows[name].append([None]*n_seeds if name == 'uniform' and s.step <= kept.start else judge(net))
+            empty = name == 'uniform' and s.step <= kept.start
+            rows[name].append([None]*n_seeds if empty else distances(net))
         means = (f'{name} {np.mean(v[-1]):.2f} ' for name, v in rows.items() if v[-1][0] is not None)
         print(f'{arm:6} {s.step:5}', *means, f'({time.perf_counter() - start:.0f} s)', flush=True)
-    fit(s, judge.data, n_steps, non_saturating, callbacks=[kept, look], **arms[arm])
-    return rows, {name: ends(net, s.G, untrained, judge) for name, net in kept.nets.items()}, judge.floor
+    fit(s, data, n_steps, non_saturating, callbacks=[kept, look], **arms[arm])
+    return rows, {name: ends(net, s.G, untrained, distances) for name, net in kept.nets.items()}, judge.floor
 
-def ends(net, G, untrained, judge):
+def ends(net, G, untrained, distances):
     """Distance of an average with each kind of running statistics; of each
     BatchNorm, how many times too large the averaged variances are."""
+    fresh = latents(64*50, 64, torch.Generator().manual_seed(10)).expand(net.k, -1, -1)
     kinds = dict(
-        averaged=net, copied=with_buffers(net, G), recalibrated=recalibrated(net, judge.fresh),
+        averaged=net, copied=with_buffers(net, G), recalibrated=recalibrated(net, fresh),
         stale=with_buffers(net, untrained),
     )
     pairs = zip(batchnorms(net), batchnorms(kinds['recalibrated']))
     # geometric means over channels
     ratios = [(a.running_var/b.running_var).log().mean(-1).exp().tolist() for a, b in pairs]
-    return {name: judge(kinds[name]) for name in norms} | dict(inflation=ratios)
+    return {name: distances(kinds[name]) for name in norms} | dict(inflation=ratios)
 
 def measure(out, which, n_steps, every, n_seeds):
     "Run the arms and store each as it ends, beside arms of the same size that are stored already."
-    old = json.loads(Path(out).read_text(encoding='utf-8')).get(key, {}) if Path(out).exists() else {}
+    old = stored(out).get(key, {})
     size = dict(n_steps=n_steps, every=every, n_seeds=n_seeds, halflives=halflives)
     done = old if all(old.get(k) == v for k, v in size.items()) else {}
     rows, ended, seconds = (dict(done.get(name, {})) for name in ('rows', 'norms', 'seconds'))
@@ -176,56 +151,53 @@ def wobble(entry, arm, name):
 
 def lacking(path):
     "What the stored file lacks, in words."
-    e = (json.loads(Path(path).read_text(encoding='utf-8')) if Path(path).exists() else {}).get(key)
+    e = stored(path).get(key)
     if e is None: return [f'no {key} in {path}']
     faults = [f"{e['n_seeds']} seeds, at least 5"]*(e['n_seeds'] < 5)
     faults += [f'no arm {arm}' for arm in arms if arm not in e['rows'] or arm not in e['norms']]
     if faults: return faults
-    shape, second_half = (len(e['steps']), e['n_seeds']), np.array(e['steps']) > e['n_steps']/2
     for arm in arms:
-        for name in ('last', *names):
-            rows = np.array(e['rows'][arm].get(name, []), dtype=float)
-            if rows.shape != shape:
-                faults.append(f'{arm}, {name}: distances of shape {rows.shape}, not {shape}')
-            elif not np.isfinite(rows[second_half]).all():
-                faults.append(f'{arm}, {name}: a distance is not finite')
-        faults += [f'{arm}, {name}: {norm} statistics lack seeds' for name in names for norm in norms
-            if len(e['norms'][arm].get(name, {}).get(norm, [])) != e['n_seeds']]
+        faults += [fault for name in ('last', *names) for fault in unsound(e, arm, name)]
+        faults += [
+            f'{arm}, {name}: {norm} statistics lack seeds' for name in names for norm in norms
+            if len(e['norms'][arm].get(name, {}).get(norm, [])) != e['n_seeds']
+        ]
     return faults or missed(e)
+
+def unsound(e, arm, name):
+    "What is wrong with the distances of an average."
+    shape, second_half = (len(e['steps']), e['n_seeds']), np.array(e['steps']) > e['n_steps']/2
+    rows = np.array(e['rows'][arm].get(name, []), dtype=float)
+    if rows.shape != shape: return [f'{arm}, {name}: distances of shape {rows.shape}, not {shape}']
+    return [] if np.isfinite(rows[second_half]).all() else [f'{arm}, {name}: a distance is not finite']
 
 def missed(e):
     "Targets that the stored numbers do not reach."
-    nearer = (late(e, 'plain', '20') - late(e, 'plain', 'last')).mean(0)
-    calmer = wobble(e, 'plain', '20') - wobble(e, 'plain', 'last')
     ends = {norm: np.log(e['norms']['plain']['50'][norm]) for norm in norms}
     targets = {
-        'the average of half-life 20 is nearer than the last iterate': nearer, 'it wobbles less': calmer,
+        'the average of half-life 20 is nearer than the last iterate':
+            (late(e, 'plain', '20') - late(e, 'plain', 'last')).mean(0),
+        'it wobbles less': wobble(e, 'plain', '20') - wobble(e, 'plain', 'last'),
         'averaged statistics beat stale ones': ends['averaged'] - ends['stale'],
         'recalibrated ones beat averaged': ends['recalibrated'] - ends['averaged'],
     }
-    return [f'{text}: not shown, {interval(v)}' for text, v in targets.items() if not interval(v)[1] < 0]
+    found = {text: interval(v) for text, v in targets.items()}
+    return failing(*((v[1] < 0, f'{text}: not shown, {v}') for text, v in found.items()))
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument(
-        '--check', action='store_true',
-        help='exit with 1 if the stored file is not whole in the end, or misses a target',
+    p = options(
+        __doc__, 'averaging', 'the stored file is not whole in the end, or misses a target', device=False
     )
     p.add_argument('--only', choices=[*arms, 'none'], help='one of the arms, or none')
     p.add_argument('--steps', type=int, default=1600, help='of a run (default 1600)')
-    p.add_argument(
-        '--every', type=int, default=100, help='steps from one evaluation to the next (default 100)'
-    )
+    p.add_argument('--every', type=int, default=100, help='steps between evaluations (default 100)')
     p.add_argument('--seeds', type=int, default=5, help='members of a run (default 5)')
-    p.add_argument('--out', type=Path, default=results/'bench_averaging.json')
-    a = p.parse_args()
+    a = parsed(p)
     if min(a.steps, a.every, a.seeds) < 1 or a.steps < 2*a.every:
         p.error('--seeds must be at least 1, and --steps at least twice --every.')
-    torch.set_num_threads(1)
-    measure(a.out, [] if a.only == 'none' else [a.only] if a.only else list(arms), a.steps, a.every, a.seeds)
-    faults = lacking(a.out)
-    for f in faults: print('LACKING ', f)
-    return 1 if faults and a.check else 0
+    which = [] if a.only == 'none' else [a.only] if a.only else list(arms)
+    measure(a.out, which, a.steps, a.every, a.seeds)
+    return verdict(lacking(a.out), a.check, 'LACKING')
 
 
-if __name__ == '__main__': sys.exit(main())
+if __name__ == '__main__': raise SystemExit(main())

@@ -1,7 +1,7 @@
 """Train the yardstick classifiers of ganbook.metrics and store them, with their cards, inside the package.
 
-usage: python bench/yardstick.py [digits] [mnist] [--dry STEPS]     both without a name; --dry only measures
-speed
+usage: python tools/yardstick.py [digits] [mnist] [--dry STEPS]     both without a name; --dry only measures
+                                                                    speed
 
 The same seed, thread count and versions give the same weights; another machine's
 differ in the last digits, and so in their sum. Figures in the book are made with
@@ -38,6 +38,11 @@ recipes = dict(
 )
 
 
+def as_drawn(x: torch.Tensor) -> torch.Tensor:
+    "Images of bytes as a network sees them, in [-1,1]."
+    return x.float()/127.5 - 1
+
+
 def shifted(x: torch.Tensor, by: int, rng) -> torch.Tensor:
     "Each image (B,C,H,W) moved by up to `by` pixels in both directions; black comes in at the edges."
     b, _, h, w = x.shape
@@ -49,7 +54,7 @@ def shifted(x: torch.Tensor, by: int, rng) -> torch.Tensor:
 
 def errors(net: torch.nn.Module, d: sets.Data) -> int:
     "How many images of `d` the classifier gets wrong."
-    return int((net.probs(d.x.float()/127.5 - 1).argmax(-1) != d.y).sum())
+    return int((net.probs(as_drawn(d.x)).argmax(-1) != d.y).sum())
 
 
 def train(recipe: dict, train_set: sets.Data, max_steps=None) -> Yardstick:
@@ -58,12 +63,10 @@ def train(recipe: dict, train_set: sets.Data, max_steps=None) -> Yardstick:
     rng = torch.Generator().manual_seed(recipe['seed'])
     net = Yardstick(**recipe['network']).train()
     opt = torch.optim.AdamW(net.parameters(), lr=recipe['lr'], weight_decay=.02, fused=True)
-    x = train_set.x.float()/127.5 - 1
-    y = train_set.y
+    x, y = as_drawn(train_set.x), train_set.y
     batch = recipe['batch']
     per_epoch = len(x)//batch
-    total = recipe['epochs']*per_epoch
-    step = 0
+    total, step = recipe['epochs']*per_epoch, 0
     t = time.process_time()
     for epoch in range(recipe['epochs']):
         order = torch.randperm(len(x), generator=rng)
@@ -78,11 +81,9 @@ def train(recipe: dict, train_set: sets.Data, max_steps=None) -> Yardstick:
             if step == max_steps: break
         if step == max_steps: break
         if epoch % max(1, recipe['epochs']//10) == 0:
-            print(
-                f'epoch {epoch + 1} of {recipe["epochs"]}, loss '
-                f'{loss.item():.4f}, {time.process_time() - t:.0f} s',
-                flush=True,
-            )
+            took = time.process_time() - t
+            done = f'epoch {epoch + 1} of {recipe["epochs"]}'
+            print(f'{done}, loss {loss.item():.4f}, {took:.0f} s', flush=True)
     print(f'{step} steps, {(time.process_time() - t)/step*1e3:.1f} ms a step', flush=True)
     return net.eval()
 
@@ -113,7 +114,7 @@ def make(name: str, dry=None):
         features='last hidden layer after BatchNorm, before its ReLU', accuracy=1 - wrong/len(test_set),
         errors=wrong, held_out=len(test_set), data=recipe['split'], train_sha256=sha256(train_set),
         test_sha256=sha256(test_set), seed=recipe['seed'], epochs=recipe['epochs'],
-        made_by='bench/yardstick.py', torch=torch.__version__, sha256=hashlib.sha256(raw).hexdigest(),
+        made_by='tools/yardstick.py', torch=torch.__version__, sha256=hashlib.sha256(raw).hexdigest(),
     )
     folder.mkdir(exist_ok=True)
     (folder/f'{name}.safetensors').write_bytes(raw)

@@ -1,8 +1,8 @@
 """Quality for a budget: residual networks and their parts against the DCGAN, at equal multiply-adds for one
 sample.
 
-usage: python bench/resnet.py [--check] [--data digits|mnist] [--only ARM ...] [--tune] [--steps N] [--seeds
-K] [--device cpu|cuda] [--out FILE]
+usage: python -m trials.resnet [--check] [--data digits|mnist] [--only ARM ...] [--tune] [--steps N]
+[--seeds K] [--device cpu|cuda] [--out FILE]
 
 All arms are trained as the recipe `stable` says: relativistic pairing, R1 and R2 with
 gamma 1, Adam with decays 0 and .99, an average of G, rates that fall to 0 over the second
@@ -22,29 +22,17 @@ in a third of them, for any other number of steps in as many as are reported. Th
 recipe's, tuned in chapter 15. Seeds 0 to 4 are reported, and train side by side. Runs of another length
 (--steps 2000, say) are stored under a name of their own, such as `cpu digits, 2000 steps`.
 
-Measures, as in bench/stable.py: 1,797 samples of the averaged G against the 1,797 digits, in the features of
-the digits' yardstick: the squared
-Frechet distance in units of half against half, coverage, the share of samples of confidence above .9, the
-checkerboard of chapter 9, and
-the seconds a step of one seed. --data mnist trains at 32x32 pixels, 20,000 steps, on a GPU, against the DCGAN
-of `stable` there.
---check exits with 1 if a target of the stored figures is missed.
+Measures, as in trials/stable.py: 1,797 samples of the averaged G against the 1,797 digits, in the features
+of the digits' yardstick: the squared Frechet distance in units of half against half, coverage, the share of
+samples of confidence above .9, the checkerboard of chapter 9, and the seconds a step of one seed. --data
+mnist trains at 32x32 pixels, 20,000 steps, on a GPU, against the DCGAN of `stable` there. --check exits with
+1 if a target of the stored figures is missed.
 """
 import math
-import os
-import sys
 from dataclasses import replace
 from functools import cache, partial
-from pathlib import Path
-
-os.environ.setdefault('OMP_NUM_THREADS', '1')
-root = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(root))
 
 import torch
-from common import clock, machine, options, parsed, rounded, store, stored, verdict
-from dcgan import mnist32, real_images
-from stable import Judge
 from ganbook.callbacks import every, record
 from ganbook.ensemble import members
 from ganbook.models.dcgan import checkerboard
@@ -54,6 +42,11 @@ from ganbook.models.resnet import (
 from ganbook.nets import multiply_adds, n_params
 from ganbook.recipes import build, find, networks
 from ganbook.train import fit, new_state
+from trials.common import (
+    arm_options, chosen, clock, each, failing, machine, parsed, real_images, rounded, run_arms, store,
+    stored, verdict, wanting,
+)
+from trials.stable import Judge
 
 stable = find('stable')
 arms = {  # name -> what G and D get beside the width; None: the DCGAN of `stable`
@@ -123,23 +116,22 @@ def best_rate(kept, kind):
 
 def try_arm(arm, data, judge, n_steps, n_seeds, device, rate):
     "The measures of the end and what they cost, one a seed."
-    seeds = list(range(n_seeds))
-    s = state(arm, data, seeds, [rate]*n_seeds, device)
+    seeds, rates = list(range(n_seeds)), [rate]*n_seeds
+    s = state(arm, data, seeds, rates, device)
     begin = clock(device)
     look = record(lambda s: (judge.distance(s.best, s.members), clock(device)))
     train(s, data, n_steps, [every(max(1, n_steps//n_looks), look, last=True)])
     whole = clock(device) - begin
-    first = train(state(arm, data, seeds, [rate]*n_seeds, device), data, max(2, n_steps//50))  # without looks
+    step_s = train(state(arm, data, seeds, rates, device), data, max(2, n_steps//50))  # without looks
     end = {k: v.tolist() for k, v in judge(s.best, s.members).items() if k != 'digits'}
-    x = judge.samples(s.best, s.members)
-    return (
-        end
-        | budget(arm, data.shape)
-        | dict(
-            steps=look.steps, distances=[d.tolist() for d, _ in look.values],
-            checkerboard=checkerboard(x).tolist(), lr=rate, step_s=first, seconds=whole,
-        )
+    return end | budget(arm, data.shape) | dict(
+        steps=look.steps, distances=[d.tolist() for d, _ in look.values], lr=rate, step_s=step_s,
+        checkerboard=checkerboard(judge.samples(s.best, s.members)).tolist(), seconds=whole,
     )
+
+def line(name, row):
+    times = f"{row['step_s']*1e3:.0f} ms a step  {row['seconds']:.0f} s"
+    return f"{name:10} {each(row['distance'], '6.2f')}   {times}"
 
 def tune(data, judge, n_steps, device):
     "Distance of the ResNet at each rate, on seeds that are not reported."
@@ -158,56 +150,48 @@ def kind_of(a, n_steps):
 def missed(kept, kind):
     "The targets that are not met, in words."
     if kind not in kept: return [f'there is no {kind}']
-    entry, faults = kept[kind], []
-    rows = entry['rows']
-    wanted = ('DCGAN', 'ResNet') if kind.endswith('steps') else arms
-    faults += [f'{kind}: no arm called {a}' for a in wanted if a not in rows]
+    rows = kept[kind]['rows']
+    faults = wanting(rows, ('DCGAN', 'ResNet') if kind.endswith('steps') else arms, kind)
     for a, r in rows.items():
-        if len(r['distance']) < 5: faults.append(f"{kind}, {a}: {len(r['distance'])} seeds, at least 5")
-        for name, x in zip('GD', r.get('over_dcgan', ())):
-            if abs(x - 1) > .05:
-                faults.append(
-                    f"{kind}, {a}: {name} costs {x:.3f} times the DCGAN's multiply-adds, at most 5 % apart"
+        faults += failing(
+            *(
+                (
+                    abs(x - 1) <= .05,
+                    f"{kind}, {a}: {name} costs {x:.3f} times the DCGAN's multiply-adds, at most 5 % apart",
                 )
-        if 'seconds' in r and kind == 'cpu digits' and r['seconds'] > 300:
-            faults.append(f"{kind}, {a}: {r['seconds']:.0f} s, at most 300")
+                for name, x in zip('GD', r.get('over_dcgan', ()))
+            ),
+            (
+                kind != 'cpu digits' or r.get('seconds', 0) <= 300,
+                f"{kind}, {a}: {r.get('seconds', 0):.0f} s, at most 300",
+            ),
+        )
     return faults
 
 def main():
-    p = options(__doc__, 'resnet', arms, '400; on a GPU 20,000')
+    p = arm_options(__doc__, 'resnet', arms, '400; on a GPU 20,000')
     p.add_argument('--tune', action='store_true', help='try the rates as well')
-    a, chosen = parsed(p, arms)
+    a = parsed(p)
+    names = chosen(p, a, arms)
     # digits are too small for it in D
     if a.data == 'mnist': arms['attention'] = (dict(attend=8), dict(attend=8))
     device, n_steps = torch.device(a.device), a.steps or (20_000 if a.device == 'cuda' else 400)
     kind = kind_of(a, n_steps)
-    if chosen or a.tune:
-        data, real = real_images('digits') if a.data == 'digits' else (mnist32(), mnist32(train=False))
-        data, judge = data.to(device), Judge(a.data, real, device)
+    if not names and not a.tune: return verdict(missed(stored(a.out), kind), a.check)
+    data, real = real_images(a.data)
+    data, judge = data.to(device), Judge(a.data, real, device)
     if a.tune:
-        store(
-            a.out,
-            f'{kind} rates',
-            rounded(
-                machine(a.device)
-                | tune(data, judge, n_steps if kind.endswith('steps') else n_steps//3, device)
-            ),
-        )
-    for name in chosen:
+        found = tune(data, judge, n_steps if kind.endswith('steps') else n_steps//3, device)
+        store(a.out, f'{kind} rates', rounded(machine(a.device) | found))
+    def trial(name):
         rate = stable.lr if arms[name] is None else best_rate(stored(a.out), kind)
-        row = try_arm(name, data, judge, n_steps, a.seeds, device, rate)
-        print(
-            f"{name:10}", ' '.join(f'{d:6.2f}' for d in row['distance']),
-            f"  {row['step_s']*1e3:.0f} ms a step  {row['seconds']:.0f} s", flush=True,
-        )
-        about = machine(a.device) | dict(
-            floor=judge.floor, n_samples=judge.n, real_confident=judge.confident, n_steps=n_steps,
-            batch_size=batch_size, n_seeds=a.seeds, order=list(arms),
-            real_checkerboard=checkerboard(real.x.double()/127.5 - 1).item(),
-        )
-        old = stored(a.out).get(kind, {}).get('rows', {})
-        store(a.out, kind, rounded(about | dict(rows=old | {name: row})))
+        return try_arm(name, data, judge, n_steps, a.seeds, device, rate)
+    about = machine(a.device) | judge.about | dict(
+        n_steps=n_steps, batch_size=batch_size, n_seeds=a.seeds, order=list(arms),
+        real_checkerboard=checkerboard(real.x.double()/127.5 - 1).item(),
+    )
+    run_arms(names, trial, line, a.out, kind, about)
     return verdict(missed(stored(a.out), kind), a.check)
 
 
-if __name__ == '__main__': sys.exit(main())
+if __name__ == '__main__': raise SystemExit(main())

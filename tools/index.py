@@ -1,8 +1,8 @@
 """Write what the installed package knows of the book: ganbook/book/claims.json and
 ganbook/book/exercises.json.
 
-usage: python bench/index.py [--check]     --check changes nothing and exits 1 if the files are behind
-results/ and nbs/
+usage: python tools/index.py [--check]     --check changes nothing and exits 1 if the files are behind
+                                           results/ and nbs/
 
 The claims are those of results/, chapter by chapter. An exercise's check values are the numbers in bold after
 the words "Check number"; where none is bold, all numbers there that stand outside of code and formulas. A
@@ -101,9 +101,7 @@ def lines(rows: list) -> str:
 def main(check: bool) -> int:
     new = {book/'claims.json': lines(claims()), book/'exercises.json': lines(exercises())}
     if check:
-        return int(
-            any(not path.exists() or path.read_text(encoding='utf-8') != text for path, text in new.items())
-        )
+        return int(any(not p.exists() or p.read_text(encoding='utf-8') != text for p, text in new.items()))
     book.mkdir(exist_ok=True)
     for path, text in new.items(): path.write_text(text, encoding='utf-8')
     return 0

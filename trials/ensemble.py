@@ -1,51 +1,39 @@
 """How much a GAN costs when K of them are trained side by side, against one after the other.
 
-    python bench/ensemble.py [--check] [--repeats N] [--device cpu|cuda] [--only NAME] [--out FILE]
+    python -m trials.ensemble [--check] [--repeats N] [--device cpu|cuda] [--only NAME] [--out FILE]
 
 Members and single GANs take turns, so that whatever else the machine does falls on both; the
 single GANs are taken round the seeds of the members. A turn is a call of `fit` that starts the
-clock after its first steps, when a GPU has recorded its graph. The clock is that of bench/loop.py:
+clock after its first steps, when a GPU has recorded its graph. The clock is that of trials/loop.py:
 processor time on the CPU, the wall clock on a GPU. The gain is K times the time of a step of a
 single GAN over the time of a step of all K; stored is its median and quartiles over turns.
 
 --check exits with 1 if 32 ring GANs (3x64, batch 64) gain less than 3 times on the CPU in one thread, or 15
 times on a GPU.
 """
-import argparse
-import os
-import sys
 import time
 from functools import partial
-from pathlib import Path
-
-os.environ.setdefault('OMP_NUM_THREADS', '1')
-root = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(root))
 
 import torch
-from torch import nn
-from common import clock, machine, results, rounded, store
-from loop import spread
 from ganbook import data as sets
 from ganbook.ensemble import member, members
 from ganbook.losses import non_saturating
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator
-from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
 from ganbook.train import fit, new_state
+from trials.common import clock, machine, options, parsed, point_pair, rounded, spread, store, verdict
 
 least = dict(cpu=3., cuda=15.)
 judged = 'ring, 3x64, batch 64, 32 members'
 
 def points(device, seed):
     torch.manual_seed(seed)
-    G, D = MLPGenerator((2,), 2, (64,)*3, nn.Identity), MLPDiscriminator((2,), (64,)*3)
+    G, D = point_pair((64,)*3)
     return new_state(G.to(device), D.to(device), lr=1e-3, seed=seed)
 
 def images(device, seed):
     torch.manual_seed(seed)
-    return new_state(
-        DCGANGenerator((1, 8, 8), 100, 8).to(device), DCGANDiscriminator((1, 8, 8), 8).to(device), seed=seed
-    )
+    G, D = DCGANGenerator((1, 8, 8), 100, 8), DCGANDiscriminator((1, 8, 8), 8)
+    return new_state(G.to(device), D.to(device), seed=seed)
 
 def cases():
     "Name -> data, maker of a state, K."
@@ -63,9 +51,8 @@ def a_step(s, data, n):
 def same(make, data, k):
     "The members must be the GANs that they are compared with: equal weights after a few steps."
     s, alone = fit(members(make, k), data, 5, non_saturating), fit(make(k - 1), data, 5, non_saturating)
-    gap = max(
-        (p - q).abs().max().item() for p, q in zip(member(s, k - 1).G.parameters(), alone.G.parameters())
-    )
+    pairs = zip(member(s, k - 1).G.parameters(), alone.G.parameters())
+    gap = max((p - q).abs().max().item() for p, q in pairs)
     if gap > 1e-3:
         raise SystemExit(f'a member and the GAN trained alone end {gap:.2g} apart: they do not do the same.')
 
@@ -81,51 +68,40 @@ def measure(data, make, k, repeats, n):
         gain=spread([k*b/a for a, b in times]), k=k,
     )
 
+def line(name, row):
+    gain = row['gain']
+    return (
+        f"{name:50} {row['members']['median']:8.3f} ms a step of all, {row['one']['median']:6.3f} of one: "
+        f"{gain['median']:6.2f} times ({gain['low']:.2f}-{gain['high']:.2f})"
+    )
+
+def missed(rows, device):
+    gain = rows[judged]['gain']['median'] if judged in rows else least[device]
+    return [f'{judged}: {gain:.2f} times, at least {least[device]:g}']*(gain < least[device])
+
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--check', action='store_true', help='exit with 1 if the target is missed')
+    p = options(__doc__, 'ensemble', 'the target is missed')
     p.add_argument('--repeats', type=int, default=33, help='turns of either (default 33)')
     p.add_argument('--steps', type=int, help='steps of a single GAN in a turn (default 160, on a GPU 3200)')
-    p.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu', choices=['cpu', 'cuda']
-    )
     p.add_argument('--only', default='', help='cases whose name contains this')
-    p.add_argument('--out', type=Path, default=results/'bench_ensemble.json')
-    a = p.parse_args()
+    a = parsed(p)
     if a.repeats < 2: p.error('--repeats must be at least 2: quartiles want more than one value.')
-    torch.set_num_threads(1)
-    start = time.perf_counter()
-    rows = {}
+    start, rows = time.perf_counter(), {}
     n = a.steps or (160 if a.device == 'cpu' else 3200)
-    chosen = [c for c in cases() if a.only in c[0]]
-    if not chosen:
+    wanted = [c for c in cases() if a.only in c[0]]
+    if not wanted:
         p.error(f'no case is called {a.only!r}: the names are ' + '; '.join(c[0] for c in cases()) + '.')
-    for name, data, make, k in chosen:
-        rows[name] = row = measure(data(), partial(make, a.device), k, a.repeats, n)
-        print(
-            f"{name:50} {row['members']['median']:8.3f} ms a step of all, {row['one']['median']:6.3f} of "
-            f"one: {row['gain']['median']:6.2f} times ({row['gain']['low']:.2f}-{row['gain']['high']:.2f})",
-            flush=True,
-        )
-    gain = rows.get(judged, {}).get('gain', {}).get('median')
-    faults = (
-        [f'{judged}: {gain:.2f} times, at least {least[a.device]:g}']
-        if gain is not None and gain < least[a.device]
-        else []
-    )
+    for name, data, make, k in wanted:
+        rows[name] = measure(data(), partial(make, a.device), k, a.repeats, n)
+        print(line(name, rows[name]), flush=True)
+    faults = missed(rows, a.device)
     if not a.only:
-        store(
-            a.out,
-            a.device,
-            machine(a.device)
-            | dict(
-                clock='wall' if a.device == 'cuda' else 'process', unit='ms a step', repeats=a.repeats,
-                judged=judged, least=least[a.device], targets_missed=faults,
-                seconds=round(time.perf_counter() - start, 1), rows=rounded(rows),
-            ),
+        about = dict(
+            unit='ms a step', repeats=a.repeats, judged=judged, least=least[a.device], targets_missed=faults,
+            seconds=round(time.perf_counter() - start, 1), rows=rounded(rows),
         )
-    for f in faults: print('MISSED ', f)
-    return 1 if faults and a.check else 0
+        store(a.out, a.device, machine(a.device, with_clock=True) | about)
+    return verdict(faults, a.check)
 
 
-if __name__ == '__main__': sys.exit(main())
+if __name__ == '__main__': raise SystemExit(main())

@@ -1,7 +1,7 @@
 """Execute chapters and keep their outputs: figures and text go into the notebook, claims into results/.
 
-usage: python bench/render.py [NAME ...]     names without folder and ending, e.g. 01_game; none means all,
-solutions last
+usage: python tools/render.py [NAME ...]     names without folder and ending, e.g. 01_game; none means all,
+                                             solutions last
 
 The scale is what GANBOOK_SCALE says; where it is not set, full on a machine with a GPU and quick elsewhere.
 A notebook is replaced only when it ran to its end: one that fails is left as it was, and so are its claims.
@@ -68,14 +68,10 @@ def render(nb: Path) -> bool:
                 file=sys.stderr,
             )
             return False
-        nb.write_text(
-            json.dumps(
-                tidy(json.loads(out.read_text(encoding='utf-8'))), indent=1, ensure_ascii=False,
-                sort_keys=True,
-            )
-            + '\n',
-            encoding='utf-8',
+        text = json.dumps(
+            tidy(json.loads(out.read_text(encoding='utf-8'))), indent=1, ensure_ascii=False, sort_keys=True
         )
+        nb.write_text(text + '\n', encoding='utf-8')
         subprocess.run(['nbdev_clean', '--fname', str(nb)], check=True, cwd=root)
         kept = root/'results'/(nb.stem + '.json')
         if nb.parent.name != 'solutions':
