@@ -147,8 +147,8 @@ def cmd_doctor(
     from ganbook import scale
     from ganbook.evaluate import examine
     from ganbook.runs import Run
-    it = Run.read(run)
-    print(examine(it, scale.device(device), data))
+    place, it = scale.device(device), Run.read(run)
+    print(examine(it, place, data))
     print(it.files.page)
 
 # %% ../nbs/w07_command_line.ipynb #5cb941c6
