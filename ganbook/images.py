@@ -277,21 +277,24 @@ def _move_up(out:np.ndarray, broken:dict):
     for row, i in enumerate(good): out[row] = out[i]
 
 # %% ../nbs/w09_images.ipynb #f86c0571
+def _decode_each(root:Path, files:list, which:list, out:np.ndarray, ranges:dict, seen:list=None)->dict:
+    "Decode the files of the indices `which` into their rows of `out`: {index: reason} of those that fail."
+    def one(i): return _try_decode(root/files[i], out[i], ranges, seen and seen[i])
+    Image.init()
+    faults = _in_threads(one, which)
+    return {i: fault for i, fault in zip(which, faults) if fault}
+
 def _decode_all(root:Path, files:list, out:np.ndarray)->tuple:
     """Decode `files` into the first rows of `out` (N,C,h,w),
     broken ones left out: ({index: reason} of those, sentences)."""
     *_, h, w = out.shape
     seen = [{} for _ in files]
-    def first(i): return _try_decode(root/files[i], out[i], None, seen[i])
-    def again(i): return _try_decode(root/files[i], out[i], ranges, None)
-    Image.init()
-    faults = _in_threads(first, range(len(files)))
-    broken = {i: fault for i, fault in enumerate(faults) if fault}
+    broken = _decode_each(root, files, range(len(files)), out, None, seen)
     good = [i for i in range(len(files)) if i not in broken]
     deep = [i for i in good if seen[i]['span']]
     ranges, said = _ranges([seen[i]['span'] for i in deep])
     said += _crops([seen[i]['size'] for i in good], h, w)
-    if deep: broken.update((i, fault) for i, fault in zip(deep, _in_threads(again, deep)) if fault)
+    if deep: broken |= _decode_each(root, files, deep, out, ranges)
     if broken: _move_up(out, broken)
     return broken, said
 
@@ -336,6 +339,12 @@ def _on_disk(root:Path, files:list, shape:tuple)->tuple:
     broken, said = json.loads((home/'broken.json').read_text(encoding='utf-8'))
     return from_npy(home/'x.npy').numpy(), {int(i): f for i, f in broken.items()}, said
 
+def _decoded(root:Path, files:list, shape:tuple, max_bytes:int)->tuple:
+    "(array, broken, sentences): in memory up to `max_bytes`, or a quarter of the memory, else in a file."
+    most = host_memory()//4 if max_bytes is None else max_bytes
+    decode = _in_memory if math.prod(shape) <= most else _on_disk
+    return decode(root, files, shape)
+
 # %% ../nbs/w09_images.ipynb #7bc7ab58
 def folder(
     path,               # folder of images; subfolders are searched too
@@ -350,14 +359,11 @@ def folder(
     root = Path(path).expanduser()
     hw = _sides(size)
     files, said = _image_files(root)
-    shape = (len(files), channels, *hw)
-    most = host_memory()//4 if max_bytes is None else max_bytes
-    decode = _in_memory if math.prod(shape) <= most else _on_disk
-    x, broken, more = decode(root, files, shape)
+    x, broken, more = _decoded(root, files, (len(files), channels, *hw), max_bytes)
     _report(files, broken)
     good = [i for i in range(len(files)) if i not in broken]
     y, classes = _folder_labels(files)
-    said += more + _parts_of_a_set(root, classes) + _few(root, len(good))
-    for sentence in said: warnings.warn(sentence, stacklevel=2)
-    y = None if y is None else y[good]
+    few = _few(root, len(good))
+    for sentence in [*said, *more, *_parts_of_a_set(root, classes), *few]: warnings.warn(sentence, stacklevel=2)
+    if y is not None: y = y[good]
     return Data(root.resolve().name or 'images', torch.from_numpy(x[:len(good)]), y, classes=classes)
