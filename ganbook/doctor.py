@@ -62,13 +62,14 @@ def _no_slope(v:Vitals, f:Callable):
     "The loss hands on none of the slope of D."
     typical = 1/(1 + math.exp(min(-v['fake_logit'], 700.))) if v['form_G'] == 'minimax' else v['push']
     if not (typical < 1e-3 or v['felt_G'] < 1e-7 and v['auc'] > .9): return None
+    share = f'a share of {typical:.1g}' if typical == typical else 'next to nothing'  # not known: NaN
     rest = '.'
     if v['push'] > 1e-2: rest = f" (over all fakes {v['push']:.2g}: a few are much better)."
     elif v['felt_G'] < 1e-7: rest = f", whose weights see gradients of {v['felt_G']:.1g}."
     return f(
         'warning' if v['push'] > 1e-2 else 'alarm',
         f"The mean fake logit is {v['fake_logit']:.1f} and loss_D {v['loss_D']:.2g}: "
-        f"at such a fake, a share of {typical:.1g} of the slope of D reaches G{rest}",
+        f"at such a fake, {share} of the slope of D reaches G{rest}",
         certainty=.83,
     )
 

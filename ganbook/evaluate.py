@@ -27,7 +27,8 @@ from .doctor import diagnose, report
 from .downloads import all_sets
 from .metrics import frechet, frechet_floor, mode_coverage, nearest, neighbours, prdc, yardstick
 from .plots import curves, image_grid, scatter, style, to_png
-from .runs import Files, Run, Trained, check_seed, flat, trained
+from .arguments import flat
+from .runs import Files, Run, Trained, check_seed, trained
 from .scale import versions
 from .sources import data_of, stand_in
 from .files import whole_file

@@ -364,6 +364,7 @@ def folder(
     good = [i for i in range(len(files)) if i not in broken]
     y, classes = _folder_labels(files)
     few = _few(root, len(good))
-    for sentence in [*said, *more, *_parts_of_a_set(root, classes), *few]: warnings.warn(sentence, stacklevel=2)
+    for sentence in [*said, *more, *_parts_of_a_set(root, classes), *few]:
+        warnings.warn(sentence, stacklevel=2)
     if y is not None: y = y[good]
     return Data(root.resolve().name or 'images', torch.from_numpy(x[:len(good)]), y, classes=classes)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['usual', 'Files', 'free_folder', 'check_own', 'own_folder', 'newest_folder', 'locked', 'is_locked', 'Run', 'Wish',
-           'check_seed', 'check_options', 'recipe_for', 'repeated', 'flat', 'Trained', 'existing', 'trained']
+           'check_seed', 'check_options', 'recipe_for', 'repeated', 'Trained', 'existing', 'trained']
 
 # %% ../nbs/w04_runs.ipynb #692f21a4
 import json
@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from fastcore.basics import patch_to
 from torch import Tensor, nn
-from .arguments import in_range
+from .arguments import flat, in_range
 from .callbacks import checkpoints, latest
 from .data import Data, latents
 from .recipes import Recipe, build, find, from_settings, networks, prepare
@@ -234,7 +234,7 @@ def _check_shape(recipe:Recipe, shape:tuple):
 def _check_size(recipe:Recipe, source:dict):
     "The same for a folder of images, before anything is decoded."
     size = 64 if source['size'] is None else source['size']
-    if source['name'] in data_sets or not 1 <= size <= 1024: return  # chapter 3 says what is wrong with it
+    if source['name'] in data_sets or not 1 <= size <= 1024: return  # chapter w9 says what is wrong
     _check_shape(recipe, (1 if source['grey'] else 3, size, size))
 
 def _settings(recipe:Recipe, source:dict, d:Data, seed:int)->dict:
@@ -277,6 +277,8 @@ def begin(cls, wish:Wish)->tuple:  # (run, data)
     return run, d
 
 # %% ../nbs/w04_runs.ipynb #6e019f10
+def _is_unsaid(value)->bool: return value is None or value is False  # 0 is said: it is a seed
+
 def repeated(
     wish:Wish,  # with `config`
 )->Wish:
@@ -291,17 +293,17 @@ def repeated(
     own = dict(data=run.source['name'], seed=run.seed) | (run.options or {})
     if wish.data not in data_sets: own |= dict(size=run.source['size'], grey=run.source['grey'])
     return replace(wish, recipe=run.recipe,
-        **{k: v for k, v in own.items() if getattr(wish, k) in (None, False)})
+        **{k: v for k, v in own.items() if _is_unsaid(getattr(wish, k))})
 
 # %% ../nbs/w04_runs.ipynb #dafb02b3
-def _refusechanges(run:Run, wish:Wish):
+def _refuse_changes(run:Run, wish:Wish):
     "Raise if the user asked for something else than what the run has."
     recipe = run.settings['recipe']
     has = dict(recipe=recipe['name'], size=run.source['size'], grey=run.source['grey'], seed=run.seed,
         batch_size=recipe['batch_size'], lr=recipe['lr'])
     for name, value in has.items():
         asked = getattr(wish, name)
-        if asked not in (None, False, value): raise ValueError(
+        if not _is_unsaid(asked) and asked != value: raise ValueError(
             f"the run has {name} {value}, not {asked}: a resumed run "
             "keeps its settings, so leave that out, or begin another run.")
     if wish.n_steps and wish.n_steps < run.n_steps:
@@ -340,7 +342,7 @@ def resume(cls, wish:Wish)->tuple:  # (run, data)
         recipe = find(wish.recipe or recipe_for(wish.data))
         folder = newest_folder(_run_name(recipe.name, data_name(recipe.kind, wish.data)))
     run = Run.read(Path(folder))
-    _refusechanges(run, wish)
+    _refuse_changes(run, wish)
     run.n_steps = wish.n_steps or run.n_steps
     run.options = _kept_options(run, wish)
     d = run.data(wish.data)
@@ -348,16 +350,6 @@ def resume(cls, wish:Wish)->tuple:  # (run, data)
     return run, d
 
 # %% ../nbs/w04_runs.ipynb #89929d71
-def flat(
-    d:dict,         # nested
-    before:str='',  # what the names begin with
-)->dict:
-    "A nested dict on one level: recipe.lr -> value."
-    found = {}
-    for name, x in d.items():
-        found |= flat(x, f'{before}{name}.') if isinstance(x, dict) else {before + name: x}
-    return found
-
 def _of_training(settings:dict)->dict:
     "What decides how checkpoints are made, on one level."
     about = {k: settings['data'].get(k) for k in ('shape', 'images', 'scale', 'low')}
@@ -425,8 +417,11 @@ def trained(
         f"{run} holds no checkpoint: give the folder of a run, or a file from its checkpoints folder.")
     content = read(path)
     settings, parts = content['settings'], content['parts']
-    if 'recipe' not in settings: raise ValueError(
-        f"{path} was not saved by ganbook train: build its networks yourself, and use ganbook.train.load.")
+    if 'recipe' not in settings:
+        raise ValueError(
+            f"{path} was not saved by ganbook train: build its "
+            "networks yourself, and use ganbook.checkpoints.load."
+        )
     G = networks(from_settings(settings['recipe']), tuple(settings['data']['shape']))[0]
     G.load_state_dict(parts.get('G_ema', parts['G']))
     folder = Files.of_checkpoint(path).folder if run.is_file() else run
