@@ -23,7 +23,7 @@ from .data import Data, latents
 from .recipes import Recipe, build, find, from_settings, networks, prepare
 from .scale import seed_everything
 from ganbook.sources import (
-    changes, check_outside, data_by_name, data_name, data_of, data_sets, mark, point_sets, source_now,
+    changes, check_outside, data_by_name, data_name, data_of, data_sets, holds_points, mark, source_now,
 )
 from .checkpoints import load, read
 from .files import whole_file
@@ -250,7 +250,7 @@ def recipe_for(
     data:str,  # as the user names it, or None
 )->str:
     "The recipe where none is named: the one that suits the data."
-    return 'points' if data in point_sets else 'stable'
+    return 'points' if holds_points(data) else 'stable'
 
 # %% ../nbs/w04_runs.ipynb #c46114da
 def _planned(wish:Wish)->tuple:
