@@ -36,7 +36,7 @@ def main(n: int = 10_000):
         print(f'{name:22}', ' '.join(f'{k} {v:.4f}' for k, v in rows[name].items()), flush=True)
     entry = dict(
         n=n, version=y.card['version'], rows=rows, floor=frechet_floor(real).item(),
-        seconds=time.perf_counter() - start, machine=machine(),
+        seconds=time.perf_counter() - start, machine=machine(), device=machine()['device'],
     )
     store(results/'bench_cheats.json', 'mnist', rounded(entry))
     print(f"floor, half against half: {entry['floor']:.4f}; {entry['seconds']:.0f} s")

@@ -91,6 +91,7 @@ def main(sizes: list):
     entry = dict(
         n_fake=sizes[0], n_real=sizes[1], features=sizes[2], ganbook=ours, torchmetrics=oracle,
         limit_s=limit_s, limit_gib=limit_gib, relative_difference=abs(ours['value']/oracle['value'] - 1),
+        device=machine()['device'],
     )
     for name, d in (('ganbook', ours), ('torchmetrics', oracle)):
         told = line(f"{name:12} {d['value']:.6f} ", d)
@@ -102,12 +103,13 @@ def main(sizes: list):
 
 def pairs(n: int = 50_000, dim: int = 64):
     "Time and memory of everything that looks at all pairs of samples."
-    entry = {}
+    found = {}
     for which in ('nearest', 'prdc', 'kid'):
-        entry[which] = d = fresh(which, [n, n, dim])
+        found[which] = d = fresh(which, [n, n, dim])
         print(line(f'{which:8}', d), flush=True)
+    entry = found | dict(device=machine()['device'])
     store(results/'bench_fid.json', f'{n}x{n}x{dim}', rounded(entry))
-    if any(d['peak_gib'] >= limit_gib for d in entry.values()):
+    if any(d['peak_gib'] >= limit_gib for d in found.values()):
         raise SystemExit(f'larger than allowed: at most {limit_gib:.0f} GiB')
 
 
