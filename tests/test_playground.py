@@ -350,7 +350,7 @@ def test_a_match_wants_a_setting():
 
 def test_a_message_is_answered():
     p = Playground('v1~width_G-4~width_D-4')
-    def ask(seq, **message): return pg._heard(p, dict(message, id='page', seq=seq), [])
+    def ask(seq, **message): return pg._on_message(p, dict(message, id='page', seq=seq), [])
     ask(1, do='play', n=3, repeat=2)
     assert [f['step'] for f in p.about['frames']] == [3, 6] and (
         p.about['id'], p.about['seq'], p.about['error'],
