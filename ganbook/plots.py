@@ -29,7 +29,7 @@ _greys = LinearSegmentedColormap.from_list('D', ['#5c5c5c', '#ffffff'])
 def style()->None:
     "Set the look of the book for every figure made after it."
     mpl.rcParams.update({
-        'figure.figsize': (6, 3.2), 'figure.dpi': 80, 'figure.constrained_layout.use': True,
+        'figure.figsize': (6.5, 3.2), 'figure.dpi': 150, 'figure.constrained_layout.use': True,
         'font.size': 10, 'axes.titlesize': 10, 'axes.labelsize': 10, 'legend.fontsize': 9,
         'xtick.labelsize': 9, 'ytick.labelsize': 9, 'legend.frameon': False,
         'axes.spines.top': False, 'axes.spines.right': False, 'axes.edgecolor': _SOFT, 'axes.linewidth': .8,
@@ -39,10 +39,10 @@ def style()->None:
 
 # %% ../nbs/a1_plots.ipynb #52f7d80a
 def _axes(ax, height:float=3.2):
-    "`ax` itself, or, where it is None, that of a new figure 6 inch wide and `height` inch high."
+    "`ax` itself, or, where it is None, that of a new figure 6.5 inch wide and `height` inch high."
     if ax is not None: return ax
     import matplotlib.pyplot as plt  # only here: figures that are given need no pyplot
-    return plt.subplots(figsize=(6, height), layout='constrained')[1]
+    return plt.subplots(figsize=(6.5, height), layout='constrained')[1]
 
 def _host(x)->np.ndarray:
     "Tensor on any device, array or list, as a NumPy array."

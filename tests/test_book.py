@@ -351,7 +351,7 @@ def short_bodies(notebook):
 
 @rule
 def small_file(notebook):
-    return [f'{notebook.size/1e3:.0f} kB, below 400'] if notebook.size >= 400_000 else []
+    return [f'{notebook.size/1e3:.0f} kB, below 800'] if notebook.size >= 800_000 else []
 
 @rule
 def stamp_last(notebook):
@@ -922,7 +922,7 @@ wrong = [  # the rule that should see it, what is wrong, how to make it so
     (one_thing_a_line, 'wide', put(6, py('x = 1  # ' + 'word '*22))),
     (one_thing_a_line, 'three at once', put(6, py('a, b, c = 1, 2, 3'))),
     (short_bodies, 'long', put(6, py('#| export\ndef f():\n' + '    x = 1 + 2\n'*60))),
-    (small_file, '400 kB', hold(size=400_000)),
+    (small_file, '800 kB', hold(size=800_000)),
     (stamp_last, 'prose', add(99, md('The end.'))),
     (stamp_last, 'other code', put(-1, py('print(1)'))),
     (two_code_cells_in_a_row, 'three', add(7, py('x = 2'), py('assert x'))),

@@ -320,7 +320,9 @@ def test_figures_of_our_own_draw_the_same_in_threads():
 def test_style_sets_the_look_and_nothing_else():
     with matplotlib.rc_context():
         plots.style()
-        assert matplotlib.rcParams['figure.dpi'] == 80 and matplotlib.rcParams['figure.figsize'] == [6, 3.2]
+        assert matplotlib.rcParams['figure.dpi'] == 150 and matplotlib.rcParams['figure.figsize'] == [
+            6.5, 3.2,
+        ]
         backend = matplotlib.get_backend()
         plots.style()
         assert matplotlib.get_backend() == backend

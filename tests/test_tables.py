@@ -1,5 +1,5 @@
-"""One of each, made in a notebook and named in a recipe: a loss, a penalty, a data set, a pair of networks, a policy of
-augmentation and an update. Nothing of the library is touched."""
+"""One of each, made in a notebook and named in a recipe: a loss, a penalty, a data set, a pair of
+networks, a policy of augmentation and an update. Nothing of the library is touched."""
 import json
 import subprocess
 import sys
