@@ -357,4 +357,4 @@ def stacked(
 
 # %% ../nbs/03_data.ipynb #7824b67f
 # name -> function that makes the set, all its arguments at their defaults
-sets = dict(ring=ring, grid=grid, gaussian=gaussian, spiral=spiral, two_moons=two_moons, digits=digits)
+sets = dict(digits=digits, ring=ring, grid=grid, gaussian=gaussian, spiral=spiral, two_moons=two_moons)

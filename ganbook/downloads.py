@@ -223,4 +223,4 @@ def cifar10(train:bool=True)->Data:  # 50,000 images, or the 10,000 of the test 
 
 # %% ../nbs/w17_downloads.ipynb #9edf061c
 # name -> function that makes the set, all its arguments at their defaults
-all_sets = ChainMap(sets, dict(mnist=mnist, fashion_mnist=fashion_mnist, cifar10=cifar10))
+all_sets = ChainMap(dict(mnist=mnist, fashion_mnist=fashion_mnist, cifar10=cifar10), sets)
