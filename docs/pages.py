@@ -19,7 +19,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
-# and their first chapters
+# parts of the book and their first chapters
 parts = {
     'The game': '00', 'First GANs': '03', 'DCGAN': '09', 'Stabilised': '11', 'Beyond': '17', 'Workshop': 'w',
     'Appendices': 'a',

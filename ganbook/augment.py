@@ -81,7 +81,7 @@ def translation(
         # (...,B,1,H,1) and (...,B,1,1,W): where a pixel comes from
         index.append(torch.arange(n, device=x.device).view(along) - shift)
     y, z = index
-    inside = (y >= 0) & (y < H) & (z >= 0) & (z < W)                             # (...,B,1,H,W)
+    inside = (y >= 0) & (y < H) & (z >= 0) & (z < W)  # (...,B,1,H,W)
     source = (y.clamp(0, H - 1)*W + z.clamp(0, W - 1)).flatten(-2).expand(*x.shape[:-2], -1)  # (...,B,C,H*W)
     return torch.where(inside, x.flatten(-2).gather(-1, source).view(x.shape), fill)
 
@@ -100,7 +100,7 @@ def cutout(
         m = int(n*share + .5)
         first = _per_image(x, rng, torch.randint, 0, n + 1 - m % 2) - m//2
         at = torch.arange(n, device=x.device).view(along)
-        hidden = hidden & (at >= first) & (at < first + m)                       # (...,B,1,H,W) at the end
+        hidden = hidden & (at >= first) & (at < first + m)  # (...,B,1,H,W) at the end
     return torch.where(hidden, fill, x)
 
 # %% ../nbs/19_augmentation.ipynb #8622f71e
@@ -127,7 +127,7 @@ def quarter_turns(
     return out
 
 # %% ../nbs/19_augmentation.ipynb #1e573efc
-color = brightness, saturation, contrast      # the policies of Zhao et al. 2020
+color = brightness, saturation, contrast  # the policies of Zhao et al. 2020
 diffaugment = *color, translation, cutout
 by_name = dict(
     color=color, diffaugment=diffaugment, translation=(translation,), cutout=(cutout,), flip=(flip,),
@@ -170,9 +170,9 @@ def r_t(
     return real_logits.sign().mean(-1)
 
 def r_v(
-    train_logits:Tensor,  # of D on real samples it was trained on (...,N)
-    held_out_logits:Tensor,  # on real samples it has never seen (...,M)
-    fake_logits:Tensor,  # on generated samples (...,L)
+    train_logits:Tensor,    # of D on real samples it was trained on (...,N)
+    held_out_logits:Tensor, # on real samples it has never seen (...,M)
+    fake_logits:Tensor,     # on generated samples (...,L)
 )->Tensor:  # (...,): 0 where unseen samples are treated as those of training, 1 where as generated ones
     "Overfitting by held-out samples (Karras et al. 2020, equation 1)."
     train, held_out, fake = (t.mean(-1) for t in (train_logits, held_out_logits, fake_logits))
@@ -194,7 +194,7 @@ class Overfitting:
 class ADA:
     "A callback that moves the probability of augmentation by how much D overfits (Karras et al. 2020)."
     def __init__(self,
-        augment:Augment,  # whose `p` is moved, in place; keep it in `s.extra` too, and checkpoints hold it
+        augment:Augment,      # whose `p` is moved, in place; keep it in `s.extra`, and checkpoints hold it
         signal:Callable,      # state -> (...,): how much D overfits, such as an `Overfitting`
         target:float=.6,      # value of the signal to hold (for `r_t`: Karras et al. 2020, section 3)
         every:int=4,          # steps between two adjustments (ditto)

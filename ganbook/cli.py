@@ -229,7 +229,7 @@ def cmd_export(
 def cmd_bench(
     recipe:str=None,      # the name of a recipe (default: stable; points for points)
     *,
-    # a set of chapter 3, such as mnist or grid, or a folder of images (default: digits; ring for points)
+    # a set such as mnist or grid, or a folder of images (default: digits; ring for points)
     data:str=None,
     size:int=None,        # of the images of a folder, height and width in pixels (default: 64)
     grey:bool=False,      # read the images of a folder without their colours

@@ -94,7 +94,7 @@ class Data:
     judged:bool=False
     def __post_init__(self):
         _check_data(self)
-        # a GPU would have to be waited for
+        # on the CPU alone: a GPU would have to be waited for
         if self.x.is_cpu and not (self.is_image or self.judged): _check_spread(self)
         object.__setattr__(self, 'judged', True)
     def __len__(self): return len(self.x)

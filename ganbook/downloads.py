@@ -80,7 +80,7 @@ def _verify(path:Path, total:str):
 
 # %% ../nbs/w17_downloads.ipynb #08eff4c6
 def scratch_folder(
-    home:Path,                  # what will be made there, and then renamed to `home`
+    home:Path,  # what will be made there, and then renamed to `home`
 )->tempfile.TemporaryDirectory:
     "A temporary folder beside `home`; those that killed processes left behind a day ago are removed."
     home.parent.mkdir(parents=True, exist_ok=True)

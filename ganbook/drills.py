@@ -210,11 +210,11 @@ drills = {  # name: (function that breaks a sound setup, the disease that it bri
 
 # %% ../nbs/w11_drills.ipynb #3b3d5032
 def rehearse(
-    name:str,     # a key of `drills`, or 'sound'
-    data:Data,    # what to imitate
-    seed:int=0,   # of the run
+    name:str,         # a key of `drills`, or 'sound'
+    data:Data,        # what to imitate
+    seed:int=0,       # of the run
     n_steps:int=None, # steps of G; None takes the drill's own number
-)->tuple:         # (state, data, findings)
+)->tuple:             # (state, data, findings)
     "Train a broken setup and examine it."
     if name != 'sound' and name not in drills:
         raise ValueError(f"there is no drill called {name!r}: take 'sound' or one of {', '.join(drills)}.")

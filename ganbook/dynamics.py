@@ -78,7 +78,7 @@ def _expected(G:Callable, D:Callable, real:Callable, loss, penalties, n:int)->Ga
     *noise, weights = _pairs(n, every=loss.relativistic)
     def batch(theta, psi):
         e, e_fake = (x.view(-1, *[1]*(theta.ndim + 1)) for x in noise)
-        fake = _ask(G(theta[..., None], e_fake))         # (Q,...,1,1)
+        fake = _ask(G(theta[..., None], e_fake))  # (Q,...,1,1)
         x = _ask(real(e).expand_as(fake))
         def critic(x): return D(psi[..., None], x)[..., 0]  # (Q,...,1)
         return critic, x, fake, critic(x), critic(fake)
@@ -95,7 +95,8 @@ def dirac(
     # of D, as in `ganbook.penalties`, such as [partial(r1,
     # gamma=.3)]; not dragan, which compares the samples of a batch
     penalties=(),
-    noise=0.,  # standard deviation of the noise on every sample, at least 0: a number, or one a member (K,)
+    # standard deviation of the noise on every sample, at least 0: a number, or one a member (K,)
+    noise=0.,
     n_nodes:int=64,  # points along each of the two noises; used where there is noise
 )->Game:             # its solution is (0,0)
     "The Dirac-GAN: real samples at 0, fakes at theta, and D(x) = psi x (Mescheder et al. 2018)."

@@ -67,10 +67,11 @@ class _Linears(TorchFunctionMode):
         out = flat @ weight.mT if bias is None else torch.baddbmm(bias[:, None], flat, weight.mT)
         return out if x.ndim == 3 else out.unflatten(1, x.shape[1:-1])
 
+# these take any leading sizes, so K members need no vmap
 _direct = (
     nn.Sequential, nn.Linear, nn.Identity, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh,
     nn.Sigmoid, nn.Softplus, MLPGenerator, MLPDiscriminator,
-)  # these take any leading sizes, so K members need no vmap
+)
 
 # %% ../nbs/10_rules_on_trial.ipynb #7ce61d0c
 class Stacked(nn.Module):

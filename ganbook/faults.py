@@ -40,7 +40,8 @@ few_steps = 100   # no curve has a shape before that
 few_moves = .03   # steps times learning rate; weights begin at about .1
 young_steps = 400 # below this, kinds may still come and averages are still young
 young_moves = .2  # steps times learning rate
-ahead = .88  # probability that D ranks a new pair rightly; on the ring, sound runs of 400 steps end near it
+# probability that D ranks a new pair rightly; on the ring, sound runs of 400 steps end near it
+ahead = .88
 starving = .1     # size of the gradients of G over those of D
 harmless = .02    # share of the energy distance; samples that near do no harm
 lagging = .03     # the same: what is farther off has something to learn
@@ -163,7 +164,7 @@ def D_does_not_learn(v:Vitals):
     )
 
 # %% ../nbs/w20_faults.ipynb #cc112f4a
-narrow = .3      # of the range of G: below this the data are dark or pale
+narrow = .3          # of the range of G: below this the data are dark or pale
 columns_apart = 10.  # largest over smallest standard deviation of a coordinate
 
 def _unlike_columns(v:Vitals, f:Callable):
@@ -308,9 +309,9 @@ def unequal_rates(v:Vitals):
     )
 
 # %% ../nbs/w20_faults.ipynb #d1eca852
-mode_gap = .2    # sound runs have about .08, as the statistics of 64 samples are noisy
-mode_harm = .02  # of the greatest energy distance; less is no harm
-auc_shift = .15  # of a probability
+mode_gap = .2       # sound runs have about .08, as the statistics of 64 samples are noisy
+mode_harm = .02     # of the greatest energy distance; less is no harm
+auc_shift = .15     # of a probability
 old_average = 1000  # steps after which an average has forgotten the initial weights
 
 def _grade_of_modes(v:Vitals, both:bool)->str:

@@ -80,7 +80,7 @@ def kl(
     x:Tensor,  # the grid, increasing (N,)
 )->Tensor:     # (...,), in nats; infinite where `q` is 0 and `p` is not
     "Kullback-Leibler divergence of `p` from `q`, by quadrature."
-    # elsewhere 0, so that no 0*inf spoils a gradient
+    # 0 where `p` is 0, so that no 0*inf spoils a gradient
     def here(density): return torch.where(p > 0, density, 1.).log()
     return expectation(p, here(p) - here(q), x)
 

@@ -81,7 +81,7 @@ def _decode(
 # %% ../nbs/w09_images.ipynb #c0662734
 _endings = set('.png .apng .jpg .jpeg .jpe .jif .jfif .webp .gif .bmp .dib .tif .tiff .ppm .pgm .pbm .pnm '
                '.tga .avif .jp2 .j2k .jpx .pcx .psd'.split())
-# Pillow reads none of them
+# photographs that Pillow does not read
 _photos = set('.heic .heif .jxl .cr2 .cr3 .nef .arw .dng .raf .rw2 .orf .svg .eps'.split())
 _archives = set('.zip .tar .tgz .gz .bz2 .xz .7z .rar'.split())
 _signs = (b'\xff\xd8\xff', b'\x89PNG\r\n', b'GIF8', b'II*\0', b'MM\0*')

@@ -50,6 +50,6 @@ class Inception(nn.Module):
         return torch.cat(parts).unflatten(0, x.shape[:-3])
 
     @torch.no_grad()
-    # to (...,N,1008); without the last layer's bias, as the score is published
+    # images to (...,N,1008); without the last layer's bias, as the score is published
     def probs(self, x:Tensor)->Tensor:
         return (self.features(x) @ self.net.fc.weight.mT).softmax(-1)

@@ -321,10 +321,10 @@ def prdc(
     inside = []
     closest = math.inf
     recalled = False
-    for part, d in _sq_distances(fake, real):                            # (...,rows,N)
-        inside.append((d <= r[..., None, :]).sum(-1))                    # real balls that hold a fake
-        recalled = (d <= s[..., part, None]).any(-2) | recalled          # real samples in a fake's ball
-        closest = d.amin(-2).clamp(max=closest)  # from a real sample to the nearest fake
+    for part, d in _sq_distances(fake, real):                    # (...,rows,N)
+        inside.append((d <= r[..., None, :]).sum(-1))            # real balls that hold a fake
+        recalled = (d <= s[..., part, None]).any(-2) | recalled  # real samples in a fake's ball
+        closest = d.amin(-2).clamp(max=closest)                  # from a real sample to the nearest fake
     inside = torch.cat(inside, -1).double()
     def share(b): return b.double().mean(-1)
     return dict(
@@ -342,9 +342,9 @@ def kl_uniform(
     return math.log(counts.shape[-1]) + torch.xlogy(p, p).sum(-1)
 
 def mode_coverage(
-    x:Tensor,  # generated points (...,N,d) in the data's own units
-    modes:Tensor,  # centres of the modes (M,d)
-    std:float,  # standard deviation of a mode along each coordinate
+    x:Tensor,         # generated points (...,N,d) in the data's own units
+    modes:Tensor,     # centres of the modes (M,d)
+    std:float,        # standard deviation of a mode along each coordinate
     at_least:int=20,  # good samples that make a mode count as found
 )-> (
     dict
@@ -391,7 +391,7 @@ def memorisation(
 
 # %% ../nbs/07_measuring.ipynb #a842f05c
 def birthday(
-    x:Tensor,  # generated samples (...,N,F), N at least 2
+    x:Tensor,      # generated samples (...,N,F), N at least 2
     within:float,  # distance below which two samples count as the same
 )->dict:  # pairs (of equal samples) and support (kinds there seem to be; inf without a pair), each (...,)
     """Birthday test (Arora and Zhang 2017): from the pairs of

@@ -111,7 +111,7 @@ def extragradient(
     penalties=(),
     n_critic:int=1,
     **options,
-)->dict:             # column -> (...,), at the point ahead; can be captured
+)->dict:  # column -> (...,), at the point ahead; can be captured
     """One iteration that steps ahead, reads the gradients there,
     goes back, and steps with those: two gradients a player."""
     _critic_ahead(s, batch, loss, penalties, n_critic, options)
@@ -147,7 +147,7 @@ def past_extragradient(
     penalties=(),
     n_critic:int=1,
     **options,
-)->dict:             # column -> (...,), at the point ahead; can be captured
+)->dict:  # column -> (...,), at the point ahead; can be captured
     "Extragradient that steps ahead by repeating its last move: one gradient a player, moments updated once."
     _critic_ahead(s, batch, loss, penalties, n_critic, options)
     starts = [_copies(params) for _, params in _each_with_parameters(s)]

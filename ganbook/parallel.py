@@ -336,7 +336,8 @@ def _ended(team:Team, s:TrainState, checkpoints, e:Lost)->Lost:
 @contextmanager
 def in_parallel(
     team:Team,         # from `join`
-    s:TrainState,  # built alike in each process; of a resumed run, loaded from the same checkpoint in each
+    # built alike in each process; of a resumed run, loaded from the same checkpoint in each
+    s:TrainState,
     arguments:dict,    # of `fit`; `batch_size` is that of each process
     checkpoints=None,  # folder of the checkpoints, to be named should a process be lost
 ):                     # in the `with` block: the arguments to call `fit` with

@@ -114,7 +114,7 @@ def r2(
     fake:Tensor,         # generated samples (...,B,*S) that require grad
     real_logits:Tensor,
     fake_logits:Tensor,
-    gamma=1.,            # weight (ditto): a number, or one a member (K,)
+    gamma=1.,            # weight, as in `r1`: a number, or one a member (K,)
 )->Tensor:               # (...,), added to the loss of `D`
     "Half `gamma` times the mean squared gradient of `D` at generated samples."
     _check_weight(gamma, 'gamma')

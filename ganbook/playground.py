@@ -324,6 +324,7 @@ def _scene(m:Match)->tuple:
 # %% ../nbs/w01_playground.ipynb #27315879
 _rates = (1e-6, 1e-5, 1e-4, 3e-4, 5e-4, 1e-3, 2e-3, 3e-3, 5e-3, .01, .02, .05, .1)
 _steps = (1, 2, 3, 5, 10, 20)
+# what the menus of a front end offer
 _options = dict(
     data=choices['data'],
     loss=choices['loss'],
@@ -338,17 +339,17 @@ _options = dict(
     depth_D=(1, 2, 3, 4),
     width_G=(4, 16, 64, 128),
     depth_G=(1, 2, 3, 4),
-    # what its menus offer
     noise=choices['noise'],
     latent_dim=(1, 2),
     batch_size=(8, 32, 128, 512),
     seed=tuple(range(10)),
 )
 
+# what a front end may ask for
 _actions = dict(
     play=play, move=move, restart=restart, draw=dab, change=lambda m, changes: change(m, **changes),
     text=lambda m, text: change(m, **asdict(from_text(text))),
-)  # what a front end may ask for
+)
 
 def _static(name:str)->str: return (files('ganbook')/'static'/name).read_text(encoding='utf-8')
 

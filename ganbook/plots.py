@@ -76,7 +76,8 @@ def _check_images(images:np.ndarray)->np.ndarray:
 
 # %% ../nbs/a1_plots.ipynb #f1b69e7b
 def tile(
-    images,  # (N,C,H,W) or (N,H,W), C is 1 or 3: uint8, or float in [low,1]; tensor on any device, or array
+    # (N,C,H,W) or (N,H,W), C is 1 or 3: uint8, or float in [low,1]; tensor on any device, or array
+    images,
     n_cols:int=8,   # images a row; fewer if there are fewer images
     pad:int=1,      # white pixels between neighbours
     # the value of black: -1 for a generator that ends in a tanh, 0 for one that ends in a sigmoid

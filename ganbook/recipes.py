@@ -40,7 +40,7 @@ class Pair:
     up:str='transposed'        # how `G` grows: 'transposed' or 'upsampled' (dcgan), a filter (resnet)
     norm_G:str='batch'         # what follows the layers of `G`: 'batch' or 'none' (dcgan)
     norm_D:str='batch'         # what follows those of `D`: the same two (dcgan)
-    init:str='normal'  # initial weights: 'normal' as in the paper, or 'pytorch' as PyTorch has them (dcgan)
+    init:str='normal'          # initial weights: 'normal' as in the paper, 'pytorch' as it has them (dcgan)
     spectral:bool=False        # divide the weights of `D` by their largest singular values?
     pack:int=1                 # samples that `D` judges together
     minibatch_std:bool=False   # show `D` the spread of its batch?
@@ -51,7 +51,7 @@ class Recipe(Pair):
     "All that decides how a GAN is trained, as plain data."
     loss:str='non_saturating'  # a loss of chapter 2
     real_label:float=1.        # label of real samples in the loss of `D`; below 1 it is smoothed
-    noise:float=0.  # standard deviation of the noise on all that `D` sees, in the range of the data as drawn
+    noise:float=0.             # std of the noise on all that `D` sees, in the range of the data as drawn
     lr:float=2e-4              # Adam's learning rate, both players
     betas:tuple=(.5, .999)     # Adam's decays, both players
     batch_size:int=64          # real samples a step of `D`
@@ -163,7 +163,7 @@ def from_settings(
 
 # %% ../nbs/15_stabilised_dcgan.ipynb #2f509349
 def find(
-    recipe,     # a Recipe, or the name of one of ours
+    recipe,  # a Recipe, or the name of one of ours
 )->Recipe:
     "Look a recipe up by its name."
     return recipe if isinstance(recipe, Recipe) else need.one_of(recipes, recipe, 'recipe')

@@ -136,7 +136,8 @@ class Run:
     step:int=0        # steps done
     seconds:float=0.  # spent on them
     status:str=None   # begun, running, interrupted, failed, stopped or finished
-    more:dict=field(default_factory=dict)  # what else run.json tells: device, versions, last losses, error
+    # what else run.json tells: device, versions, last losses, error
+    more:dict=field(default_factory=dict)
     @classmethod
     def read(cls, folder:str|Path): return _read_file(Files(folder).run)
     @property

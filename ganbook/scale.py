@@ -151,7 +151,7 @@ def _record(entry:dict, path:Path):
         part.write_text(json.dumps(new, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
 
 # %% ../nbs/00_reading.ipynb #a0a891b4
-# (holds, mean, interval or None, number of members)
+# gives (holds, mean, interval or None, number of members)
 def _compared(value, goal:float, op:str, tol, mean_only:bool)->tuple:
     "Hold a value, or the worse end of the interval of several, against a target."
     x = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value, dtype=float)
@@ -192,7 +192,7 @@ def claim(
     text:str,             # the statement, as the reader should understand it, with its unit
     value,                # measured: a number, or one value a member (K,)
     op:str,               # '<', '<=', '>', '>=', '==' or '~' (within `tol`)
-    target:float,  # what `value` is held against at full scale, and at quick scale unless `quick` is given
+    target:float,         # the target at full scale, and at quick scale unless `quick` is given
     quick:float=None,     # the target at quick scale
     tol:float=None,       # the tolerance of '~', in the unit of `value`
     source:str=None,      # where the target comes from: a paper and its table, or a derivation

@@ -56,7 +56,7 @@ def _claim_row(c:dict)->tuple:
     return mark, number_of(c['chapter']), f"{c['value']:.4g}{bounds}", target, _claim_origin(c), text
 
 def claim_rows(
-    chapter:str=None,    # those of one chapter alone
+    chapter:str=None,  # those of one chapter alone
 )->list:
     "All claims, each with whether it holds: those that fail first, those of stored figures last."
     rows = of_chapter(book('claims'), chapter)

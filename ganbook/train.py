@@ -166,7 +166,7 @@ def d_step(
     s:TrainState,          # `D` and `opt_D` change, and the running statistics of G's BatchNorm if it has any
     real:Tensor,           # real samples (...,B,*S)
     loss,                  # a GANLoss: its discriminator maps (real_logits, fake_logits) to (...,)
-    penalties=(),  # functions (D, real, fake, real_logits, fake_logits) -> (...,), added to the loss of `D`
+    penalties=(),          # functions (D, real, fake, real_logits, fake_logits) -> (...,), added to the loss
     y:tuple=(),            # labels of the batch, () or (y,)
     augment:Callable=None, # maps a batch to a batch, real and fake alike
     amp:bool=False,        # bfloat16 in the networks; the loss is always in float32
@@ -260,7 +260,7 @@ def average(
     G:nn.Module,          # the generator after its newest step
     halflife:float=200.,  # steps after which a generator's share has halved, above 0
 ):
-    "Move `G_ema` towards `G`: parameters and running statistics; every other buffer is copy_of."
+    "Move `G_ema` towards `G`: parameters and running statistics; every other buffer is copied."
     if not halflife > 0: raise ValueError(f"halflife is {halflife}: it must be above 0 steps.")
     pairs = list(zip(G_ema.named_buffers(), G.buffers()))
     means = [(a, b) for (name, a), b in pairs if name.rpartition('.')[2] in _averages]
@@ -348,23 +348,24 @@ def _loop(s:TrainState, run:Callable, schedule:Callable, callbacks)->TrainState:
 
 # %% ../nbs/05_training.ipynb #c3dde175
 def fit(
-    s:TrainState,            # where to start; changed in place
-    data:Data,               # what to imitate; taken to the device of `s`
-    n_steps:int,             # the target: train until `s.step` is this many generator updates
-    loss,                    # a GANLoss
-    penalties=(),            # functions (D, real, fake, real_logits, fake_logits) -> (...,)
-    batch_size:int=64,       # real samples in a step of `D`, and fakes in a step of either
-    n_critic:int=1,          # updates of `D` for one of `G`
-    schedule:Callable=None,  # progress in [0,1) -> factor on both first learning rates; None: 1 throughout
-    augment:Callable=None,   # batch -> batch, on real and fake
-    callbacks=(),  # functions of the state, called after each step; if one has `close`, `close(s)` at the end
-    labels:bool=False,       # hand the data's labels to `G` and `D`?
+    s:TrainState,                # where to start; changed in place
+    data:Data,                   # what to imitate; taken to the device of `s`
+    n_steps:int,                 # the target: train until `s.step` is this many generator updates
+    loss,                        # a GANLoss
+    penalties=(),                # functions (D, real, fake, real_logits, fake_logits) -> (...,)
+    batch_size:int=64,           # real samples in a step of `D`, and fakes in a step of either
+    n_critic:int=1,              # updates of `D` for one of `G`
+    schedule:Callable=None,      # progress in [0,1) -> factor on both first rates; None: 1 throughout
+    augment:Callable=None,       # batch -> batch, on real and fake
+    # functions of the state, called after each step; if one has `close`, `close(s)` at the end
+    callbacks=(),
+    labels:bool=False,           # hand the data's labels to `G` and `D`?
     update:Callable=alternating, # one iteration, with the signature of `alternating`
-    ema_halflife:float=200., # of `s.G_ema`, in steps, if the state keeps one
-    amp:bool=False,          # compute the networks in bfloat16?
-    channels_last:bool=False,# lay images out channels last?
-    capture:bool=None,  # record the iteration in a CUDA graph? None: where networks and data are on a GPU
-)->TrainState:               # the same `s`
+    ema_halflife:float=200.,     # of `s.G_ema`, in steps, if the state keeps one
+    amp:bool=False,              # compute the networks in bfloat16?
+    channels_last:bool=False,    # lay images out channels last?
+    capture:bool=None,           # record it in a CUDA graph? None: where networks and data are on a GPU
+)->TrainState:                   # the same `s`
     "Train `s` on `data` until step `n_steps`."
     check_fit(
         s, data, loss,

@@ -35,7 +35,7 @@ floors = {
     'casebook': 6, 'drills': 6, 'scenes': 6, 'launch': 6, 'export': 6,
     'evaluate': 7, 'cli': 8, 'playground': 7,
 }
-# recipes, command line, workshop and appendices: fewer words, one exercise will do
+# recipes, workshop and appendices: fewer words, one exercise will do
 short_chapters = ('15', 'w', 'a')
 
 most_tokens = 260  # of a body

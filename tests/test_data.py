@@ -467,7 +467,7 @@ class Handler(BaseHTTPRequestHandler):
         if how == 'short':
             body = body[:-20]
             promised = len(body)  # cut, and consistently so
-        if how == 'cut': body = body[:len(body)//2]                 # the line goes dead
+        if how == 'cut': body = body[:len(body)//2]  # the line goes dead
         if how == 'damaged': body = bytes(b ^ (i == len(body)//2) for i, b in enumerate(body))
         if how == 'page':
             body = b'<html>Sign in to this network</html>'
@@ -582,7 +582,7 @@ def test_a_killed_download_does_no_harm(server, cache):
         and any(p.stat().st_size for p in left[0].iterdir())
         and not (cache/'tiny'/FILE).exists()
     )
-    for p in left: os.utime(p, (1, 1))                          # long ago
+    for p in left: os.utime(p, (1, 1))  # long ago
     assert np.array_equal(read_idx(dl._fetch(remote(server, 'good'), FILE)), IMAGES)
     assert files_in(cache) == [f'tiny/{FILE}']
 
@@ -948,7 +948,7 @@ def test_links_to_folders_are_followed_once(tmp_path):
     (tmp_path/'f'/'more').symlink_to(tmp_path/'elsewhere', target_is_directory=True)
     # another name of a folder of ours
     (tmp_path/'f'/'again').symlink_to(tmp_path/'f'/'dog', target_is_directory=True)
-    (tmp_path/'f'/'dog'/'up').symlink_to(tmp_path/'f', target_is_directory=True)      # a loop
+    (tmp_path/'f'/'dog'/'up').symlink_to(tmp_path/'f', target_is_directory=True)  # a loop
     d, _ = told(tmp_path/'f')
     assert greys(d) == [0, 1, 2] and d.classes == ('cat', 'dog', 'more')
     (tmp_path/'link').symlink_to(tmp_path/'f', target_is_directory=True)

@@ -98,7 +98,7 @@ def test_growing_is_the_transpose_of_shrinking(large):
 # Counts
 
 @pytest.mark.parametrize('shape, z, width, params, mega_macs', [
-    ((3, 64, 64), 100, 64, (3_576_704, 2_765_568), (104.6, 103.8)),                # the PyTorch example
+    ((3, 64, 64), 100, 64, (3_576_704, 2_765_568), (104.6, 103.8)),  # the PyTorch example
     # as published with biases, less these
     ((3, 32, 32), 128, 64, (1_187_907 - 4_291, 663_745 - 449), (18.1, 17.6)),
     ((1, 32, 32), 128, 32, (429_089 - 2_145, 167_009 - 225), (4.6, 4.3)),

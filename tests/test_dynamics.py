@@ -181,8 +181,8 @@ def test_wgan_gp_has_no_derivative_at_the_solution():
 def test_the_wrong_factor_in_the_gradient_of_consensus():
     """GAN_stability, notebooks/diracgan/gans.py, GAN_Consensus, has
     .5 in front of the f' f'' term; at (1, 1) the sign flips."""
-    gan, s = dirac(minimax), f1(point(1.))  # f'(1)
-    f2 = -s*(1 - s)                         # f''(1)
+    gan, s = dirac(minimax), f1(point(1.))                   # f'(1)
+    f2 = -s*(1 - s)                                          # f''(1)
     slope = (gan.v(start) - consensus(gan, 1.).v(start))[0]  # of R = |v|²/2 in theta
     close(slope, -.03342, 5e-6)
     close(slope, s**2 + 2*s*f2, 1e-9)

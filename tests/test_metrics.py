@@ -143,7 +143,7 @@ def test_mode_coverage_by_hand():
         ]
     )
     got = mode_coverage(x, modes, std=.1)
-    assert got['modes'] == 1                                       # 19 good points are one too few
+    assert got['modes'] == 1  # 19 good points are one too few
     near(got['hq'], 49/50)
     near(got['kl'], kl_uniform(torch.tensor([30, 20, 0])))
     near(got['rkl'], kl_uniform(torch.tensor([30, 19, 0])))

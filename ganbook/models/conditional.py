@@ -144,7 +144,7 @@ class Judge(nn.Module):
     def __init__(self,
         # a discriminator with a Sequential `net` that ends in nn.Linear, as ours do; it is left as it is
         D:nn.Module,
-        heads:dict|None=None,    # name of a question -> how many answers it has
+        heads:dict|None=None,  # name of a question -> how many answers it has
         # K: judge samples together with their class, by projection (Miyato and Koyama 2018)
         n_classes:int|None=None,
         # a head whose logsumexp is the logit, in place of a unit of its own (Salimans et al. 2016, section 5)

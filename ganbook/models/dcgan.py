@@ -143,7 +143,8 @@ class DCGANGenerator(nn.Module):
         # makes a normalisation of n channels; None: none, and layers have biases instead
         norm:Callable=nn.BatchNorm2d,
         act:Callable=nn.ReLU,             # makes the activation between layers
-        out:Callable=nn.Tanh,  # makes the last function: nn.Tanh for data in [-1,1], nn.Sigmoid for [0,1]
+        # makes the last function: nn.Tanh for data in [-1,1], nn.Sigmoid for [0,1]
+        out:Callable=nn.Tanh,
         init:Callable|None=normal_init,   # draws the initial weights, in place; None: as PyTorch does
         smallest:int=4,                   # pixels along a side of the first grid, at least: 1 to 4
     ):
@@ -175,8 +176,10 @@ class DCGANDiscriminator(nn.Module):
     "Images to logits: each layer halves the grid, and a linear layer reads the smallest; no sigmoid."
     def __init__(self,
         shape:tuple,                           # of an image (C,H,W); H and W from 8 to 256
-        width:int=64,  # channels after the first halving; doubled at each further one, up to 8 times
-        down:Callable=strided,  # makes a shrinking layer: `strided`, or one of yours with its arguments
+        # channels after the first halving; doubled at each further one, up to 8 times
+        width:int=64,
+        # makes a shrinking layer: `strided`, or one of yours with its arguments
+        down:Callable=strided,
         # makes a normalisation of n channels, but for the first layer; None: none, and biases instead
         norm:Callable=nn.BatchNorm2d,
         # makes the activation after each layer (slope: Radford et al. 2016)

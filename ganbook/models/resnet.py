@@ -199,14 +199,15 @@ class ResNetGenerator(nn.Module):
     def __init__(self,
         shape:tuple,                       # of an image (C,H,W); H and W from 8 to 256
         latent_dim:int=64,                 # Z, numbers in a latent vector
-        width:float=32,  # channels at the size of the image; doubled at each halving, up to 8 times, rounded
+        width:float=32,                    # channels at the image's size; doubled at each halving to 8 times
         n_blocks:int=1,                    # residual blocks at each grid
         # resizes (B,C,H,W) to a size: `resize_nearest`, `resize_bilinear`, `resize_binomial`, or one of yours
         resample:Callable=resize_bilinear,
         head:Callable=LastImage,  # makes the module that reads the image: `LastImage` or `SkipImages`
         # pixels: self-attention at the largest grid whose sides are at most this; None: nowhere
         attend:int|None=None,
-        out:Callable=nn.Tanh,  # makes the last function: nn.Tanh for data in [-1,1], nn.Sigmoid for [0,1]
+        # makes the last function: nn.Tanh for data in [-1,1], nn.Sigmoid for [0,1]
+        out:Callable=nn.Tanh,
         smallest:int=4,                    # pixels along a side of the first grid, at least: 1 to 4
     ):
         super().__init__()
@@ -240,7 +241,8 @@ class ResNetDiscriminator(nn.Module):
     "Images to logits: the generator's plan walked the other way; no normalisation, no sigmoid."
     def __init__(self,
         shape:tuple,                       # of an image (C,H,W); H and W from 8 to 256
-        width:float=32,  # channels at the size of the image; doubled at each halving, up to 8 times, rounded
+        # channels at the size of the image; doubled at each halving, up to 8 times, rounded
+        width:float=32,
         n_blocks:int=1,                    # residual blocks at each grid
         resample:Callable=resize_bilinear, # as in the generator
         attend:int|None=None,              # as in the generator
