@@ -250,7 +250,7 @@ def test_ada_in_two_processes_is_ada_in_one_with_twice_the_batch(tmp_path, monke
     monkeypatch.setattr(train, 'draw', union.draw), monkeypatch.setattr(train, 'latents', union.latents)
     alone = ganbook.augment._per_image
     monkeypatch.setattr(
-        ganbook.augment, '_draw',
+        ganbook.augment, '_per_image',
         lambda x, rng, *args: torch.cat([alone(half, g, *args) for half, g in zip(x.chunk(2), union.rngs)]),
     )
     a['callbacks'] += [union.seed, lambda s: p.append(augment.p.item())]

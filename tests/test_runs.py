@@ -160,10 +160,10 @@ def test_networks_are_built_once(tmp_path, monkeypatch):
     from ganbook import recipes
     monkeypatch.chdir(tmp_path)
     made = []
-    def counted(*args, build=recipes._mlp_pair):
+    def counted(*args, build=recipes.pairs['mlp']):
         pair = build(*args)
         if next(pair[0].parameters()).device.type != 'meta': made.append(pair)
         return pair
-    monkeypatch.setattr(recipes, '_mlp_pair', counted)
+    monkeypatch.setitem(recipes.pairs, 'mlp', counted)
     assert main(['train', 'points', '--n-steps', '2', '--quiet', '--device', 'cpu']) == 0
     assert len(made) == 1
