@@ -20,11 +20,10 @@ import torch
 import traitlets
 from fastcore.basics import patch
 from torch import Tensor, nn
+from . import losses, penalties
 from .data import Data, draw, gaussian, grid, latents, mixture, ring, spiral, to_units, two_moons
-from .losses import hinge, least_squares, minimax, non_saturating, relativistic, wasserstein
 from .metrics import mode_coverage
 from .models.mlp import MLPDiscriminator, MLPGenerator
-from .penalties import dragan, r1, r2, wgan_gp
 from .scenes import Match, columns, divergences, doctor_says, lim, n_counted, n_shown, shares, to_frame
 from .train import Log, TrainState, adam, d_step, g_step, sample
 
@@ -33,11 +32,8 @@ _data = dict(
     ring=partial(ring, 20_000, std=.05), grid=partial(grid, 20_000, std=.15), spiral=partial(spiral, 20_000),
     moons=partial(two_moons, 20_000), gaussian=lambda: replace(gaussian(std=.6, n=20_000), scale=1.),
 )
-_losses = dict(
-    non_saturating=non_saturating, minimax=minimax, least_squares=least_squares, hinge=hinge,
-    wasserstein=wasserstein, relativistic=relativistic,
-)
-_penalty_choices = dict(none=(), r1=(r1,), r2=(r2,), r1_r2=(r1, r2), wgan_gp=(wgan_gp,), dragan=(dragan,))
+_losses = dict(non_saturating=losses.non_saturating) | losses.by_name  # the usual one first
+_penalty_choices = dict(none=()) | {name: (name,) for name in penalties.by_name} | dict(r1_r2=('r1', 'r2'))
 _optimisers = dict(
     adam=partial(adam, betas=(0., .99)), adam_momentum=partial(adam, betas=(.5, .999)),
     rmsprop=torch.optim.RMSprop, sgd=torch.optim.SGD,
@@ -199,10 +195,7 @@ def new_match(
 
 def _rules(s:Setting, state:TrainState)->dict:
     "Loss and penalties."
-    weighed = [
-        partial(f, gamma=s.gamma) if f in (r1, r2) else partial(f, weight=s.gamma, rng=state.rng)
-        for f in _penalty_choices[s.penalty]
-    ]
+    weighed = [penalties.by_name[name](s.gamma, state.rng) for name in _penalty_choices[s.penalty]]
     return dict(loss=_losses[s.loss], penalties=weighed)
 
 def _target(s:Setting)->dict:

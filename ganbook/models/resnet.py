@@ -241,8 +241,7 @@ class ResNetDiscriminator(nn.Module):
     "Images to logits: the generator's plan walked the other way; no normalisation, no sigmoid."
     def __init__(self,
         shape:tuple,                       # of an image (C,H,W); H and W from 8 to 256
-        # channels at the size of the image; doubled at each halving, up to 8 times, rounded
-        width:float=32,
+        width:float=32,                    # channels at the image's size; doubled at each halving to 8 times
         n_blocks:int=1,                    # residual blocks at each grid
         resample:Callable=resize_bilinear, # as in the generator
         attend:int|None=None,              # as in the generator
