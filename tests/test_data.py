@@ -89,8 +89,8 @@ def test_coordinates_of_very_different_spread_are_told(of):
     with pytest.warns(
         UserWarning, match=r'standard deviations from .* train on \(x - x.mean\(0\)\)/x.std\(0\)'
     ) as caught:
-        gd._points('mine', x)
-    assert Path(caught[0].filename).name == 'data.py'  # where `_points` makes the Data
+        gd._plain_points('mine', x)
+    assert Path(caught[0].filename).name == 'data.py'  # where `_plain_points` makes the Data
     if of[0][1] == 1000:
         with pytest.warns(UserWarning, match='scale 1,') as caught: Data('mine', x)
         assert Path(caught[0].filename).name == 'test_data.py'

@@ -101,13 +101,13 @@ def test_image_grid_and_film_strip_draw_on_given_axes(ax):
     with pytest.raises(ValueError, match='same latents'): plots.film_strip([frames[0], frames[0][:2]], (0, 1))
 
 
-def test_new_axes_are_six_inch_wide():
+def test_new_axes_are_six_and_a_half_inch_wide():
     for draw in (
         lambda: plots.image_grid(torch.zeros(16, 1, 8, 8)), lambda: plots.scatter(torch.zeros(3, 2)),
         lambda: plots.curves(dict(loss_D=np.zeros(9))),
         lambda: plots.film_strip([torch.zeros(8, 1, 8, 8)], [0]),
     ):
-        assert draw().figure.get_size_inches()[0] == 6
+        assert draw().figure.get_size_inches()[0] == 6.5
 
 
 @pytest.mark.parametrize('n, size', [(64, 8), (64, 28), (1, 8), (16, 64)])

@@ -28,8 +28,7 @@ from ganbook.cli import main
 from ganbook.downloads import read_idx
 from ganbook.images import folder
 from ganbook.models import conditional as cond
-from ganbook.models import resnet
-from ganbook.recipes import dcgan, mlp
+from ganbook.models import dcgan, mlp, resnet
 from ganbook.train import adam, average, fit, linear_decay, new_state, sample
 
 torch.set_num_threads(1)
