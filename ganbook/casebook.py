@@ -70,7 +70,7 @@ def _draw_findings(ax, findings:list, width:int=94):
         )
 
 # %% ../nbs/w24_casebook.ipynb #793843a6
-def _draw_curves(axes, log:Log):
+def _draw_both_logs(axes, log:Log):
     "Losses on the left, mean logits on the right."
     _draw_log(axes[0], log, ('loss_D', 'loss_G'))
     _draw_log(axes[1], log, ('real_logit', 'fake_logit'))
@@ -92,7 +92,7 @@ def one_page(
         style()
         fig = Figure(figsize=(8, sum(heights) + .4), dpi=100, layout='constrained')
         top, *middle, bottom = fig.subfigures(len(heights), 1, height_ratios=heights)
-        _draw_curves(top.subplots(1, 2), log)
+        _draw_both_logs(top.subplots(1, 2), log)
         for part in middle: _draw_pair(part.subplots(1, 2), s, data)
         _draw_findings(bottom.subplots(), findings)
         fig.suptitle(title or f'{len(log):,} steps')

@@ -26,14 +26,14 @@ def _parts(s:TrainState)->dict:
     extra = {f'extra.{name}': part for name, part in s.extra.items()}
     return {name: part for name, part in parts.items() if part is not None} | extra
 
-def _generators(s:TrainState)->list:
+def _run_generators(s:TrainState)->list:
     "The run's own random generators."
     return list(s.rng) if s.members else [s.rng]
 
 def _random_states(s:TrainState)->dict:
     "Where all random generators stand that the run uses, or that a network or callback may use."
     gpu = torch.cuda.get_rng_state(s.device) if s.device.type == 'cuda' else None
-    own = [g.get_state() for g in _generators(s)]
+    own = [g.get_state() for g in _run_generators(s)]
     return dict(device=s.device.type, own=own, cpu=torch.get_rng_state(), gpu=gpu)
 
 # %% ../nbs/w08_checkpoints.ipynb #288cb260
@@ -130,7 +130,7 @@ def _differences(s:TrainState, content:dict):
         was, now = content['kinds'][name], type(opt).__name__
         if was != now: yield f"its {name} is {was}, here it is {now}"
     n_members = len(content['random']['own'])
-    if n_members != len(_generators(s)): yield f"it has {n_members} members"
+    if n_members != len(_run_generators(s)): yield f"it has {n_members} members"
     for name, part in parts.items(): yield _difference(name, saved[name], part)
 
 def _no_fit(path:str|Path, trouble:str)->ValueError:
@@ -160,7 +160,7 @@ def _set_random(s:TrainState, states:dict):
             f"{s.device.type} the run goes on, with other random numbers.",
             stacklevel=3,
         )
-    for g, state in zip(_generators(s), states['own']): g.set_state(state)
+    for g, state in zip(_run_generators(s), states['own']): g.set_state(state)
     if s.device.type == 'cuda': torch.cuda.set_rng_state(states['gpu'], s.device)
 
 # %% ../nbs/w08_checkpoints.ipynb #54ddfd7e

@@ -311,7 +311,7 @@ def _sentence(e:BaseException)->str:
         return f"{e.filename or 'a file'} could not be used: {e.strerror}."
     return ' '.join(str(e).split())
 
-def _expected(e:BaseException)->bool:
+def _is_expected(e:BaseException)->bool:
     return isinstance(e, (ValueError, OSError, FloatingPointError)) or _out_of_memory(e)
 
 # %% ../nbs/w07_command_line.ipynb #69ff5790
@@ -427,7 +427,7 @@ def _obey(words:list)->int:
     except KeyboardInterrupt as e: code, text = 130, str(e) or 'stopped.'
     except BrokenPipeError: raise
     except BaseException as e:
-        if not _expected(e): raise
+        if not _is_expected(e): raise
         code, text = 2, _sentence(e)
     else: return 0
     print(f'ganbook: {text}', file=sys.stderr)

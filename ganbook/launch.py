@@ -129,7 +129,7 @@ def _announce(run:Run, data:Data, s:TrainState, team:Team):
     if s.step >= run.n_steps:
         print(f"This run has done its {s.step:,} steps; to go on, give a larger --n-steps.", flush=True)
 
-def _fit(run:Run, s:TrainState, arguments:dict, team:Team):
+def _fitted(run:Run, s:TrainState, arguments:dict, team:Team):
     "Train, with the other processes, if there are any; the one that leads keeps run.json."
     with written_down(run, s) if team.leads else nullcontext(), with_threads(run.more['threads']):
         with warnings.catch_warnings(), in_parallel(team, s, arguments, run.files.checkpoints) as arguments:
@@ -149,7 +149,7 @@ def train_run(
     run.more['threads'] = n_threads(s, arguments['batch_size'], run.options['threads'])
     if team.leads: _announce(run, data, s, team)
     arguments['callbacks'] = watchers(run, data, z, team.size, quiet) if team.leads else []
-    try: _fit(run, s, arguments, team)
+    try: _fitted(run, s, arguments, team)
     except KeyboardInterrupt: raise KeyboardInterrupt(
         f"stopped at step {s.step:,} of {run.n_steps:,}, which is saved; "
         f"go on with: ganbook resume {shlex.quote(str(run.folder))}") from None
