@@ -6,6 +6,7 @@ repeat; the tests; the linter. Needs no network. Stops at the first part that fa
 `make quick` (--quick) is what to run while working: exports in step, the linter, the tests that
 are not marked slow, and the chapters that differ from the branch main, with their solutions. """
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -80,15 +81,26 @@ def repeats(notebook: Path) -> bool:
     return any('nbval-check-output' in c['metadata'].get('tags', []) for c in cells)
 
 
+def in_browser() -> list:
+    "The chapters with widgets, which tests run from top to bottom in a browser; none where there is none."
+    if not all(map(importlib.util.find_spec, ('playwright', 'jupyterlab'))): return []
+    from lab import chromium
+    if chromium() is None: return []
+    tests = ''.join(p.read_text(encoding='utf-8') for p in (root/'tests').glob('test_browser*.py'))
+    names = set(re.findall(r"run_notebook\('(\w+)'\)", tests))
+    return [p for p in notebooks if p.stem in names and p.parent == root/'nbs']
+
+
 def chapters():
-    """Every notebook runs from top to bottom, once: here those without outputs that must repeat, the others
-    in nbval, which also compares.
+    """Every notebook runs from top to bottom, once: here those without outputs that must repeat and without
+    widgets, the others in nbval, which also compares, or in the browser.
 
     As many run as there are on disk. `make shake` and `nbdev_test` by itself take all of them.
     """
     tagged = [p for p in notebooks if repeats(p)]
     if not tagged: sys.exit('\nFAILED: no notebook has an output that must repeat (tag nbval-check-output).')
-    names = '|'.join(re.escape(p.stem) for p in tagged)
+    later = {*tagged, *in_browser()}
+    names = '|'.join(re.escape(p.stem) for p in later)
     every = 'nbdev_test', '--n_workers', '2', '--do_print', '--timing'
     parts = [
         (*every, '--skip_folder_re', '^(solutions|[_.].*)$', '--skip_file_re', rf'^([_.]|({names})\.ipynb$)'),
@@ -101,14 +113,14 @@ def chapters():
         ran |= completed
         for line in done.stdout.splitlines():
             if 'Completed' in line or 'took' in line: print('  ', line.replace(str(root) + '/', ''))
-    if len(ran) + len(tagged) != len(notebooks):
+    if len(ran) + len(later) != len(notebooks):
         sys.exit(
-            f'\nFAILED: {len(ran)} notebooks ran and {len(tagged)} are for nbval, but {len(notebooks)} are '
+            f'\nFAILED: {len(ran)} notebooks ran and {len(later)} run later, but {len(notebooks)} are '
             f'on disk.\n{done.stdout[-3000:]}'
         )
     print(
-        f'{len(ran)} of {len(notebooks)} notebooks ran; '
-        f'{len(tagged)} run next, where their outputs are compared'
+        f'{len(ran)} of {len(notebooks)} notebooks ran; {len(tagged)} run next, where their outputs are '
+        f'compared, and {len(later) - len(tagged)} in the browser'
     )
 
 
