@@ -17,14 +17,9 @@ from numbers import Integral
 import numpy as np
 import torch
 from torch import Tensor
+from . import need
 
 # %% ../nbs/03_data.ipynb #1a81621d
-def _whole(least:int, **counts):
-    "Refuse what is no whole number of at least `least`."
-    for name, n in counts.items():
-        if not isinstance(n, Integral) or n < least:
-            raise ValueError(f"{name} is {n!r}: it must be a whole number of at least {least}.")
-
 def _check_axes(d:'Data'):
     "Refuse images whose channels come last: the first axis after N would be taken for 28 channels, say."
     shape = tuple(d.x.shape)
@@ -157,7 +152,7 @@ def ring(
     seed:int=0,      # of the points
 )->Data:
     "Modes on a circle; the defaults are the 2D-ring of PacGAN (Lin et al. 2018)."
-    _whole(1, modes=modes)
+    need.whole(1, modes=modes)
     angle = torch.arange(modes)*(2*math.pi/modes)
     return mixture(radius*torch.stack([angle.cos(), angle.sin()], 1), std, n=n, seed=seed, name='ring')
 
@@ -170,7 +165,7 @@ def grid(
     seed:int=0,    # of the points
 )->Data:
     "Modes on a square grid about the origin; the defaults are the 2D-grid of PacGAN."
-    _whole(1, side=side)
+    need.whole(1, side=side)
     axis = (torch.arange(side) - (side - 1)/2)*gap
     return mixture(torch.cartesian_prod(axis, axis), std, n=n, seed=seed, name='grid')
 
@@ -198,7 +193,7 @@ def spiral(
     seed:int=0,      # of the points
 )->Data:
     "A spiral: one connected, curved set."
-    _whole(1, n=n)
+    need.whole(1, n=n)
     rng = torch.Generator().manual_seed(seed)
     # the arc from the origin to radius r is nearly proportional to r²
     r = torch.rand(n, generator=rng).sqrt()
@@ -212,7 +207,7 @@ def two_moons(
     seed:int=0,    # of the points
 )->Data:           # labels: 0 the upper moon, 1 the lower
     "Two half circles that reach into each other, centred on the origin."
-    _whole(1, n=n)
+    need.whole(1, n=n)
     rng = torch.Generator().manual_seed(seed)
     y = torch.randint(2, (n,), generator=rng)
     angle, sign = math.pi*torch.rand(n, generator=rng), 1. - 2*y
@@ -242,7 +237,7 @@ def latents(
     device=None,    # where; None: where `rng` lives, or the CPU
 )->Tensor:          # (n,Z), or (K,n,Z) for a list of K generators
     "Standard normal latents, the generator's input."
-    _whole(0, n=n, latent_dim=latent_dim)
+    need.whole(0, n=n, latent_dim=latent_dim)
     return _each(partial(torch.randn, n, latent_dim), rng, device)
 
 # %% ../nbs/03_data.ipynb #e82e7e6a
@@ -258,7 +253,7 @@ def draw(
     images in [data.low,1], points divided by `data.scale`."""
     if not isinstance(data, Data):
         raise TypeError(f"data is a {type(data).__name__}: give a Data, as digits() or ring() make it.")
-    _whole(0, n=n)
+    need.whole(0, n=n)
     home = data.x.device
     i = _each(partial(torch.randint, len(data.x), (n,)), rng, None if rng else home).to(home)  # (n,) or (K,n)
     x = data.x.index_select(0, i.view(-1))

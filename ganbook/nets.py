@@ -10,11 +10,11 @@ __all__ = ['frozen', 'evaluating', 'copy_of', 'n_params', 'multiply_adds', 'Laye
 import copy
 import math
 from contextlib import contextmanager
-from numbers import Integral
 from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+from . import need
 
 # %% ../nbs/w13_nets.ipynb #3ebfe39b
 @contextmanager
@@ -114,8 +114,7 @@ def whole_number(
     name:str,  # of the argument
 )->int:
     "`n`, if it is a whole number of at least 1."
-    if isinstance(n, bool) or not isinstance(n, Integral) or n < 1:
-        raise ValueError(f"{name} is {n!r}: it must be a whole number of at least 1.")
+    need.whole(**{name: n})
     return int(n)
 
 def check_makers(

@@ -175,15 +175,16 @@ def seeds_move(notebook):
     faults = []
     for i, c in notebook.code:
         if has(c, 'export') or notebook.stem == '00_reading': continue
+        statements = tree(c)  # parsed once: nodes are told apart by their identity
         refused = {
             id(n)
-            for top in tree(c)
+            for top in statements
             for call in ast.walk(top)
             if call_name(call) == 'test_fail'
             for n in ast.walk(call)
         }
         for node in (
-            n for top in tree(c) for n in ast.walk(top) if isinstance(n, ast.Call) and id(n) not in refused
+            n for top in statements for n in ast.walk(top) if isinstance(n, ast.Call) and id(n) not in refused
         ):
             seed = seeds_of(node)
             line = source(c).splitlines()[node.lineno - 1]

@@ -59,7 +59,9 @@ def test_one_of_each_is_named_in_a_recipe(tmp_path):
     ]
     path = tmp_path/'own.ipynb'
     path.write_text(json.dumps(dict(cells=code, metadata={}, nbformat=4, nbformat_minor=5)))
-    run = f'from execnb.shell import CaptureShell; CaptureShell().execute({str(path)!r}, {str(path)!r})'
+    execute = f'CaptureShell().execute({str(path)!r}, {str(path)!r}, exc_stop=True)'
+    run = f'from execnb.shell import CaptureShell; {execute}'
     done = subprocess.run([sys.executable, '-c', run], cwd=root, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert 'trained' in path.read_text(), done.stderr[-2000:]
+    last = json.loads(path.read_text())['cells'][-1]
+    assert 'trained' in str(last['outputs']), done.stderr[-2000:]
