@@ -181,7 +181,8 @@ class Lab:
     @contextmanager
     def run_notebook(self, name, limit_s=run_s):
         """Open a copy of chapter `name`, its outputs removed, and run all cells;
-        gives Playwright's page. Asserts that no cell and no script failed."""
+        gives Playwright's page. Asserts that no cell and no script
+        failed, and that the stored outputs which must repeat have."""
         n_cells = copy_chapter(name, self.work)
         page = self.browser.new_page(viewport=dict(width=1200, height=900))
         page.set_default_timeout(start_s*1000)
@@ -198,6 +199,8 @@ class Lab:
             wait_until(
                 lambda: page.wait_for_timeout(200) or finished(page, n_cells), limit_s, f'running {name}'
             )
+            for i, text in must_repeat(name).items():
+                assert printed(page, i) == text, f'code cell {i} of {name} printed something else'
             yield page
             assert not broken, f'scripts of the page failed: {broken}'
         finally:
@@ -233,6 +236,21 @@ def copy_chapter(name, folder):
     for source, copy in ((root/'nbs'/'images', folder/'images'), (root/'results', folder.parent/'results')):
         if source.exists(): shutil.copytree(source, copy, dirs_exist_ok=True)
     return sum(bool(''.join(c['source']).strip()) for c in code)
+
+
+def must_repeat(name):
+    "What the cells tagged nbval-check-output have printed: place among the code cells -> text."
+    cells = json.loads((root/'nbs'/f'{name}.ipynb').read_text(encoding='utf-8'))['cells']
+    code = [c for c in cells if c['cell_type'] == 'code']
+    tagged = {i: c for i, c in enumerate(code) if 'nbval-check-output' in c['metadata'].get('tags', [])}
+    return {i: ''.join(''.join(out['text']) for out in c['outputs']) for i, c in tagged.items()}
+
+
+def printed(page, i):
+    "The text that code cell `i` has printed on the page."
+    cell = page.locator('.jp-CodeCell').nth(i)
+    texts = cell.locator('[data-mime-type="application/vnd.jupyter.stdout"] pre').all_text_contents()
+    return ''.join(texts)
 
 
 def prompts(page): return page.locator('.jp-CodeCell .jp-InputArea-prompt').all_inner_texts()

@@ -93,7 +93,7 @@ def in_browser() -> list:
 
 def chapters():
     """Every notebook runs from top to bottom, once: here those without outputs that must repeat and without
-    widgets, the others in nbval, which also compares, or in the browser.
+    widgets, the others in nbval or in the browser, which also compare.
 
     As many run as there are on disk. `make shake` and `nbdev_test` by itself take all of them.
     """
@@ -118,9 +118,10 @@ def chapters():
             f'\nFAILED: {len(ran)} notebooks ran and {len(later)} run later, but {len(notebooks)} are '
             f'on disk.\n{done.stdout[-3000:]}'
         )
+    seen = in_browser()
     print(
-        f'{len(ran)} of {len(notebooks)} notebooks ran; {len(tagged)} run next, where their outputs are '
-        f'compared, and {len(later) - len(tagged)} in the browser'
+        f'{len(ran)} of {len(notebooks)} notebooks ran; {len(later) - len(seen)} run next in nbval and '
+        f'{len(seen)} in the browser, where outputs that must repeat are compared'
     )
 
 
@@ -174,7 +175,8 @@ def side_by_side(commands: dict):
 def repeat_and_test():
     "Stored outputs tagged nbval-check-output come out again, to the letter, and the tests pass."
     apart = {'tests of the playground': 'test_browser_playground', 'tests of the page': 'test_page'}
-    tagged = [str(p) for p in notebooks if repeats(p)]
+    seen = in_browser()  # the browser compares what it runs
+    tagged = [str(p) for p in notebooks if repeats(p) and p not in seen]
     nbval = [*pytest, '--nbval-lax', '--nbval-current-env', '--nbval-cell-timeout=300']
     commands = halves('not browser', apart.values())  # the longest first
     commands['tests in a browser'] = [

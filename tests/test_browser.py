@@ -127,21 +127,38 @@ def test_every_chapter_with_a_widget_is_opened_here():
     assert with_widgets == shown - {'00_broken'}
 
 
-def test_a_failing_cell_is_reported(lab, monkeypatch, tmp_path):
-    """A chapter that fails in the browser fails the test, with the
-    traceback's words; and the kernel is the interpreter of this test."""
-    (tmp_path/'nbs').mkdir()
+def made_up(tmp_path, source, stored='', tags=()):
+    "Write a chapter of one cell, 00_broken, into the folder, with what it is said to have printed."
+    outputs = [dict(output_type='stream', name='stdout', text=stored)] if stored else []
     cell = dict(
-        cell_type='code', id='a', metadata={}, execution_count=None, outputs=[],
-        source="import sys; raise ValueError('as foretold by ' + sys.executable)",
+        cell_type='code', id='a', metadata=dict(tags=[*tags]), execution_count=None, outputs=outputs,
+        source=source,
     )
     nb = dict(
         cells=[cell],
         metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python')), nbformat=4,
         nbformat_minor=5,
     )
+    (tmp_path/'nbs').mkdir()
     (tmp_path/'nbs'/'00_broken.ipynb').write_text(json.dumps(nb))
+
+
+def test_a_failing_cell_is_reported(lab, monkeypatch, tmp_path):
+    """A chapter that fails in the browser fails the test, with the
+    traceback's words; and the kernel is the interpreter of this test."""
+    made_up(tmp_path, "import sys; raise ValueError('as foretold by ' + sys.executable)")
     monkeypatch.setattr(lab_module, 'root', tmp_path)
     with pytest.raises(AssertionError, match=re.escape(f'as foretold by {sys.executable}')):
         with lab.run_notebook('00_broken'): pass
     assert not lab.sessions('00_broken.ipynb')  # its kernel is gone
+
+
+def test_an_output_that_changed_is_reported(lab, monkeypatch, tmp_path):
+    "A tagged cell that prints something else than is stored fails the test; the same text passes."
+    monkeypatch.setattr(lab_module, 'root', tmp_path)
+    made_up(tmp_path, "print('one')\nprint('two')", 'one\ntwo\n', ['nbval-check-output'])
+    with lab.run_notebook('00_broken'): pass
+    path = tmp_path/'nbs'/'00_broken.ipynb'
+    path.write_text(path.read_text().replace('one\\ntwo\\n', 'one\\nthree\\n'))
+    with pytest.raises(AssertionError, match='code cell 0 of 00_broken printed something else'):
+        with lab.run_notebook('00_broken'): pass
