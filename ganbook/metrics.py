@@ -17,47 +17,6 @@ from safetensors.torch import load
 from torch import Tensor, nn
 from .inception import Inception, unpadded
 
-# %% ../nbs/07_measuring.ipynb #43cd5d9f
-_budget = 2**24  # numbers in one block of a large table: 128 MiB in float64
-
-def _rows(n:int, per_row:int)->int:
-    "How many of `n` rows of a table with `per_row` numbers each fit into the budget, at least 1."
-    return max(1, min(n, _budget//max(1, per_row)))
-
-def _samples(x:Tensor, name:str, least:int=1)->Tensor:
-    "The samples (...,N,F) themselves, or one clear error."
-    if not isinstance(x, Tensor):
-        raise TypeError(f"{name} is a {type(x).__name__}: give a tensor with one row a sample, (...,N,F).")
-    if not x.is_floating_point():
-        raise TypeError(
-            f"{name} is {x.dtype}: give floating-point numbers; of images take features, or pixels in [-1,1]."
-        )
-    if x.ndim < 2 or not x.shape[-1]:
-        raise ValueError(f"{name} has shape {tuple(x.shape)}: give one row a sample, (...,N,F).")
-    if x.shape[-2] < least:
-        raise ValueError(f"{name} holds {x.shape[-2]} samples, too few: give at least {least}.")
-    for part in x.split(_rows(x.shape[-2], x[..., 0, :].numel()), -2):
-        if not part.isfinite().all():
-            raise ValueError(
-                f"{name} holds NaN or infinite numbers: find out "
-                "which samples they come from before measuring."
-            )
-    return x.cpu() if x.device.type == 'mps' else x  # there is no float64 on mps
-
-def _pair(real:Tensor, fake:Tensor, least:int=1, names:tuple=('real', 'fake'))->tuple:
-    "Two sets of samples that can be compared, or one clear error."
-    real, fake = _samples(real, names[0], least), _samples(fake, names[1], least)
-    if any(a != b and 1 not in (a, b) for a, b in zip(real.shape[-3::-1], fake.shape[-3::-1])):
-        raise ValueError(
-            f"{names[0]} has shape {tuple(real.shape)} and {names[1]} "
-            f"{tuple(fake.shape)}: give both the same members."
-        )
-    if real.shape[-1] == fake.shape[-1]: return real, fake
-    raise ValueError(
-        f"{names[0]} has {real.shape[-1]} numbers a sample and {names[1]} "
-        f"{fake.shape[-1]}: measure both with the same features."
-    )
-
 # %% ../nbs/07_measuring.ipynb #ad3f2a98
 def _block(a:int, b:int)->list:
     return [nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2)]
@@ -128,6 +87,47 @@ def yardstick(
     y = Yardstick(**card['network'], card=card)
     y.load_state_dict(load(raw))
     return y.eval().requires_grad_(False)
+
+# %% ../nbs/07_measuring.ipynb #43cd5d9f
+_budget = 2**24  # numbers in one block of a large table: 128 MiB in float64
+
+def _rows(n:int, per_row:int)->int:
+    "How many of `n` rows of a table with `per_row` numbers each fit into the budget, at least 1."
+    return max(1, min(n, _budget//max(1, per_row)))
+
+def _samples(x:Tensor, name:str, least:int=1)->Tensor:
+    "The samples (...,N,F) themselves, or one clear error."
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name} is a {type(x).__name__}: give a tensor with one row a sample, (...,N,F).")
+    if not x.is_floating_point():
+        raise TypeError(
+            f"{name} is {x.dtype}: give floating-point numbers; of images take features, or pixels in [-1,1]."
+        )
+    if x.ndim < 2 or not x.shape[-1]:
+        raise ValueError(f"{name} has shape {tuple(x.shape)}: give one row a sample, (...,N,F).")
+    if x.shape[-2] < least:
+        raise ValueError(f"{name} holds {x.shape[-2]} samples, too few: give at least {least}.")
+    for part in x.split(_rows(x.shape[-2], x[..., 0, :].numel()), -2):
+        if not part.isfinite().all():
+            raise ValueError(
+                f"{name} holds NaN or infinite numbers: find out "
+                "which samples they come from before measuring."
+            )
+    return x.cpu() if x.device.type == 'mps' else x  # there is no float64 on mps
+
+def _pair(real:Tensor, fake:Tensor, least:int=1, names:tuple=('real', 'fake'))->tuple:
+    "Two sets of samples that can be compared, or one clear error."
+    real, fake = _samples(real, names[0], least), _samples(fake, names[1], least)
+    if any(a != b and 1 not in (a, b) for a, b in zip(real.shape[-3::-1], fake.shape[-3::-1])):
+        raise ValueError(
+            f"{names[0]} has shape {tuple(real.shape)} and {names[1]} "
+            f"{tuple(fake.shape)}: give both the same members."
+        )
+    if real.shape[-1] == fake.shape[-1]: return real, fake
+    raise ValueError(
+        f"{names[0]} has {real.shape[-1]} numbers a sample and {names[1]} "
+        f"{fake.shape[-1]}: measure both with the same features."
+    )
 
 # %% ../nbs/07_measuring.ipynb #49344e1d
 def _gram(x:Tensor, block:int=512)->Tensor:  # (...,N,F) -> (...,F,F)
