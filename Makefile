@@ -31,7 +31,7 @@ shake: .venv/ok ## the book on imitated processors, two threads, weights off by 
 check: test     ## the same as make test
 
 lab: .venv/ok   ## JupyterLab on the first chapter; make lab flags=--no-browser on a machine without one
-	@$(BIN)/jupyter lab nbs/00_reading.ipynb $$(test $$(id -u) != 0 || echo --allow-root) $(flags)
+	@$(BIN)/jupyter lab nbs/00_faces.ipynb $$(test $$(id -u) != 0 || echo --allow-root) $(flags)
 
 render: .venv/ok ## execute and keep outputs and claims: make render nb=01_game, or all; GANBOOK_SCALE=quick|full
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/render.py $(nb)

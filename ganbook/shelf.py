@@ -120,7 +120,7 @@ def _home_page()->str:
 def _notebooks()->Path:
     "The folder of the chapters, if this is a checkout."
     path = Path(__file__).resolve().parents[1]/'nbs'
-    if (path/'00_reading.ipynb').is_file(): return path
+    if (path/'00_faces.ipynb').is_file(): return path
     raise FileNotFoundError("the notebooks do not come with the installed package: "
         f"git clone {_home_page()}, then in that folder pip install -e '.[dev]' and ganbook lab.")
 

@@ -45,6 +45,13 @@ def press(page, slider, image, key='ArrowRight'):
     return page.locator('.widget-slider .widget-readout').nth(slider).inner_text()
 
 
+def test_faces(lab):
+    "Chapter 0 trains its GAN in JupyterLab, and its window shows what has been learned."
+    with lab.run_notebook('00_faces') as page:
+        window = page.locator('img.widget-image').first
+        assert window.evaluate('m => m.complete && m.naturalWidth') == 12*17*6 - 6
+
+
 def test_game(lab):
     "Chapter 1 runs in JupyterLab; the keyboard moves both of its sliders, and the figure follows."
     with lab.run_notebook('01_game') as page:
