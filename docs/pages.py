@@ -361,7 +361,7 @@ def claims_page(book: list) -> str:
         'of them, as they were measured when the chapters were executed. An interval is Student\'s, '
         'over runs that differ in their seed alone; all of it lies on the right side of the target, '
         'unless the line says mean only. Where the last column says *stored*, the chapter compares '
-        'a figure that a longer bench measured on that day. A claim links to the cell that makes it.',
+        'a figure that a longer trial measured on that day. A claim links to the cell that makes it.',
         '',
     ]
     lines += (

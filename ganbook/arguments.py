@@ -33,8 +33,10 @@ def add_arguments(
     "Make the arguments of a command from the signature of a function."
     said = docments(f)
     for name, p in inspect.signature(f).parameters.items():
-        called = '--' + name.replace('_', '-') if p.kind is p.KEYWORD_ONLY else name
-        parser.add_argument(called, **_of_parameter(p, said[name]))
+        about = _of_parameter(p, said[name])
+        if p.kind is not p.KEYWORD_ONLY: parser.add_argument(name, **about)
+        # class_ is --class: Python keeps the word for itself
+        else: parser.add_argument('--' + name.rstrip('_').replace('_', '-'), dest=name, **about)
 
 # %% ../nbs/w22_arguments.ipynb #351e09ab
 def _did_you_mean(word:str, there)->str:

@@ -10,21 +10,17 @@ __all__ = ['color', 'diffaugment', 'by_name', 'brightness', 'saturation', 'contr
 from collections.abc import Callable
 import torch
 from torch import nn, Tensor
+from . import need
 from .nets import evaluating
 
 # %% ../nbs/19_augmentation.ipynb #eca073b2
 def _check_batch(x:Tensor, rng=None):
     "Refuse what is no batch of images, and a list of generators that does not fit it."
-    if x.ndim < 4 or not x.is_floating_point():
-        raise ValueError(
-            f"the batch is {x.dtype} of shape {tuple(x.shape)}: give images "
-            "as floating-point numbers (...,B,C,H,W), as `draw` makes them."
-        )
-    if isinstance(rng, (list, tuple)) and (x.ndim < 5 or len(x) != len(rng)):
-        raise ValueError(
-            f"{len(rng)} generators do not suit a batch of shape {tuple(x.shape)}: "
-            "a list has one for each member, images (K,B,C,H,W)."
-        )
+    fits = x.ndim >= 4 and x.is_floating_point()
+    need.that(fits, 'give floating-point images (...,B,C,H,W), as `draw` makes them', batch=x)
+    if not isinstance(rng, (list, tuple)): return
+    fits = x.ndim >= 5 and len(x) == len(rng)
+    need.that(fits, 'give one for each member, images (K,B,C,H,W)', number_of_generators=len(rng), batch=x)
 
 def _per_image(x:Tensor, rng, make:Callable=torch.rand, *args)->Tensor:
     "One random number an image, (...,B,1,1,1); each member's from its own generator."
@@ -62,8 +58,7 @@ def contrast(
 
 # %% ../nbs/19_augmentation.ipynb #60f7b00d
 def _share(share:float):
-    if not 0 <= share <= 1:
-        raise ValueError(f"share is {share}: give a share of the image's sides, from 0 to 1.")
+    need.that(0 <= share <= 1, "give a share of the image's sides, from 0 to 1", share=share)
 
 def translation(
     x:Tensor,          # images (...,B,C,H,W)
@@ -74,13 +69,12 @@ def translation(
 )->Tensor:             # the same shape
     "Shift an image by whole pixels, up to `share` of its sides, each way alike."
     _share(share)
-    (H, W), index = x.shape[-2:], []
-    for n, along in ((H, (-1, 1)), (W, (1, -1))):
+    H, W = x.shape[-2:]
+    def origins(n, *along):  # where a pixel comes from
         m = int(n*share + .5)
-        shift = _per_image(x, rng, torch.randint, -m, m + 1)
-        # (...,B,1,H,1) and (...,B,1,1,W): where a pixel comes from
-        index.append(torch.arange(n, device=x.device).view(along) - shift)
-    y, z = index
+        return torch.arange(n, device=x.device).view(along) - _per_image(x, rng, torch.randint, -m, m + 1)
+    y = origins(H, -1, 1)  # (...,B,1,H,1)
+    z = origins(W, 1, -1)  # (...,B,1,1,W)
     inside = (y >= 0) & (y < H) & (z >= 0) & (z < W)  # (...,B,1,H,W)
     source = (y.clamp(0, H - 1)*W + z.clamp(0, W - 1)).flatten(-2).expand(*x.shape[:-2], -1)  # (...,B,C,H*W)
     return torch.where(inside, x.flatten(-2).gather(-1, source).view(x.shape), fill)
@@ -117,11 +111,7 @@ def quarter_turns(
 )->Tensor:     # the same shape
     "Turn each image by 0, 90, 180 or 270 degrees, all equally likely."
     k = _per_image(x, rng, torch.randint, 0, 4)
-    if x.shape[-1] != x.shape[-2]:
-        raise ValueError(
-            f"images of {x.shape[-2]}x{x.shape[-1]} cannot be "
-            "turned by 90 degrees: give square ones, or take flip."
-        )
+    need.that(x.shape[-1] == x.shape[-2], 'give square images, or take flip', x=x)
     out = x
     for n in (1, 2, 3): out = torch.where(k == n, x.rot90(n, (-2, -1)), out)
     return out
@@ -143,15 +133,12 @@ class Augment(nn.Module):
         rng=None,   # as in `brightness`: the run's own, `s.rng`, so that a run can be repeated and resumed
     ):
         super().__init__()
-        if callable(ops):
-            raise TypeError("ops is a single function: give a list of them, such as [ganbook.augment.flip].")
+        need.of_type(not callable(ops), 'give a list of functions, such as [ganbook.augment.flip]', ops=ops)
         self.ops = tuple(ops)
         self.rng = rng
         p = torch.as_tensor(p, dtype=torch.float32).clone()
-        if not all(map(callable, self.ops)):
-            raise TypeError("ops must be functions (x, rng) -> x, such as ganbook.augment.translation.")
-        if not ((p >= 0) & (p <= 1)).all():
-            raise ValueError(f"p is {p.tolist()}: a probability lies in [0,1].")
+        need.of_type(all(map(callable, self.ops)), 'give functions (x, rng) -> x, such as flip', ops=self.ops)
+        need.that(((p >= 0) & (p <= 1)).all(), 'a probability lies in [0,1]', p=p.tolist())
         if isinstance(rng, (list, tuple)): p = p.to(rng[0].device).expand(len(rng)).clone()
         elif rng is not None: p = p.to(rng.device)
         self.register_buffer('p', p)
@@ -201,11 +188,8 @@ class ADA:
         rise:int=1000,        # steps in which `p` would go from 0 to 1
         top:float=1.,         # largest p, in (0,1]; below 1, no operation can leak
     ):
-        if not (every >= 1 and rise >= every and 0 < top <= 1):
-            raise ValueError(
-                f"every={every}, rise={rise}, top={top}: need 1 "
-                "<= every <= rise, and top above 0 and at most 1."
-            )
+        need.that(1 <= every <= rise, 'give 1 <= every <= rise', every=every, rise=rise)
+        need.that(0 < top <= 1, 'give a probability above 0', top=top)
         self.augment = augment
         self.signal = signal
         self.target = target
@@ -220,9 +204,5 @@ class ADA:
         if s.step % self.every: return
         with torch.no_grad():
             p, sign = self.augment.p, (self.mean(self.signal(s)) - self.target).sign().nan_to_num()
-            if sign.shape != p.shape:
-                raise ValueError(
-                    f"the signal has shape {tuple(sign.shape)} and p {tuple(p.shape)}: "
-                    "make the Augment with rng=s.rng, then both are one a member."
-                )
+            need.that(sign.shape == p.shape, 'make the Augment with rng=s.rng', signal=sign, p=p)
             p.add_(self.step*sign.to(p)).clamp_(0, self.top)

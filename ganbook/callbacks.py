@@ -294,13 +294,15 @@ def preview(
     data:Data,         # what `G` imitates
     every:int=1000,    # steps between two pictures; there is also one of the end
     n_cols:int=8,      # images a row
+    y:tuple=(),        # labels of the latents, () or (labels (N,),)
 )->Callable:
     "Save a picture of the same latents each `every` steps."
     path = Path(path)
     def name(s): return path if path.suffix == '.png' else path/f'step_{s.step:08d}.png'
-    return _and_at_the_end(
-        every, lambda s: save_samples(data, sample(s.best, z.to(s.device)), name(s), n_cols)
-    )
+    def draw_and_save(s):
+        x = sample(s.best, *(t.to(s.device) for t in (z, *y)))
+        save_samples(data, x, name(s), n_cols)
+    return _and_at_the_end(every, draw_and_save)
 
 # %% ../nbs/a2_callbacks.ipynb #8023e613
 def stop_on_nan(

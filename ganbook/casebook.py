@@ -41,18 +41,23 @@ def _draw_batch(ax, x:Tensor, data:Data, n_cols:int=6, over:bool=True):
     real = draw(data, 400, torch.Generator().manual_seed(0)).cpu()
     return scatter(real, x if over else None, ax=ax, legend=False)
 
-def _draw_samples(ax, s:TrainState, data:Data, n:int=36, n_cols:int=6):
+def _draw_fakes(ax, s:TrainState, data:Data, n:int=36, n_cols:int=6, labels:bool=False):
     "What the generator draws: images, or points of the plane above the data."
     rng = torch.Generator(s.device).manual_seed(0)
-    fake = sample(s.best, latents(n if data.is_image else 400, s.G.latent_dim, rng, s.device)).cpu()
+    n = n if data.is_image else 400
+    z = latents(n, s.G.latent_dim, rng, s.device)
+    y = draw(data, n, torch.Generator().manual_seed(0), labels=True)[1:] if labels else ()
+    fake = sample(s.best, z, *(t.to(s.device) for t in y)).cpu()
     whole = fake[fake.flatten(1).isfinite().all(1)]
     if not len(whole): return _words(ax, 'no sample is a finite number')
     return _draw_batch(ax, whole, data, n_cols)
 
-def _draw_pair(axes, s:TrainState, data:Data):
+def _draw_pair(axes, s:TrainState, data:Data, labels:bool):
     "Data on the left, samples on the right."
-    _draw_batch(axes[0], draw(data, 36, torch.Generator().manual_seed(0)), data, over=False).set_title('data')
-    _draw_samples(axes[1], s, data).set_title('samples' if data.is_image else 'samples over data')
+    real = draw(data, 36, torch.Generator().manual_seed(0))
+    _draw_batch(axes[0], real, data, over=False).set_title('data')
+    title = 'samples' if data.is_image else 'samples over data'
+    _draw_fakes(axes[1], s, data, labels=labels).set_title(title)
 
 # %% ../nbs/w24_casebook.ipynb #2883d6e9
 _colors = dict(alarm='#b5495b', warning='#c98a1b', note='#5b9bd5')
@@ -75,25 +80,30 @@ def _draw_both_logs(axes, log:Log):
     _draw_log(axes[0], log, ('loss_D', 'loss_G'))
     _draw_log(axes[1], log, ('real_logit', 'fake_logit'))
 
+def _page(heights:list)->tuple:
+    "(a figure, its parts from the top, inches high)."
+    fig = Figure(figsize=(8, sum(heights) + .4), dpi=100, layout='constrained')
+    return fig, fig.subfigures(len(heights), 1, height_ratios=heights)
+
 def one_page(
     state_or_log,       # as in `diagnose`
     data:Data=None,     # what the run imitates; with a state, its samples are drawn beside it
     findings:list=None, # what to write below; None asks `diagnose`
     title:str='',       # above it all
+    labels:bool=False,  # do the networks take the data's labels?
 )->Figure:
     "Curves, samples and verdict on one page."
     s = state_or_log
-    if findings is None: findings = diagnose(s, data)
+    if findings is None: findings = diagnose(s, data, labels=labels)
     is_log = isinstance(s, Log)
     log = s if is_log else s.log
     pair = [] if is_log or data is None else [3.2]
     heights = [2.6, *pair, .4 + .2*len(report(findings, 94).split('\n'))]
     with mpl.rc_context():
         style()
-        fig = Figure(figsize=(8, sum(heights) + .4), dpi=100, layout='constrained')
-        top, *middle, bottom = fig.subfigures(len(heights), 1, height_ratios=heights)
+        fig, (top, *middle, bottom) = _page(heights)
         _draw_both_logs(top.subplots(1, 2), log)
-        for part in middle: _draw_pair(part.subplots(1, 2), s, data)
+        for part in middle: _draw_pair(part.subplots(1, 2), s, data, labels)
         _draw_findings(bottom.subplots(), findings)
         fig.suptitle(title or f'{len(log):,} steps')
     return fig
@@ -110,7 +120,7 @@ def draw_case(
     pictures = axes[0]
     logits = axes[1]
     verdict = axes[2]
-    _draw_samples(pictures, s, data, 16, 4)
+    _draw_fakes(pictures, s, data, 16, 4)
     _draw_log(logits, s.log, ('real_logit', 'fake_logit'))
     for ax in (pictures, logits):
         ax.set(xlabel='', ylabel='')

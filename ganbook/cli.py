@@ -74,23 +74,12 @@ def cmd_resume(
         log_interval=log_interval, threads=threads, quiet=quiet)
 
 # %% ../nbs/w07_command_line.ipynb #0b53401f
-def _write_samples(what, n:int, seed:int, path:Path):
-    "Samples as a picture, or as an array in the data's own units."
-    import numpy as np
-    from ganbook.callbacks import save_samples
-    from ganbook.data import to_units
-    from ganbook.sources import stand_in
-    from ganbook.files import whole_file
-    x, data = what.draw(n, seed), stand_in(what.settings)
-    if path.suffix.lower() == '.png': save_samples(data, x, path, max(8, round(n**.5)))
-    else:
-        with whole_file(path) as part, open(part, 'wb') as f: np.save(f, to_units(data, x).numpy())
-
 def cmd_sample(
     run:str,          # folder of a run, or one of its checkpoints
     *,
     n:int=64,         # samples
     seed:int=0,       # of the latents
+    class_:str=None,  # draw one class, by its name or number (default: all, as often as in the data)
     # file: .png for a picture, .npy for an array (default: samples-N-SEED.png in the folder of the run)
     out:str=None,
     device:str=None,  # cuda, mps or cpu (default: the best there is)
@@ -105,8 +94,9 @@ def cmd_sample(
         raise ValueError(f"{out} is neither a .png nor a .npy file: choose one of the two.")
     what = trained(existing(run), scale.device(device))
     if out: check_outside(Path(out), what.settings['source']['name'])
-    path = Path(out) if out else Files(what.folder).drawn(n, seed)
-    _write_samples(what, n, seed, path)
+    k = None if class_ is None else what.class_number(class_)
+    path = Path(out) if out else Files(what.folder).drawn(n, seed, k)
+    what.write(path, n, seed, k)
     print(path)
 
 # %% ../nbs/w07_command_line.ipynb #d8194090
@@ -258,7 +248,7 @@ def cmd_claims(
     *,
     failing:bool=False,  # show only those that do not hold
     chapter:str=None,    # show only those of one chapter, such as 7 or a3
-    stored:bool=False,   # show only those that compare the stored figure of a bench
+    stored:bool=False,   # show only those that compare the stored figure of a trial
     json:bool=False,     # print them as JSON, with all that is known
 ):
     """Show every claim of the book, those that fail first: value
@@ -403,15 +393,15 @@ def _parser()->Parser:
     return parser
 
 # %% ../nbs/w07_command_line.ipynb #23f04781
-def _home(v):
+def _with_home(v):
     "A path, or several, with ~ at the start read as the home folder."
-    if isinstance(v, list): return [_home(x) for x in v]
+    if isinstance(v, list): return [_with_home(x) for x in v]
     return os.path.expanduser(v) if isinstance(v, str) else v
 
 def _at_home(given:dict)->dict:
     "Options of a command with ~ at the start of a path read as the home folder, which not every shell does."
     paths = ('data', 'out', 'config', 'run', 'runs')
-    return {k: _home(v) if k in paths else v for k, v in given.items()}
+    return {k: _with_home(v) if k in paths else v for k, v in given.items()}
 
 def _obey(words:list)->int:
     "Parse the words of a command, and do it."

@@ -9,6 +9,7 @@ __all__ = ['packed_shape', 'Packed', 'MinibatchStd', 'MinibatchDiscrimination', 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from . import need
 from .nets import whole_number
 
 # %% ../nbs/16_collapse.ipynb #4e712ced
@@ -29,16 +30,9 @@ class Packed(nn.Module):
     ):
         super().__init__()
         shape = tuple(getattr(D, 'shape', ()))
-        if not shape:
-            raise TypeError(
-                f"{type(D).__name__} has no attribute shape: set "
-                "it to the shape of a pack, (m*C,H,W) or (m*d,)."
-            )
-        if shape[0] % whole_number(m, 'm'):
-            raise ValueError(
-                f"{type(D).__name__} is built for samples of shape {shape}, "
-                f"which is no pack of {m}: build it for packed_shape(shape, {m})."
-            )
+        need.of_type(shape, 'it has no attribute shape, set that of a pack, (m*C,H,W) or (m*d,)', D=D)
+        fits = shape[0] % whole_number(m, 'm') == 0
+        need.that(fits, f'this is no pack of {m}, build D for packed_shape(shape, {m})', shape_of_D=shape)
         self.D = D
         self.m = m
         self.shape = (shape[0]//m, *shape[1:])
@@ -59,11 +53,8 @@ class Packed(nn.Module):
 # %% ../nbs/16_collapse.ipynb #308ffe2a
 def _features(x:Tensor, what:str):
     "Refuse what has no axis of the batch in front."
-    if x.ndim not in (2, 4):
-        raise ValueError(
-            f"{what} takes features (B,F) or (B,C,H,W), not {tuple(x.shape)}: "
-            "put the batch first, and train members with ganbook.ensemble."
-        )
+    advice = f'{what} takes (B,F) or (B,C,H,W), so put the batch first, and members into ganbook.ensemble'
+    need.that(x.ndim in (2, 4), advice, x=x)
 
 def _spread(x:Tensor, group:int, eps:float=1e-8)->Tensor:
     "Mean over features (B,F) of the standard deviation over the group of each sample (B,)."
@@ -143,16 +134,12 @@ def with_layer(
 )->nn.Module:         # the same `D`; make its optimiser after this
     "Put `layer` before the last linear layer of `D`."
     net = getattr(D, 'net', None)
-    if not (isinstance(net, nn.Sequential) and len(net) and type(net[-1]) is nn.Linear):
-        raise TypeError(
-            f"{type(D).__name__} has no net that is an nn.Sequential ending in an nn.Linear: "
-            "give an MLPDiscriminator or DCGANDiscriminator, before packing or spectral norm."
-        )
-    if getattr(layer, 'n_in', net[-1].in_features) != net[-1].in_features:
-        raise ValueError(
-            f"the layer takes {layer.n_in} features, but the last layer of "
-            f"{type(D).__name__} reads {net[-1].in_features}: build it for those."
-        )
+    fits = isinstance(net, nn.Sequential) and len(net) and type(net[-1]) is nn.Linear
+    advice = 'give one with a net, nn.Sequential ending in an nn.Linear, before packing or spectral norm'
+    need.of_type(fits, advice, D=D)
+    n = net[-1].in_features
+    fits = getattr(layer, 'n_in', n) == n
+    need.that(fits, f'the last layer of D reads {n} features, build it for those', layer=layer)
     D.net = nn.Sequential(*net[:-1], layer, _wider(net[-1], layer.n_extra))
     return D
 

@@ -23,7 +23,7 @@ from .losses import GANLoss
 from .vitals import Vitals, levels, vitals
 
 # %% ../nbs/08_doctor.ipynb #ca401d96
-flat_logits = .008  # standard deviation of the logits; in the bench nearly all sound runs stay above it
+flat_logits = .008  # standard deviation of the logits; in the trial nearly all sound runs stay above it
 few_real = 50       # with fewer real samples, other things are wrong
 few_images = 500    # with fewer images, augmentation is worth a try (chapter 19)
 

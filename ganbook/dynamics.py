@@ -9,6 +9,7 @@ __all__ = ['Game', 'bilinear', 'dirac', 'simultaneous', 'alternate', 'trajectory
 # %% ../nbs/11_dynamics.ipynb #03239477
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 import torch
 from torch import Tensor
 from torch.autograd import grad
@@ -72,16 +73,19 @@ def _mean(losses:Tensor, weights:Tensor, theta:Tensor)->Tensor:
         f"{tuple(theta.shape[:-1])}: give the points the leading sizes of gamma, one member a gamma."
     )
 
+def _quadrature(G:Callable, D:Callable, real:Callable, noise:list, theta, psi)->tuple:
+    "What a penalty takes, (critic, real, fake, real logits, fake logits), at the points of a quadrature."
+    e, e_fake = (x.view(-1, *[1]*(theta.ndim + 1)) for x in noise)
+    fake = _ask(G(theta[..., None], e_fake))  # (Q,...,1,1)
+    x = _ask(real(e).expand_as(fake))
+    def critic(x): return D(psi[..., None], x)[..., 0]  # (Q,...,1)
+    return critic, x, fake, critic(x), critic(fake)
+
 def _expected(G:Callable, D:Callable, real:Callable, loss, penalties, n:int)->Game:
     """The GAN with fakes G(theta, e'), logits D(psi, x) and real
     samples real(e): expected values of both losses, by quadrature."""
     *noise, weights = _pairs(n, every=loss.relativistic)
-    def batch(theta, psi):
-        e, e_fake = (x.view(-1, *[1]*(theta.ndim + 1)) for x in noise)
-        fake = _ask(G(theta[..., None], e_fake))  # (Q,...,1,1)
-        x = _ask(real(e).expand_as(fake))
-        def critic(x): return D(psi[..., None], x)[..., 0]  # (Q,...,1)
-        return critic, x, fake, critic(x), critic(fake)
+    batch = partial(_quadrature, G, D, real, noise)
     def loss_G(theta, psi): return _mean(loss.generator(*batch(theta, psi)[3:]), weights, theta)
     def loss_D(theta, psi):
         args = batch(theta, psi)

@@ -31,6 +31,7 @@ from .arguments import flat
 from .runs import Files, Run, Trained, check_seed, trained
 from .scale import versions
 from .sources import data_of, stand_in
+from .tasks import agreement
 from .files import whole_file
 from .train import Log
 
@@ -211,6 +212,17 @@ def _finite_samples(what:Trained, n:int, seed:int)->Tensor:
         f"the generator of {what.folder} draws NaN or infinite numbers: "
         f"ganbook doctor {what.folder} says why.")
 
+_digits = tuple('0123456789')  # what the yardsticks that are classifiers tell apart
+
+def _as_asked(m:Measured, x:Tensor, y:Tensor, data:Data, look:Eye)->Measured:
+    """With the share of images, uint8, that a classifier takes for the class `y`
+    that was asked for; of the data, for what they are."""
+    if y is None or look is None or look.probs is None or data.classes != _digits: return m
+    def share(x, y): return agreement(look.probs(x.float()/127.5 - 1), y.cpu()).item()
+    real = subset(data, min(len(data), 1000))
+    return m._replace(
+        found=m.found | dict(asked=share(x, y)), of_real=m.of_real | dict(asked=share(real.x, real.y)))
+
 def _measure(what:Trained, n:int, features:str, seed:int, device, where:str)->tuple:
     "(how many samples were measured, what was)"
     settings = _settings_now(what)
@@ -220,7 +232,8 @@ def _measure(what:Trained, n:int, features:str, seed:int, device, where:str)->tu
     if there < 20: raise ValueError(f"{data.name} has {there} samples: measuring needs at least 20.")
     n = min(n, there//2)
     x = to_units(data, _finite_samples(what, n, seed))
-    return n, of_images(x, data, n, seed, unseen, look) if data.is_image else of_points(x, data, n, seed)
+    m = of_images(x, data, n, seed, unseen, look) if data.is_image else of_points(x, data, n, seed)
+    return n, _as_asked(m, x, what.labels(n, seed), data, look)
 
 # %% ../nbs/w05_judging.ipynb #753f53f1
 _format = 'ganbook evaluation'
@@ -252,6 +265,7 @@ meanings = dict(
     js='the same as a Jensen-Shannon divergence, nats',
     classes='classes that make up at least 2 % of the samples',
     sure='share of samples whose class is named with a probability above .9',
+    asked='share of samples that are named as the class that was asked for',
     distance='squared Fréchet distance, over that of as many real ones from others',
     precision='share of samples that lie among real ones', recall='share of real ones that lie among samples',
     density='how many real neighbourhoods a sample lies in, over the number expected',
@@ -284,6 +298,7 @@ class Patient(NamedTuple):
     state:object      # a TrainState, or its Log alone
     data:Data=None    # None: they are gone
     loss:object=None
+    labels:bool=False # do the networks take the data's labels?
 
 def patient(
     run:Run,
@@ -302,7 +317,8 @@ def patient(
         data = None  # a folder of images that is gone
     s, arguments = run.state(stand_in(run.settings) if data is None else data, device)
     if len(log) > len(s.log): s.log = log  # the run went on after its last checkpoint
-    return Patient(s, data, arguments['loss'])
+    if data is None and arguments['labels']: return Patient(s.log)  # nothing to ask the networks with
+    return Patient(s, data, arguments['loss'], arguments['labels'])
 
 # %% ../nbs/w05_judging.ipynb #c2373205
 def _doctors_eye(data:Data, source:dict)->Callable:
@@ -323,7 +339,7 @@ def examine(
     if p.data is None: said += (
         f'\n({run.folder} has no checkpoint that can be read, or its data are gone: '
         'not all could be examined.)')
-    page = to_png(one_page(p.state, p.data, found, title=str(run.folder)))
+    page = to_png(one_page(p.state, p.data, found, str(run.folder), p.labels))
     with whole_file(run.files.page) as part: part.write_bytes(page)
     return said
 

@@ -19,50 +19,60 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 from .data import latents
-from .recipes import from_settings, networks
-from .runs import Trained
+from .runs import Trained, untrained
 from .files import whole_file
 from .nets import evaluating
 from .train import sample
 
 # %% ../nbs/w06_export.ipynb #15326d40
-def _make_safetensors(G:nn.Module, z:Tensor, about:str)->bytes:
+def _make_safetensors(G:nn.Module, given:tuple, about:str)->bytes:  # given: what `G` takes
     weights = {k: v.contiguous() for k, v in G.state_dict().items()}
     return safetensors.torch.save(weights, metadata=dict(format='pt', ganbook=about))
 
-def _any_number()->tuple: return ({0: torch.export.Dim.AUTO},)  # the first size of the latents may be any
+class _Plain(nn.Module):
+    "A generator with named arguments, as exporters want them."
+    def __init__(self, G:nn.Module):
+        super().__init__()
+        self.G = G
+    def forward(self, z:Tensor, y:Tensor)->Tensor: return self.G(z, y)
 
-def _make_torch(G:nn.Module, z:Tensor, about:str)->bytes:
-    program, out = torch.export.export(G, (z,), dynamic_shapes=_any_number()), io.BytesIO()
+def _traced(G:nn.Module, given:tuple)->tuple:
+    "(what to export, its dynamic shapes): the first size of all that it takes may be any."
+    return G if len(given) == 1 else _Plain(G), tuple({0: torch.export.Dim.AUTO} for _ in given)
+
+def _make_torch(G:nn.Module, given:tuple, about:str)->bytes:
+    net, shapes = _traced(G, given)
+    program, out = torch.export.export(net, given, dynamic_shapes=shapes), io.BytesIO()
     torch.export.save(program, out, extra_files={'ganbook.json': about})
     return out.getvalue()
 
-def _make_onnx(G:nn.Module, z:Tensor, about:str)->bytes:
+def _make_onnx(G:nn.Module, given:tuple, about:str)->bytes:
+    net, shapes = _traced(G, given)
     model = torch.onnx.export(
-        G, (z,), dynamo=True, dynamic_shapes=_any_number(), input_names=['z'], output_names=['x'],
-        verbose=False,
+        net, given, dynamo=True, dynamic_shapes=shapes, input_names=['z', 'y'][:len(given)],
+        output_names=['x'], verbose=False,
     ).model_proto
     model.metadata_props.add(key='ganbook', value=about)
     return model.SerializeToString()
 
 # %% ../nbs/w06_export.ipynb #e16fac05
-def _try_safetensors(raw:bytes, z:Tensor, settings:dict)->Tensor:
-    G = networks(from_settings(settings['recipe']), tuple(settings['data']['shape']), seed=1)[0]
+def _try_safetensors(raw:bytes, given:tuple, settings:dict)->Tensor:
+    G = untrained(settings, seed=1)
     G.load_state_dict(safetensors.torch.load(raw))
-    return sample(G, z)
+    return sample(G, *given)
 
-def _try_torch(raw:bytes, z:Tensor, settings:dict)->Tensor:
-    with torch.no_grad(): return torch.export.load(io.BytesIO(raw)).module()(z)
+def _try_torch(raw:bytes, given:tuple, settings:dict)->Tensor:
+    with torch.no_grad(): return torch.export.load(io.BytesIO(raw)).module()(*given)
 
-def _try_onnx(raw:bytes, z:Tensor, settings:dict)->Tensor:
+def _try_onnx(raw:bytes, given:tuple, settings:dict)->Tensor:
     import onnxruntime
     session = onnxruntime.InferenceSession(raw, providers=['CPUExecutionProvider'])
-    return torch.from_numpy(session.run(['x'], {'z': z.numpy()})[0])
+    return torch.from_numpy(session.run(['x'], {name: t.numpy() for name, t in zip('zy', given)})[0])
 
 class Form(NamedTuple):
     "A kind of file."
-    make:Callable     # (generator, latents, JSON about it) -> bytes
-    attempt:Callable  # (bytes, latents, settings) -> samples
+    make:Callable     # (generator, what it takes, JSON about it) -> bytes
+    attempt:Callable  # (bytes, what it takes, settings) -> samples
     ending:str
 
 forms = dict(
@@ -90,13 +100,13 @@ def needs_onnx()->str:
     return f"ONNX needs {', '.join(lacks)}: pip install {' '.join(lacks)}, or export as torch or safetensors."
 
 # %% ../nbs/w06_export.ipynb #87493605
-def _made_and_tried(G:nn.Module, z:Tensor, about:dict, form:str)->tuple:
-    "(content of the file, what it draws from `z`)"
+def _made_and_tried(G:nn.Module, given:tuple, about:dict, form:str)->tuple:
+    "(content of the file, what it draws from latents, and labels if it takes any)"
     make, attempt, _ = forms[form]
     with evaluating(G), _hushed():
         try:
-            raw = make(G, z[:2], json.dumps(about))
-            return raw, attempt(raw, z, about['settings'])
+            raw = make(G, tuple(t[:2] for t in given), json.dumps(about))
+            return raw, attempt(raw, given, about['settings'])
         except Exception as e:  # of many kinds, from exporter, parser or runtime
             why = next(iter(str(e).split('\n')), '').strip() or type(e).__name__
             raise ValueError(f"this {type(G).__name__} cannot be exported as {form}: {why:.200}") from None
@@ -108,12 +118,13 @@ def exported(
     "The generator in one form, tried."
     G = what.G
     about = dict(step=what.step, latent_dim=G.latent_dim, settings=what.settings)
-    z = latents(9, G.latent_dim, torch.Generator().manual_seed(0))
-    want = sample(G, z)
+    z, y = latents(9, G.latent_dim, torch.Generator().manual_seed(0)), what.labels(9)
+    given = (z,) if y is None else (z, y)
+    want = sample(G, *given)
     if not want.isfinite().all(): raise ValueError(
         "this generator draws NaN or infinite numbers: ganbook "
         "doctor says why, and an older checkpoint may do.")
-    raw, drawn = _made_and_tried(G, z, about, form)
+    raw, drawn = _made_and_tried(G, given, about, form)
     gap = (drawn - want).abs().max().item()
     if not gap <= 1e-5: raise ValueError(
         f"the {form} file does not draw what the generator "
@@ -142,7 +153,9 @@ def contract(
     shape = ','.join(map(str, data['shape']))
     scale = f"black at {data['low']:g} and white at 1" if data['images'] else (
         f"to be multiplied by {data['scale']:.6g}")
-    return f"takes z, float32 (B,{what.G.latent_dim}), standard normal; gives x, float32 (B,{shape}), {scale}"
+    classes = f" and y, int64 (B,), classes from 0 to {len(what.classes) - 1}" if what.classes else ''
+    takes = f"takes z, float32 (B,{what.G.latent_dim}), standard normal{classes}"
+    return f"{takes}; gives x, float32 (B,{shape}), {scale}"
 
 def write_form(
     what:Trained,

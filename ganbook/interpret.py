@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor, nn
+from . import need
 from .data import latents
 from .nets import evaluating, frozen
 from .plots import image_grid
@@ -23,15 +24,11 @@ from .train import sample
 # %% ../nbs/21_inside.ipynb #62a1db43
 def _checked(x, name:str, shape:tuple=())->Tensor:
     "`x` if it is a finite floating-point batch (N,*shape); an empty `shape` leaves the sizes free."
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        raise TypeError(f"{name} must be a tensor of floating-point numbers: convert it first.")
-    if shape and tuple(x.shape[1:]) != tuple(shape) or x.ndim < 2 or not x.numel():
-        raise ValueError(
-            f"{name} of shape {tuple(x.shape)} do not fit: give at "
-            f"least one, as (N,{','.join(map(str, shape)) or '...'})."
-        )
-    if not x.isfinite().all():
-        raise ValueError(f"{name} hold NaN or infinite values: find out where they come from first.")
+    floats = isinstance(x, Tensor) and x.is_floating_point()
+    need.of_type(floats, 'give a tensor of floating-point numbers', **{name: x})
+    fits = x.ndim > 1 and x.numel() and (not shape or tuple(x.shape[1:]) == tuple(shape))
+    need.that(fits, f"give at least one, as (N,{','.join(map(str, shape)) or '...'})", **{name: x})
+    need.that(x.isfinite().all(), 'find out where its NaN or infinite values come from', **{name: x})
     return x
 
 def _home(module, x:Tensor)->Tensor:
@@ -99,7 +96,7 @@ def slerp(
     """Points of the great circle between latents; a zero end is met along
     a straight line, and between opposite ends some circle is taken."""
     a, b, t = _both_ends(a, b, t)
-    if a.shape[-1] < 2: raise ValueError("latents of one number have no circle between them: take lerp.")
+    need.that(a.shape[-1] > 1, 'latents of one number have no circle between them, take lerp', a=a)
     long_a, long_b = (x.norm(dim=-1, keepdim=True) for x in (a, b))
     u, v = _unit(torch.where(long_a > 0, a, b)), _unit(torch.where(long_b > 0, b, a))
     angle, w = _turn(u, v)
@@ -113,17 +110,12 @@ def attribute_means(
 )->Tensor:            # (K,Z)
     "The mean latent of each class."
     z = _checked(z, 'latents')
-    if labels.shape != z.shape[:1]:
-        raise ValueError(
-            f"{len(z)} latents have labels of shape {tuple(labels.shape)}: give one label a latent."
-        )
-    if labels.dtype != torch.int64 or labels.min() < 0 or labels.max() >= n_classes:
-        raise ValueError(f"labels must be int64 from 0 to {n_classes - 1}: look at them first.")
+    need.that(labels.shape == z.shape[:1], 'give one label a latent', z=z, labels=labels)
+    known = labels.dtype == torch.int64 and labels.min() >= 0 and labels.max() < n_classes
+    need.that(known, f'give int64 from 0 to {n_classes - 1}', labels=labels)
     counts = labels.bincount(minlength=n_classes)
-    if not counts.all():
-        raise ValueError(
-            f"no latent has the label {counts.argmin().item()}: draw more, or leave that class out."
-        )
+    advice = 'draw more latents, or leave out the classes that none has'
+    need.that(counts.all(), advice, latents_by_class=counts.tolist())
     return torch.zeros(n_classes, z.shape[1]).to(z).index_add_(0, labels, z)/counts[:, None].to(z)
 
 def traverse(
@@ -132,11 +124,8 @@ def traverse(
     steps,             # how far: S multiples of `direction`
 )->Tensor:             # (S,...,Z)
     "Walk from each latent along a direction."
-    if direction.shape[-1:] != z.shape[-1:]:
-        raise ValueError(
-            f"a direction of shape {tuple(direction.shape)} does not fit "
-            f"latents {tuple(z.shape)}: give (Z,), or one for each latent."
-        )
+    fits = direction.shape[-1:] == z.shape[-1:]
+    need.that(fits, 'give a direction (Z,), or one for each latent', direction=direction, z=z)
     steps = torch.as_tensor(steps).to(z)
     return z + steps.reshape(-1, *[1]*z.ndim)*direction
 
@@ -185,11 +174,8 @@ def principal_directions(
     # columns of U: standardised coordinates, over the root of N
     U, S, _ = torch.linalg.svd(f - f.mean(0), full_matrices=False)
     rank = int((S > 1e-6*S[0]).sum()) if S[0] > 0 else 0
-    if not 1 <= k <= rank:
-        raise ValueError(
-            f"k is {k}: these features vary along {rank} directions, "
-            f"so take k from 1 to {rank}, or more latents."
-        )
+    advice = f'features vary along {rank} directions, take k from 1 to {rank}, or more latents'
+    need.that(1 <= k <= rank, advice, k=k)
     vectors = U[:, :k].mT @ (z - z.mean(0)).double()/math.sqrt(len(z))
     return Directions(_signed(vectors).to(z), (S[:k].square()/S.square().sum()).to(z))
 
@@ -200,13 +186,8 @@ def factorise(
 )->Directions:      # unit vectors, and the share of the sum of eigenvalues
     "Steps of length 1 that move the first layer's output most: eigenvectors of AᵀA (Shen and Zhou 2021)."
     A = _checked(weight, 'weights').detach().double()
-    if A.ndim != 2:
-        raise ValueError(
-            f"a weight of shape {tuple(A.shape)} is no matrix: give (F,Z); of "
-            "a transposed convolution (Z,C,h,w) that is weight.flatten(1).mT."
-        )
-    if not 1 <= k <= A.shape[1]:
-        raise ValueError(f"k is {k}: the layer reads {A.shape[1]} latents, so take k from 1 to {A.shape[1]}.")
+    need.that(A.ndim == 2, 'give a matrix (F,Z), of a transposed convolution weight.flatten(1).mT', weight=A)
+    need.that(1 <= k <= A.shape[1], f'take k from 1 to {A.shape[1]}, as many as latents', k=k)
     values, vectors = torch.linalg.eigh(A.mT @ A)  # smallest first
     return Directions(
         _signed(vectors.mT.flip(0)[:k]).to(weight), (values.flip(0)[:k]/values.sum()).to(weight)
@@ -222,15 +203,19 @@ def class_directions(
     with _watched(G, classify):
         z = _latents(G, z).clone().requires_grad_()
         logits = classify(G(z))
-        if logits.ndim != 2 or len(logits) != len(z):
-            raise ValueError(
-                f"the classifier gave {tuple(logits.shape)} for {len(z)} images: it must give logits (N,K)."
-            )
+        fits = logits.ndim == 2 and len(logits) == len(z)
+        need.that(fits, 'the classifier must give logits (N,K)', latents=z, logits=logits)
         return torch.stack(
             [torch.autograd.grad(l.mean(), z, retain_graph=True)[0].sum(0) for l in logits.unbind(1)]
         )
 
 # %% ../nbs/21_inside.ipynb #c6570dc5
+def _check_maps(maps:Tensor, mask:Tensor):
+    "Raise on features that are no maps, and on a concept that is no mask."
+    need.that(maps.ndim == 4, 'these are no maps (N,C,h,w), choose a convolutional layer', features=maps)
+    fits = mask.dtype == torch.bool and mask.ndim == 3 and len(mask) == len(maps)
+    need.that(fits, 'the concept must give bools (N,H,W)', mask=mask)
+
 def dissect(
     G:nn.Module,       # generator
     layer:str,         # a layer whose features are maps (N,C,h,w)
@@ -240,19 +225,10 @@ def dissect(
 )->Tensor:             # (C,): intersection over union of each unit with the concept, 0 to 1
     "Which units of a layer agree with a concept (after Bau et al. 2019)."
     maps, mask = activations(G, layer, z), concept(sample(G, _latents(G, z)))
-    if maps.ndim != 4:
-        raise ValueError(
-            f"features of layer {layer!r} have shape {tuple(maps.shape)}, "
-            "which are no maps (N,C,h,w): choose a convolutional layer."
-        )
-    if mask.dtype != torch.bool or mask.ndim != 3 or len(mask) != len(maps):
-        raise ValueError(f"the concept gave {mask.dtype} {tuple(mask.shape)}: it must give bools (N,H,W).")
+    _check_maps(maps, mask)
     n_on = round(mask.numel()*share) if share is not None else int(mask.sum())
-    if not 0 < n_on < mask.numel() or not mask.any():
-        raise ValueError(
-            f"{n_on} of {mask.numel()} places would be on: choose a "
-            "concept, or a share, that is neither nowhere nor everywhere."
-        )
+    some = 0 < n_on < mask.numel() and mask.any()
+    need.that(some, 'choose a concept or share that is neither nowhere nor everywhere', places_on=n_on)
     maps = F.interpolate(maps, mask.shape[1:], mode='bilinear').transpose(0, 1).flatten(1)  # (C,N*H*W)
     on = maps > maps.kthvalue(mask.numel() - n_on, dim=1, keepdim=True).values
     mask = mask.flatten().to(on.device)
@@ -299,13 +275,10 @@ def occlusion(
 )->Tensor:           # (N,h,w), a place each: by how much the logit drops without the patch
     "What each patch of an image is worth to `D`."
     x = _images(D, x)
-    if x.ndim != 4: raise ValueError(f"images of shape {tuple(x.shape)} have no patches: give (N,C,H,W).")
+    need.that(x.ndim == 4, 'give images (N,C,H,W)', x=x)
     (H, W), at = x.shape[2:], lambda n: range(0, n - size + 1, stride)
-    if not 1 <= size <= min(H, W) or stride < 1:
-        raise ValueError(
-            f"size is {size} and stride {stride}: a patch has 1 to "
-            f"{min(H, W)} pixels a side, and moves by at least 1."
-        )
+    fits = 1 <= size <= min(H, W) and stride >= 1
+    need.that(fits, f'a patch has 1 to {min(H, W)} pixels, and moves by at least 1', size=size, stride=stride)
     def covered(i, j):
         c = x.clone()
         c[..., i:i + size, j:j + size] = fill
@@ -325,15 +298,25 @@ def _starts(G:nn.Module, x:Tensor, n:int, pool:int, seed:int)->Tensor:
     "For each image of `x` the latents of the `n` nearest of `pool` samples (n,N,Z)."
     z = latents(pool, G.latent_dim, torch.Generator().manual_seed(seed)).to(x)
     made = sample(G, z)
-    if made.shape[1:] != x.shape[1:]:
-        raise ValueError(
-            f"images of shape {tuple(x.shape)} do not fit: this "
-            f"G makes (N,{','.join(map(str, made.shape[1:]))})."
-        )
+    shape = ','.join(map(str, made.shape[1:]))
+    need.that(made.shape[1:] == x.shape[1:], f'this G makes (N,{shape})', x=x)
     nearest = torch.cdist(x.flatten(1), made.flatten(1)).topk(n, largest=False).indices
     return z[nearest].transpose(0, 1)
 
 # %% ../nbs/21_inside.ipynb #db919383
+def _errors(G:nn.Module, z:Tensor, x:Tensor)->Tensor:
+    "Mean squared error (restarts,N) of what `G` makes of latents (restarts,N,Z) as images (N,*S)."
+    return (G(z.flatten(0, 1)).unflatten(0, z.shape[:2]) - x).square().flatten(2).mean(2)
+
+def _approach(G:nn.Module, z:Tensor, x:Tensor, n_steps:int, lr:float, prior:float):
+    "Move latents `z`, in place, to where `G` makes `x` of them."
+    opt = torch.optim.Adam([z.requires_grad_()], lr)
+    for i in range(n_steps):
+        opt.zero_grad()
+        opt.param_groups[0]['lr'] = lr*(1 + math.cos(math.pi*i/n_steps))/2
+        (_errors(G, z, x) + prior*z.square().mean(2)).sum().backward()
+        opt.step()
+
 def invert(
     G:nn.Module,       # generator
     x:Tensor,          # images to find latents for (N,*S)
@@ -346,23 +329,12 @@ def invert(
 )->Inversion:
     "Search for latents whose images are as near to `x` as can be."
     x = _home(G, _checked(x, 'images'))
-    if not 1 <= restarts <= pool or n_steps < 0:
-        raise ValueError(
-            f"restarts is {restarts}, pool {pool} and n_steps {n_steps}: take "
-            "at least one restart, at most the pool, and no negative steps."
-        )
+    need.whole(0, n_steps=n_steps)
+    need.that(1 <= restarts <= pool, 'take at least 1, at most the pool', restarts=restarts, pool=pool)
     z = _starts(G, x, restarts, pool, seed).clone()
-    # (restarts,N)
-    def errors(): return (G(z.flatten(0, 1)).unflatten(0, z.shape[:2]) - x).square().flatten(2).mean(2)
-    with _watched(G):
-        opt = torch.optim.Adam([z.requires_grad_()], lr)
-        for i in range(n_steps):
-            opt.zero_grad()
-            opt.param_groups[0]['lr'] = lr*(1 + math.cos(math.pi*i/n_steps))/2
-            (errors() + prior*z.square().mean(2)).sum().backward()
-            opt.step()
+    with _watched(G): _approach(G, z, x, n_steps, lr, prior)
     with evaluating(G):
-        error, best = errors().min(0)
+        error, best = _errors(G, z, x).min(0)
         z = z.detach()[best, torch.arange(len(x), device=x.device)]
         return Inversion(z, G(z), error)
 
@@ -376,11 +348,8 @@ def latent_view(
     "Draw a latent's image, the image after moves along directions, and the difference of the two."
     amounts = torch.as_tensor(amounts, dtype=torch.float32)
     vectors = _home(G, _checked(vectors, 'directions', (G.latent_dim,)))
-    if amounts.ndim != 1 or len(amounts) > len(vectors):
-        raise ValueError(
-            f"{amounts.numel()} amounts do not go with "
-            f"{len(vectors)} directions: give one number a direction."
-        )
+    fits = amounts.ndim == 1 and len(amounts) <= len(vectors)
+    need.that(fits, 'give one amount a direction', amounts=amounts, vectors=vectors)
     z = latents(1, G.latent_dim, torch.Generator().manual_seed(seed)).to(vectors)
     start, end = sample(G, torch.cat([z, z + amounts.to(vectors) @ vectors[:len(amounts)]])).split(1)
     fig = Figure((6, 2.3), dpi=80)

@@ -20,6 +20,7 @@ from .callbacks import checkpoint, log_csv, preview, progress, stop_on_nan, tens
 from .data import Data, latents
 from .parallel import Team, in_parallel, join
 from .plots import curves, style, to_png
+from .recipes import draws_classes
 from .runs import Run, Wish, locked, repeated
 from .scale import versions
 from .timing import n_threads, with_threads
@@ -72,13 +73,13 @@ early = 200, 500  # steps of the first pictures, so that nobody waits long for o
 def watchers(
     run:Run,
     data:Data,            # what it imitates
-    z:torch.Tensor,       # latents of the pictures (N,Z)
+    shown:tuple,          # latents of the pictures (N,Z), and their labels (N,) if the recipe has classes
     n_processes:int=1,    # that train together
     quiet:bool=False,     # show no progress?
 )->list:                  # of callbacks
     "Everything that watches a run and writes into its folder."
     files, every = run.files, run.options['every']
-    picture = preview(files.samples, z, data, every)
+    picture = preview(files.samples, shown[0], data, every, y=shown[1:])
     def first_pictures(s):
         if s.step in early: picture.look(s)
     table = log_csv(files.log, every)
@@ -136,6 +137,16 @@ def _fitted(run:Run, s:TrainState, arguments:dict, team:Team):
             warnings.filterwarnings('ignore', 'the state is at step')  # said above, in other words
             fit(s, **arguments)
 
+def _shown(run:Run, data:Data, latent_dim:int)->tuple:
+    "Latents for pictures; with classes also labels: of images a row a class, up to 16, a column one latent."
+    rng = torch.Generator().manual_seed(run.seed)
+    if not draws_classes(run.recipe): return (latents(64 if data.is_image else 2000, latent_dim, rng),)
+    n_classes = len(run.about['classes'])
+    if not data.is_image: return latents(2000, latent_dim, rng), torch.arange(2000) % n_classes
+    rows = torch.arange(min(n_classes, 16))
+    return latents(8, latent_dim, rng).repeat(len(rows), 1), rows.repeat_interleave(8)
+
+# %% ../nbs/w26_launch.ipynb #0de9b551
 def train_run(
     run:Run,
     data:Data,         # that it goes on with
@@ -144,11 +155,11 @@ def train_run(
 ):
     "Train, or go on training, in the folder of a run."
     s, arguments = run.state(data, team.device)
-    rng = torch.Generator().manual_seed(run.seed)
-    z = latents(64 if data.is_image else 2000, s.G.latent_dim, rng)
-    run.more['threads'] = n_threads(s, arguments['batch_size'], run.options['threads'])
+    shown = _shown(run, data, s.G.latent_dim)
+    run.more['threads'] = n_threads(
+        s, arguments['batch_size'], run.options['threads'], arguments['labels'])
     if team.leads: _announce(run, data, s, team)
-    arguments['callbacks'] = watchers(run, data, z, team.size, quiet) if team.leads else []
+    arguments['callbacks'] = watchers(run, data, shown, team.size, quiet) if team.leads else []
     try: _fitted(run, s, arguments, team)
     except KeyboardInterrupt: raise KeyboardInterrupt(
         f"stopped at step {s.step:,} of {run.n_steps:,}, which is saved; "

@@ -308,6 +308,17 @@ def _radii(x:Tensor, k:int)->Tensor:
     "Squared distance from each sample (...,N,F) to its k-th nearest neighbour among the others (...,N)."
     return torch.cat([d.topk(k + 1, -1, largest=False).values[..., -1] for _, d in _sq_distances(x, x)], -1)
 
+def _in_balls(real:Tensor, fake:Tensor, r:Tensor, s:Tensor)->tuple:
+    "In how many real balls each fake lies, whether each real sample lies in a fake's, and its nearest fake."
+    inside = []
+    closest = math.inf
+    recalled = False
+    for part, d in _sq_distances(fake, real):                    # (...,rows,N)
+        inside.append((d <= r[..., None, :]).sum(-1))
+        recalled = (d <= s[..., part, None]).any(-2) | recalled
+        closest = d.amin(-2).clamp(max=closest)
+    return torch.cat(inside, -1).double(), recalled, closest
+
 def prdc(
     real:Tensor, # features of real samples (...,N,F), N above k
     fake:Tensor, # features of generated samples (...,M,F), M above k
@@ -317,15 +328,8 @@ def prdc(
     and coverage (Naeem et al. 2020), from balls about samples."""
     if k < 1 or k != int(k): raise ValueError(f"k is {k}: give a whole number of neighbours, at least 1.")
     real, fake = _pair(real, fake, k + 1)
-    r, s = _radii(real, k), _radii(fake, k)
-    inside = []
-    closest = math.inf
-    recalled = False
-    for part, d in _sq_distances(fake, real):                    # (...,rows,N)
-        inside.append((d <= r[..., None, :]).sum(-1))            # real balls that hold a fake
-        recalled = (d <= s[..., part, None]).any(-2) | recalled  # real samples in a fake's ball
-        closest = d.amin(-2).clamp(max=closest)                  # from a real sample to the nearest fake
-    inside = torch.cat(inside, -1).double()
+    r = _radii(real, k)
+    inside, recalled, closest = _in_balls(real, fake, r, _radii(fake, k))
     def share(b): return b.double().mean(-1)
     return dict(
         precision=share(inside > 0), recall=share(recalled), density=inside.mean(-1)/k,

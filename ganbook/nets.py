@@ -72,12 +72,14 @@ def _ghost(module:nn.Module)->nn.Module:
 def multiply_adds(
     module:nn.Module, # a generator, a discriminator or any other; it is left as it is
     shape:tuple,      # of one sample that goes in
+    labels:bool=False,# does its class go in as well?
 )->int:
     """Multiply-adds that one sample costs: of convolutions, linear
     layers and products of matrices, wherever they are called."""
     ghost = _ghost(module)
+    y = (torch.zeros(1, dtype=torch.int64, device='meta'),) if labels else ()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        ghost(torch.empty(1, *shape, device='meta'))
+        ghost(torch.empty(1, *shape, device='meta'), *y)
     return counter.get_total_flops()//2
 
 # %% ../nbs/w13_nets.ipynb #e3e95511
@@ -122,10 +124,8 @@ def check_makers(
 ):
     "Refuse a layer where something is wanted that makes one."
     for name, make in makers.items():
-        if isinstance(make, nn.Module) or not callable(make):
-            raise TypeError(
-                f"{name} is {make!r:.60}: give what makes a layer, such as nn.Tanh, without brackets."
-            )
+        fits = callable(make) and not isinstance(make, nn.Module)
+        need.of_type(fits, 'give what makes a layer, such as nn.Tanh, without brackets', **{name: make})
 
 # %% ../nbs/w13_nets.ipynb #e51486cc
 def folded(

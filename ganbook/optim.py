@@ -66,6 +66,12 @@ def at_once(
     return log
 
 # %% ../nbs/17_optimisers.ipynb #db0b6a01
+def _looks_back(path:Tensor, memory:int)->tuple:
+    "(the points that each step looked back on, the point it made), each step scaled to count alike."
+    past = torch.cat([path[memory - 1 - j:len(path) - 1 - j] for j in range(memory)], -1)
+    size = past.norm(dim=-1, keepdim=True)  # however far from the solution
+    return past/size, path[memory:]/size
+
 def multipliers(
     path:Tensor,   # points (T,d) that a linear step made, each from those before it; T > memory*(d+1)
     # how many points a step looks back on, at least 1: 2 for a method that remembers its last move
@@ -78,9 +84,7 @@ def multipliers(
             f"{memory*d} multipliers cannot be read off a path of shape "
             f"{tuple(path.shape)}: give points (T,d), T above memory*(d+1)."
         )
-    past = torch.cat([path[memory - 1 - j:len(path) - 1 - j] for j in range(memory)], -1).double()
-    size = past.norm(dim=-1, keepdim=True)  # every step counts alike, however far from the solution
-    past, after = past/size, path[memory:].double()/size
+    past, after = _looks_back(path.double(), memory)
     if not past.isfinite().all() or torch.linalg.matrix_rank(past, rtol=1e-6) < memory*d: raise ValueError(
         "these points do not tell the multipliers apart: start elsewhere, or lower memory.")
     M = torch.linalg.lstsq(past, after).solution.mT  # (d,memory*d)
@@ -263,6 +267,15 @@ def _both_losses(s:TrainState, real:Tensor, y:tuple, loss, penalties, augment, a
     return loss_G, total, {name: v.detach() for name, v in (log | dict(loss_G=loss_G)).items()}
 
 # %% ../nbs/17_optimisers.ipynb #12743e1f
+def _field(s:TrainState, loss_G:Tensor, loss_D:Tensor)->tuple:
+    "(all parameters, the gradient of each by the loss of its own player, with its graph)."
+    params, field = [], []
+    for opt, loss in ((s.opt_G, loss_G), (s.opt_D, loss_D)):
+        own = [p for p in _params(opt) if p.requires_grad]
+        params += own
+        field += grad(loss.sum(), own, create_graph=True, materialize_grads=True)
+    return params, field
+
 def by_consensus(
     s:TrainState,          # this and the next four as in `at_once`
     batch:Callable,
@@ -279,12 +292,7 @@ def by_consensus(
     if not weight >= 0: raise ValueError(f"weight is {weight}: it must be at least 0.")
     _critic_ahead(s, batch, loss, penalties, n_critic, dict(augment=augment, amp=amp))
     loss_G, loss_D, log = _both_losses(s, *batch(), loss, penalties, augment, amp)
-    params = []
-    field = []  # the gradient of each parameter by the loss of its own player
-    for opt, own_loss in ((s.opt_G, loss_G), (s.opt_D, loss_D)):
-        own = [p for p in _params(opt) if p.requires_grad]
-        params += own
-        field += grad(own_loss.sum(), own, create_graph=True, materialize_grads=True)
+    params, field = _field(s, loss_G, loss_D)
     speed = sum(g.square().reshape(*s.members, -1).sum(-1) for g in field)
     pulls = grad(weight/2*speed.sum(), params, materialize_grads=True)
     for p, g, pull in zip(params, field, pulls):

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
+from . import need
 
 # %% ../nbs/12_critics.ipynb #44cc040b
 def grad_sq(
@@ -43,8 +44,7 @@ def lipschitz(
     x:Tensor,    # where to look (...,B,*S)
 )->Tensor:       # (...,), logits per unit of the samples; a lower bound of the Lipschitz constant
     "The steepest slope of `D` at any of the points."
-    if not x.is_floating_point():
-        raise TypeError(f"samples are {x.dtype}: give floating-point numbers, as `draw` makes them.")
+    need.of_type(x.is_floating_point(), 'give floating-point numbers, as `draw` makes them', x=x)
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         return grad_sq(D(x), x).detach().sqrt().amax(-1)
@@ -129,11 +129,8 @@ def _uniform(shape:tuple, x:Tensor, rng)->Tensor:
     "Uniform numbers in [0,1), of the kind of `x`; members draw each from its own of a list of generators."
     def one(size, g): return torch.rand(size, generator=g, device=x.device, dtype=x.dtype)
     if not isinstance(rng, (list, tuple)): return one(shape, rng)
-    if len(rng) != shape[0]:
-        raise ValueError(
-            f"{len(rng)} generators do not suit samples of shape "
-            f"{tuple(x.shape)}: give one, or a list of K for K members."
-        )
+    fits = len(rng) == shape[0]
+    need.that(fits, 'give one generator, or K for K members', number_of_generators=len(rng), samples=x)
     return torch.stack([one(shape[1:], g) for g in rng])
 
 def _off_slope(D:Callable, x:Tensor, weight)->Tensor:
@@ -156,11 +153,7 @@ def wgan_gp(
     rng=None,            # a torch.Generator or a list of K, of the points; None: the global one
 )->Tensor:               # (...,), added to the loss of `D`
     "`weight` times the mean of (slope - 1)², at random points between real and generated samples."
-    if real.shape != fake.shape:
-        raise ValueError(
-            f"real has shape {tuple(real.shape)} and fake "
-            f"{tuple(fake.shape)}: points between need as many of each."
-        )
+    need.that(real.shape == fake.shape, 'points between need as many of each', real=real, fake=fake)
     t = _like(_uniform(real_logits.shape, real, rng), real)
     return _off_slope(D, torch.lerp(real, fake, t.expand_as(real)), weight)
 
@@ -192,11 +185,9 @@ def clip_weights(
     c:float=.01,               # bound of each weight (Arjovsky et al. 2017, algorithm 1), above 0
 ):                             # a handle, whose `remove` ends it
     "Bring every weight of `opt` into [-c,c], now and after each of its steps."
-    if not isinstance(opt, torch.optim.Optimizer):
-        raise TypeError(
-            f"opt is a {type(opt).__name__}: give the optimiser of the critic, such as state.opt_D."
-        )
-    if not c > 0: raise ValueError(f"c is {c}: weights are clipped to [-c,c], so give a number above 0.")
+    fits = isinstance(opt, torch.optim.Optimizer)
+    need.of_type(fits, 'give the optimiser of the critic, such as state.opt_D', opt=opt)
+    need.above(0, c=c)
     @torch.no_grad()
     def clip(opt, *_):
         for group in opt.param_groups:
@@ -219,23 +210,13 @@ def _power(W:Tensor, u:Tensor, v:Tensor, n:int)->tuple:
 
 def _check_layer(layer:nn.Module, n_power:int):
     "Raise one clear error for what has no spectral norm to divide by."
-    if not isinstance(layer, _normalisable):
-        raise TypeError(
-            f"{type(layer).__name__} is no linear or convolutional "
-            "layer: give one, or let spectral_norm find them."
-        )
-    if not isinstance(n_power, int) or n_power < 1:
-        raise ValueError(f"n_power is {n_power!r}: do at least 1 power iteration a forward.")
-    if layer.weight.ndim != 2 + len(getattr(layer, 'kernel_size', ())):
-        raise ValueError(
-            f"weights of shape {tuple(layer.weight.shape)} have a size "
-            "for members: normalise each network before they are stacked."
-        )
-    if not layer.weight.is_meta and not layer.weight.any():
-        raise ValueError(
-            "all weights of a layer are 0, so it has no spectral "
-            "norm to divide by: give it other initial weights."
-        )
+    fits = isinstance(layer, _normalisable)
+    need.of_type(fits, 'this is no linear or convolutional layer, let spectral_norm find them', layer=layer)
+    need.whole(1, n_power=n_power)
+    w = layer.weight
+    alone = w.ndim == 2 + len(getattr(layer, 'kernel_size', ()))
+    need.that(alone, 'it has a size for members, normalise networks before they are stacked', weight=w)
+    need.that(w.is_meta or w.any(), 'all of it is 0, give it other initial weights', weight=w)
 
 # %% ../nbs/12_critics.ipynb #5317b0d5
 class SpectralNorm(nn.Module):

@@ -18,6 +18,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from PIL import Image as _Image
 from torch import Tensor, nn
+from . import need
 from .files import whole_file
 
 # %% ../nbs/a1_plots.ipynb #b14e350c
@@ -53,20 +54,16 @@ def _host(x)->np.ndarray:
 def _to_uint8(images:np.ndarray, low:float)->np.ndarray:
     "Floats in [low,1] to bytes; bytes stay as they are."
     if images.dtype == np.uint8: return images
-    if low >= 1: raise ValueError(f"low={low} leaves no range: images lie in [low,1], so low is -1 or 0.")
+    need.that(low < 1, 'images lie in [low,1], so give -1 or 0', low=low)
     unit = np.nan_to_num((images - low)/(1 - low), nan=.5, posinf=1., neginf=0.)
     return (unit.clip(0, 1)*255 + .5).astype(np.uint8)
 
 def _check_images(images:np.ndarray)->np.ndarray:
     "The images as (N,C,H,W), or a ValueError that says what is wrong with their shape."
     s = tuple(images.shape)
-    if len(s) == 5:
-        raise ValueError(
-            f"images of shape {s} have a leading size for members: choose one member, such as images[0]."
-        )
-    if len(s) not in (3, 4):
-        raise ValueError(f"images of shape {s} cannot be tiled: give (N,C,H,W) or (N,H,W).")
-    if 0 in s: raise ValueError(f"images of shape {s} hold nothing to draw: give at least one image.")
+    need.that(len(s) != 5, 'there is a size for members, choose one member, such as images[0]', images=images)
+    need.that(len(s) in (3, 4), 'give (N,C,H,W) or (N,H,W)', images=images)
+    need.that(0 not in s, 'there is nothing to draw, give at least one image', images=images)
     if len(s) == 3: images = images[:, None]
     if images.shape[1] in (1, 3): return images
     raise ValueError(
@@ -85,7 +82,7 @@ def tile(
 )->np.ndarray:      # uint8 (H',W') for grey images, (H',W',3) for coloured ones
     "Lay images out in a grid, row by row, with white where the last row is not full."
     x = _to_uint8(_check_images(_host(images)), low).transpose(0, 2, 3, 1)  # (N,H,W,C)
-    if n_cols < 1: raise ValueError(f"n_cols={n_cols} leaves no room: put at least one image in a row.")
+    need.at_least(1, n_cols=n_cols)
     n, h, w, c = x.shape
     cols = min(n_cols, n)
     rows = math.ceil(n/cols)
@@ -125,12 +122,10 @@ def film_strip(
 ):                    # the axes
     "Draw one row of images a moment: time runs down, a column keeps its latent."
     frames, steps = [_host(f) for f in frames], list(steps)
-    if not frames or len(frames) != len(steps):
-        raise ValueError(
-            f"{len(frames)} frames and {len(steps)} steps: give each frame its step, and at least one."
-        )
-    if len({f.shape for f in frames}) > 1:
-        raise ValueError("the frames differ in shape: draw each from the same latents.")
+    fits = 0 < len(frames) == len(steps)
+    need.that(fits, 'give each frame its step, and at least one', frames=len(frames), steps=len(steps))
+    shapes = {f.shape for f in frames}
+    need.that(len(shapes) == 1, 'draw each from the same latents', shapes_of_frames=[*shapes])
     h = frames[0].shape[-2] + 1
     ax = _show(tile(np.concatenate(frames), n_cols=len(frames[0]), low=low), ax, title)
     ax.set_yticks([i*h + h/2 - 1 for i in range(len(frames))], [f'{s:,}' for s in steps])
@@ -149,8 +144,7 @@ def save_png(
     "Write images as a grid into a PNG file; it appears whole or not at all."
     grid, path = tile(images, n_cols, low=low), Path(path)
     if scale is None: scale = max(1, round(600/grid.shape[1]))
-    if scale < 1 or scale != int(scale):
-        raise ValueError(f"scale={scale} would blur the pixels: take a whole number of at least 1.")
+    need.that(scale >= 1 and scale == int(scale), 'pixels need a whole number of at least 1', scale=scale)
     with whole_file(path) as part:
         _Image.fromarray(grid.repeat(scale, 0).repeat(scale, 1)).save(part, 'PNG', optimize=True)
     return path
@@ -354,13 +348,9 @@ def animation(
     "An endless film; a cell that ends with it shows it, and the notebook keeps it."
     from IPython.display import Image
     pictures = [_picture(f) for f in frames]
-    if not pictures: raise ValueError("there are no frames to animate: give at least one.")
-    if len({p.size for p in pictures}) > 1:
-        raise ValueError(
-            f"the frames have the sizes {sorted({p.size for p in pictures})}: make all of one size."
-        )
-    if format not in ('gif', 'webp'):
-        raise ValueError(f"format {format!r} is no film: choose 'gif' or 'webp'.")
+    sizes = sorted({p.size for p in pictures})
+    need.that(len(sizes) == 1, 'give at least one frame, and all of one size', sizes_of_frames=sizes)
+    need.that(format in ('gif', 'webp'), "choose 'gif' or 'webp'", format=format)
     if format == 'gif': pictures = _one_palette(pictures, n_colors)
     times, out = [round(1000/fps)]*(len(pictures) - 1) + [round(1000*hold_s)], io.BytesIO()
     more = dict(quality=quality) if format == 'webp' else {}

@@ -9,6 +9,7 @@ __all__ = ['check_fit']
 from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
+from . import need
 from .data import Data
 from .memory import host_memory
 from .nets import evaluating, whole_number
@@ -16,20 +17,18 @@ from .nets import evaluating, whole_number
 # %% ../nbs/w16_preflight.ipynb #946aa5ee
 def _check_things(s, data, loss):
     "Raise one clear error for what is no state, no data or no loss."
-    if not all(hasattr(s, name) for name in ('G', 'D', 'opt_G', 'opt_D', 'rng', 'log')):
-        raise TypeError(f"s is a {type(s).__name__}: give a TrainState, as new_state makes it.")
-    if not isinstance(data, Data):
-        raise TypeError(f"data is a {type(data).__name__}: give a Data, as ganbook.data makes them.")
-    if not (hasattr(loss, 'discriminator') and hasattr(loss, 'generator')):
-        raise TypeError(f"loss is {loss!r:.60}: give a GANLoss, such as ganbook.losses.non_saturating.")
+    is_state = all(hasattr(s, name) for name in ('G', 'D', 'opt_G', 'opt_D', 'rng', 'log'))
+    need.of_type(is_state, 'give a TrainState, as new_state makes it', s=s)
+    need.of_type(isinstance(data, Data), 'give a Data, as ganbook.data makes them', data=data)
+    is_loss = hasattr(loss, 'discriminator') and hasattr(loss, 'generator')
+    need.of_type(is_loss, 'give a GANLoss, such as ganbook.losses.non_saturating', loss=loss)
 
 def _check_functions(functions:dict, lists:dict):
     "Raise one clear error for what should be a function, or a list of functions."
-    for name, f in functions.items():
-        if not callable(f): raise TypeError(f"{name} is {f!r:.60}: give a function.")
+    for name, f in functions.items(): need.of_type(callable(f), 'give a function', **{name: f})
     for name, v in lists.items():
-        if not (isinstance(v, (list, tuple)) and all(map(callable, v))):
-            raise TypeError(f"{name} must be a list of functions.")
+        fits = isinstance(v, (list, tuple)) and all(map(callable, v))
+        need.of_type(fits, 'give a list of functions', **{name: v})
 
 # %% ../nbs/w16_preflight.ipynb #ac90ebe9
 def _made(s, data:Data, y:tuple)->Tensor:  # (...,2,*S)
@@ -53,8 +52,7 @@ def _made(s, data:Data, y:tuple)->Tensor:  # (...,2,*S)
 def _check_shapes(s, data:Data, labels:bool):
     """Raise one clear error if the networks do not fit the
     data; two samples go through both, in evaluation mode."""
-    if labels and data.y is None:
-        raise ValueError(f"labels=True, but {data.name} has no labels: leave it out, or give the data a y.")
+    need.that(not labels or data.y is not None, f'{data.name} has no labels, give it a y', labels=labels)
     K, two = s.members, torch.zeros(2, dtype=torch.long)
     y = (data.y.cpu()[two].expand(*K, 2).to(s.device),) if labels else ()
     made = _made(s, data, y)
@@ -120,7 +118,7 @@ def check_fit(
     _check_things(s, data, loss)
     _check_functions(functions, lists)
     for name, n in counts.items(): whole_number(n, name)
-    if not ema_halflife > 0: raise ValueError(f"ema_halflife is {ema_halflife}: it must be above 0 steps.")
+    need.above(0, ema_halflife=ema_halflife)
     with _outputs(s.G) as of_G, _outputs(s.D) as of_D: _check_shapes(s, data, labels)
     _check_norms(counts['batch_size'], [*of_G, *of_D])
     _check_memory(s.device, counts['batch_size'], _bytes_of_step(counts['batch_size'], of_G, of_D))

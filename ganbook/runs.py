@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['usual', 'Files', 'free_folder', 'check_own', 'own_folder', 'newest_folder', 'locked', 'is_locked', 'Run', 'Wish',
-           'check_seed', 'check_options', 'recipe_for', 'repeated', 'Trained', 'existing', 'trained']
+           'check_seed', 'check_options', 'recipe_for', 'repeated', 'Trained', 'existing', 'untrained', 'trained']
 
 # %% ../nbs/w04_runs.ipynb #692f21a4
 import json
@@ -14,16 +14,20 @@ import shlex
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+import numpy as np
 import torch
 from fastcore.basics import patch_to
 from torch import Tensor, nn
 from .arguments import flat, in_range
-from .callbacks import checkpoints, latest
-from .data import Data, latents
-from .recipes import Recipe, build, find, from_settings, networks, prepare
+from .callbacks import checkpoints, latest, save_samples
+from .data import Data, latents, to_units
+from ganbook.recipes import (
+    Recipe, build, draws_classes, find, from_settings, networks, prepare, wants_labels,
+)
 from .scale import seed_everything
 from ganbook.sources import (
     changes, check_outside, data_by_name, data_name, data_of, data_sets, holds_points, mark, source_now,
+    stand_in,
 )
 from .checkpoints import load, read
 from .files import whole_file
@@ -43,7 +47,8 @@ class Files:
         self.evaluation = self.folder/'evaluation.json'
         self.page = self.folder/'doctor.png'
         self.export = self.folder/'export'
-    def drawn(self, n:int, seed:int)->Path: return self.folder/f'samples-{n}-{seed}.png'
+    def drawn(self, n:int, seed:int, k:int=None)->Path:  # `k` is the class that all are of
+        return self.folder/f"samples-{n}-{seed}{'' if k is None else f'-class-{k}'}.png"
     @classmethod
     def of_checkpoint(cls, path:Path): return cls(path.parent.parent)  # of the run that wrote it
 
@@ -230,7 +235,7 @@ def check_options(every:int=None, keep:int=None, log_interval:int=None, threads:
 # %% ../nbs/w04_runs.ipynb #c46114d9
 def _check_shape(recipe:Recipe, shape:tuple):
     "Raise if the networks cannot have samples of this shape."
-    with torch.device('meta'): networks(recipe, shape)
+    with torch.device('meta'): networks(recipe, shape, n_classes=2)
 
 def _check_size(recipe:Recipe, source:dict):
     "The same for a folder of images, before anything is decoded."
@@ -238,10 +243,19 @@ def _check_size(recipe:Recipe, source:dict):
     if source['name'] in data_sets or not 1 <= size <= 1024: return  # chapter w9 says what is wrong
     _check_shape(recipe, (1 if source['grey'] else 3, size, size))
 
+def _class_counts(d:Data)->dict:
+    "Name of each class -> how many samples it has; a class without a name is called by its number."
+    counts = d.y[d.y >= 0].bincount(minlength=len(d.classes)).tolist()
+    names = [*d.classes, *map(str, range(len(d.classes), len(counts)))]
+    if len({*names}) < len(names): raise ValueError(
+        f"{d.name} has two classes of one name: give each of its classes a name of its own.")
+    return dict(zip(names, counts))
+
 def _settings(recipe:Recipe, source:dict, d:Data, seed:int)->dict:
     "All that decides what a run becomes, as plain values."
     about = dict(name=d.name, n=len(d), shape=list(d.shape), images=d.is_image, scale=d.scale, low=d.low,
         fingerprint=mark(d, source['name']))
+    if wants_labels(recipe): about['classes'] = _class_counts(d)
     return json.loads(json.dumps(dict(recipe=asdict(recipe), source=source, data=about, seed=seed)))
 
 def _run_name(recipe:str, data:str)->str:
@@ -354,6 +368,7 @@ def resume(cls, wish:Wish)->tuple:  # (run, data)
 def _of_training(settings:dict)->dict:
     "What decides how checkpoints are made, on one level."
     about = {k: settings['data'].get(k) for k in ('shape', 'images', 'scale', 'low')}
+    about['classes'] = list(settings['data'].get('classes') or ())
     return flat(dict(recipe=settings['recipe'], seed=settings['seed'], data=about))
 
 def _check_truth(run:Run, stored:dict):
@@ -396,17 +411,62 @@ class Trained:
     settings:dict
     folder:Path  # of the run
     step:int
-    def draw(self, n:int, seed:int=0)->Tensor:
-        "`n` samples in the range of the data as drawn, on the CPU."
+    @property
+    def classes(self)->dict:
+        "Name of each class that it can be asked for -> how often it is in the data; empty if none can."
+        return self.settings['data']['classes'] if draws_classes(self.recipe) else {}
+    @property
+    def recipe(self)->Recipe: return from_settings(self.settings['recipe'])
+    def labels(self, n:int, seed:int=0)->Tensor:
+        "Classes for `n` samples (n,), as frequent as in the data; None if it draws none."
+        if not self.classes: return None
+        share = torch.tensor([*self.classes.values()], dtype=torch.float64)
+        rng = torch.Generator().manual_seed(seed + 1)  # not the random numbers of the latents
+        return torch.multinomial(share, n, replacement=True, generator=rng)
+    def draw(self, n:int, seed:int=0, k:int=None)->Tensor:
+        "`n` samples in the range of the data as drawn, on the CPU: of class `k`, or of all classes."
         z = latents(n, self.G.latent_dim, torch.Generator().manual_seed(seed))
-        return sample(self.G, z.to(next(self.G.parameters()).device)).cpu()
+        y = self.labels(n, seed) if k is None else torch.full((n,), k)
+        place = next(self.G.parameters()).device
+        return sample(self.G, *(t.to(place) for t in (z, y) if t is not None)).cpu()
 
+# %% ../nbs/w04_runs.ipynb #1bb56725
+@patch_to(Trained)
+def write(self, path:Path, n:int, seed:int=0, k:int=None):
+    "Samples as a picture, or as an array in the data's own units."
+    x, data = self.draw(n, seed, k), stand_in(self.settings)
+    if path.suffix.lower() == '.png':
+        save_samples(data, x, path, max(8, round(n**.5)))
+        return
+    with whole_file(path) as part, open(part, 'wb') as f: np.save(f, to_units(data, x).numpy())
+
+@patch_to(Trained)
+def class_number(self, name:str)->int:
+    "The number of a class, by its name or number."
+    if not self.classes: raise ValueError(
+        f"{self.folder} draws no classes: leave --class out, or train a recipe with classes, such as "
+        "conditional.")
+    names = list(self.classes)
+    if name in names: return names.index(name)
+    if name.isdecimal() and int(name) < len(names): return int(name)
+    raise ValueError(f"{self.folder} has no class {name!r}: take one of {', '.join(names)}.")
+
+# %% ../nbs/w04_runs.ipynb #96ed9178
 def existing(
     run:str,  # path of a run or of a checkpoint
 )->Path:
     "The path of a run or checkpoint that is there."
     if Path(run).exists(): return Path(run)
     raise FileNotFoundError(f"there is no run at {run}: give its folder, such as runs/mlp-digits.")
+
+def untrained(
+    settings:dict,  # of a run
+    seed:int=0,     # of the weights
+)->nn.Module:
+    "The generator of a run as it was before training."
+    about = settings['data']
+    n_classes = len(about.get('classes') or ()) or None
+    return networks(from_settings(settings['recipe']), tuple(about['shape']), seed, n_classes)[0]
 
 def trained(
     run:Path,  # folder of a run, or one of its checkpoints
@@ -423,7 +483,7 @@ def trained(
             f"{path} was not saved by ganbook train: build its "
             "networks yourself, and use ganbook.checkpoints.load."
         )
-    G = networks(from_settings(settings['recipe']), tuple(settings['data']['shape']))[0]
+    G = untrained(settings)
     G.load_state_dict(parts.get('G_ema', parts['G']))
     folder = Files.of_checkpoint(path).folder if run.is_file() else run
     return Trained(G.to(device), settings, folder, content['step'])

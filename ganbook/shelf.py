@@ -40,7 +40,7 @@ def of_chapter(
 
 # %% ../nbs/w21_shelf.ipynb #b793c4f3
 def _claim_origin(c:dict)->str:
-    "Where a claim's figure comes from: the chapter itself, or a stored bench."
+    "Where a claim's figure comes from: the chapter itself, or a stored trial."
     s = c.get('stored')
     if not s: return f"{c['scale']}, {c['device']}"
     return f"stored {s['date']}, {s['device']}" + (f", {s['steps']:,} steps" if s['steps'] else '')

@@ -27,9 +27,10 @@ def n_threads(
     s:TrainState,    # what is to be trained
     batch_size:int,  # samples a step
     asked:int=None,  # what the user wants
+    labels:bool=False,  # do the networks take the data's labels?
 )->int:
     "Processor threads to train with: what was asked for, one for small networks, else what PyTorch has."
-    a_sample = multiply_adds(s.G, (s.G.latent_dim,)) + multiply_adds(s.D, s.D.shape)
+    a_sample = multiply_adds(s.G, (s.G.latent_dim,), labels) + multiply_adds(s.D, s.D.shape, labels)
     macs = batch_size*a_sample
     return asked or (1 if macs < 1e8 else torch.get_num_threads())
 
@@ -173,6 +174,8 @@ def time_both(
     threads:int=None,   # of the processor; None: as `n_threads` says
 )->Times:
     "Train a recipe, and by turns the loop of a tutorial."
+    if recipe.classes or recipe.tasks: raise ValueError(
+        f"the recipe {recipe.name} has classes or tasks, a tutorial's loop has none: time another recipe.")
     s, arguments = build(recipe, data, device=device)
     n = n_threads(s, recipe.batch_size, threads)
     pair = (m.to(device) for m in networks(recipe, arguments['data'].shape))

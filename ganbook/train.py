@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Callable
 import torch
 from torch import nn, Tensor
+from . import need
 from .capture import recorded
 from .data import Data, draw, latents
 from .nets import copy_of, evaluating, frozen
@@ -28,15 +29,10 @@ def adam(
 )->torch.optim.Adam:
     "Fused Adam; on a GPU its learning rate is a tensor, so that a recorded step sees it change."
     params, lr = [] if isinstance(params, nn.Module) else list(params), float(lr)
-    if not params:
-        raise ValueError(
-            "there are no parameters to step: give those of a "
-            "network with weights, as in adam(G.parameters())."
-        )
-    if not 0 <= lr < float('inf'):
-        raise ValueError(f"lr is {lr}: a learning rate must be a number of at least 0.")
-    if not (isinstance(betas, (tuple, list)) and len(betas) == 2 and all(0 <= b < 1 for b in betas)):
-        raise ValueError(f"betas are {betas}: give two decays from 0 to below 1, such as (.5, .999).")
+    need.that(params, 'give parameters of a network with weights, as in adam(G.parameters())', params=params)
+    need.that(0 <= lr < float('inf'), 'a learning rate must be a number of at least 0', lr=lr)
+    fits = isinstance(betas, (tuple, list)) and len(betas) == 2 and all(0 <= b < 1 for b in betas)
+    need.that(fits, 'give two decays from 0 to below 1, such as (.5, .999)', betas=betas)
     cuda = params[0].is_cuda
     start = torch.tensor(lr, device=params[0].device) if cuda else lr
     opt = torch.optim.Adam(params, lr=start, betas=tuple(map(float, betas)), fused=True, capturable=cuda)
@@ -120,17 +116,12 @@ def new_state(
 )->TrainState:
     "A state at step 0 with Adam for both players."
     for name, m in dict(G=G, D=D).items():
-        if not (isinstance(m, nn.Module) and [*m.parameters()]):
-            raise TypeError(
-                f"{name} is a {type(m).__name__}, which is no network with "
-                "weights: make one first, such as MLPDiscriminator((2,))."
-            )
-    if not hasattr(G, 'latent_dim'):
-        raise TypeError(
-            f"{type(G).__name__} has no attribute latent_dim: set it to the length of its latent vectors."
-        )
+        has_weights = isinstance(m, nn.Module) and [*m.parameters()]
+        need.of_type(has_weights, 'make a network with weights, such as MLPDiscriminator((2,))', **{name: m})
+    advice = 'it has no attribute latent_dim, set it to the length of its latent vectors'
+    need.of_type(hasattr(G, 'latent_dim'), advice, G=G)
     on_G, on_D = (next(m.parameters()).device for m in (G, D))
-    if on_G != on_D: raise ValueError(f"G is on {on_G} and D on {on_D}: move both to the same device first.")
+    need.that(on_G == on_D, 'move both to one device', device_of_G=str(on_G), device_of_D=str(on_D))
     G_ema = copy_of(G).requires_grad_(False).eval() if ema else None
     return TrainState(
         G, D, adam(G.parameters(), lr, betas), adam(D.parameters(), lr if lr_D is None else lr_D, betas),
@@ -155,6 +146,11 @@ def _fake(s:TrainState, like:Tensor, y:tuple)->Tensor:
     z = latents(like.shape[len(s.members)], s.G.latent_dim, s.rng, like.device)
     return s.G(z, *y)
 
+def _of_both(s:TrainState, real:Tensor, fake:Tensor, y:tuple, amp:bool)->tuple:
+    "What `D` says of real samples and of fake ones, for the loss in float32."
+    with _autocast(s, amp): both = s.D(real, *y), s.D(fake, *y)
+    return tuple(logits.float() for logits in both) if amp else both
+
 def _given(D:nn.Module, y:tuple)->Callable:
     "`D` with the labels of a batch, for penalties that call it at points of their own."
     def logits(x): return D(x, *y)
@@ -175,16 +171,13 @@ def d_step(
     with torch.no_grad(), _autocast(s, amp): fake = _fake(s, real, y).to(real.dtype)
     if augment: real, fake = augment(real), augment(fake)
     if penalties: real, fake = real.detach().requires_grad_(), fake.detach().requires_grad_()
-    with _autocast(s, amp): real_logits, fake_logits = s.D(real, *y), s.D(fake, *y)
-    if amp: real_logits, fake_logits = real_logits.float(), fake_logits.float()
+    real_logits, fake_logits = _of_both(s, real, fake, y, amp)
     total = loss_D = loss.discriminator(real_logits, fake_logits)
     D = _given(s.D, y) if y else s.D
     for p in penalties: total = total + p(D, real, fake, real_logits, fake_logits)
     _descend(s.opt_D, total)
-    log = dict(
-        loss_D=loss_D.detach(), real_logit=real_logits.detach().mean(-1),
-        fake_logit=fake_logits.detach().mean(-1),
-    )
+    log = dict(loss_D=loss_D.detach())
+    log |= dict(real_logit=real_logits.detach().mean(-1), fake_logit=fake_logits.detach().mean(-1))
     return log | dict(penalty=(total - loss_D).detach()) if penalties else log
 
 # %% ../nbs/05_training.ipynb #a1bc6e42
@@ -225,8 +218,7 @@ def linear_decay(
     start:float=.5,  # progress at which the fall begins, in [0,1)
 )->Callable:         # progress in [0,1] -> factor on both learning rates
     "A schedule: constant up to `start`, then straight down to 0 at the end."
-    if not 0 <= start < 1:
-        raise ValueError(f"start is {start}: the fall begins at a progress from 0 to below 1.")
+    need.that(0 <= start < 1, 'the fall begins at a progress from 0 to below 1', start=start)
     return lambda progress: min(1., (1 - progress)/(1 - start))
 
 def set_lr(
@@ -305,11 +297,8 @@ def sample(
     batch:int=1000,    # samples at a time, to bound memory
 )->Tensor:             # (...,N,*S) in the range of the data as drawn
     "Samples in evaluation mode, without gradients; the modes of `G` are put back."
-    if z.ndim < 2 or not batch >= 1:
-        raise ValueError(
-            f"z has shape {tuple(z.shape)} and batch is {batch}: "
-            "give latents (...,N,Z), and at least 1 at a time."
-        )
+    need.that(z.ndim >= 2, 'give latents (...,N,Z)', z=z)
+    need.at_least(1, batch=batch)
     with evaluating(G):
         parts = [G(*chunk) for chunk in zip(z.split(batch, -2), *(l.split(batch, -1) for l in y))]
     return torch.cat(parts, z.ndim - 2)

@@ -151,19 +151,20 @@ def _memories(opt)->list:
                 found.append((memory['exp_avg_sq']/(1 - group['betas'][1]**n), n))
     return found
 
+def _numbers(tensors)->int: return sum(t.numel() for t in tensors)
+
 def _player(opt, net:nn.Module, name:str)->dict:
     """What an optimiser says of its player: learning rate, share of the
     weights it holds, steps, and the size of the gradients it has seen."""
     mine = {id(p) for g in opt.param_groups for p in g['params']}
     held = [p for p in net.parameters() if id(p) in mine]
-    share = sum(p.numel() for p in held)/sum(p.numel() for p in net.parameters())
-    out = {f'lr_{name}': _rate(opt), f'held_{name}': share}
+    out = dict(lr=_rate(opt), held=_numbers(held)/_numbers(net.parameters()))
     remembers = any('betas' in g or g.get('momentum') for g in opt.param_groups)
-    if remembers: out[f'stepped_{name}'] = float(any(opt.state.get(p) for p in held))
+    if remembers: out['stepped'] = float(any(opt.state.get(p) for p in held))
     if seen := _memories(opt):
-        mean_square = sum(q.sum().item() for q, _ in seen)/sum(q.numel() for q, _ in seen)
-        out |= {f'felt_{name}': math.sqrt(mean_square), f'count_{name}': max(n for _, n in seen)}
-    return out
+        mean_square = sum(q.sum().item() for q, _ in seen)/_numbers(q for q, _ in seen)
+        out |= dict(felt=math.sqrt(mean_square), count=max(n for _, n in seen))
+    return {f'{what}_{name}': x for what, x in out.items()}
 
 # %% ../nbs/w10_vitals.ipynb #304d89b6
 def _auc(real_logits:Tensor, fake_logits:Tensor)->float:
@@ -178,18 +179,16 @@ def _norms(net:nn.Module)->list:
 @torch.no_grad()
 def _company(D, real, fake, y, batch:int=64)->dict:
     "How well a D with BatchNorm orders samples in batches of one kind, and in mixed ones."
+    def judge(x, i, n, times=1): return D(x, *(torch.cat([t[i:i + n]]*times) for t in y))
     D.train()
     k = batch//2
     alone_real = []
     alone_fake = []
     mixed = []
     for i in range(0, len(real) - batch + 1, batch):
-        whole, half = slice(i, i + batch), slice(i, i + k)
-        labels = [t[whole] for t in y]
-        alone_real.append(D(real[whole], *labels))
-        alone_fake.append(D(fake[whole], *labels))
-        both = torch.cat([real[half], fake[half]])
-        mixed.append(D(both, *(torch.cat([t[half], t[half]]) for t in y)))
+        alone_real.append(judge(real[i:i + batch], i, batch))
+        alone_fake.append(judge(fake[i:i + batch], i, batch))
+        mixed.append(judge(torch.cat([real[i:i + k], fake[i:i + k]]), i, k, times=2))
     D.eval()
     mixed = torch.stack(mixed)
     apart = _auc(torch.stack(alone_real), torch.stack(alone_fake))
@@ -400,6 +399,15 @@ def _fresh(s:TrainState, data:Data|None, labels:bool, n:int, rng)->tuple:
     return real, y, latents(n, s.G.latent_dim, rng, s.device)
 
 # %% ../nbs/w10_vitals.ipynb #eae46b35
+def _of_networks(s:TrainState, z:Tensor, y:tuple, real, data:Data|None, loss, features)->dict:
+    "What copies of the networks say and make."
+    shown = copy.deepcopy(s.best)
+    v = _logit_vitals(copy.deepcopy(s.G), copy.deepcopy(s.D), z, real, y, loss)
+    v |= dict(zip(('reach_low', 'reach_high'), _reach(s.G)))
+    if _norms(shown): v |= _modes(shown, z, y, real) | dict(untouched=float(_untouched(shown)))
+    if data is not None: v |= _beside(s, shown, z, y, real, data.to('cpu'), features)
+    return v
+
 def state_vitals(
     s:TrainState,           # one run, which is not changed
     data:Data=None,         # what it imitates; without it what compares with the data stays unmeasured
@@ -418,15 +426,10 @@ def state_vitals(
     v = Vitals(step=s.step, **_player(s.opt_G, s.G, 'G'), **_player(s.opt_D, s.D, 'D'))
     broken = _not_finite(s)
     if broken: return v | dict(broken=broken)
-    shown = copy.deepcopy(s.best)
     rng = torch.Generator(s.device).manual_seed(seed)
     with torch.random.fork_rng([s.device] if s.device.type == 'cuda' else []), torch.enable_grad():
         real, y, z = _fresh(s, data, labels, n, rng)
-        v |= _logit_vitals(copy.deepcopy(s.G), copy.deepcopy(s.D), z, real, y, loss)
-        v |= dict(zip(('reach_low', 'reach_high'), _reach(s.G)))
-        if _norms(shown): v |= _modes(shown, z, y, real) | dict(untouched=float(_untouched(shown)))
-        if data is not None: v |= _beside(s, shown, z, y, real, data.to('cpu'), features)
-    return v
+        return v | _of_networks(s, z, y, real, data, loss, features)
 
 # %% ../nbs/w10_vitals.ipynb #1086dd57
 def vitals(

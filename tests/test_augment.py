@@ -272,8 +272,8 @@ def test_a_checkpoint_holds_p(tmp_path):
 def test_wrong_batches(op):
     fails(lambda: op(torch.zeros(8, 8)), contains='(...,B,C,H,W)')
     fails(lambda: op(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)), contains='floating-point')
-    fails(lambda: op(torch.zeros(2, 1, 8, 8), [gen(), gen()]), contains='2 generators')
-    fails(lambda: op(torch.zeros(3, 2, 1, 8, 8), [gen(), gen()]), contains='2 generators')
+    fails(lambda: op(torch.zeros(2, 1, 8, 8), [gen(), gen()]), contains='generators is 2')
+    fails(lambda: op(torch.zeros(3, 2, 1, 8, 8), [gen(), gen()]), contains='generators is 2')
 
 def test_wrong_arguments():
     x = torch.zeros(2, 1, 8, 6)
@@ -285,7 +285,7 @@ def test_wrong_arguments():
     fails(lambda: Augment([brightness], float('nan')), contains='probability')
     fails(lambda: Augment(['color']), contains='functions')
     for wrong in (dict(every=0), dict(every=10, rise=5), dict(top=0.), dict(top=1.1)):
-        fails(lambda: ADA(Augment([flip]), r_t, **wrong), contains='every')
+        fails(lambda: ADA(Augment([flip]), r_t, **wrong), contains=f'{list(wrong)[0]} is')
 
 def test_nan_stays_where_it_is():
     x = images(4, 1, 8, 8)

@@ -38,7 +38,7 @@ floors = {
 # recipes, workshop and appendices: fewer words, one exercise will do
 short_chapters = ('15', 'w', 'a')
 
-most_tokens = 260  # of a body
+most_tokens = 225  # of a body
 
 
 # A notebook, and ways to look at it

@@ -1001,7 +1001,7 @@ def test_every_option_is_explained(f, capsys):
     out = ' '.join(capsys.readouterr().out.split())
     for name, p in inspect.signature(f).parameters.items():
         if p.kind is not p.KEYWORD_ONLY or p.annotation is bool: continue
-        assert f"--{name.replace('_', '-')} {p.annotation.__name__.upper()}" in out
+        assert f"--{name.rstrip('_').replace('_', '-')} {p.annotation.__name__.upper()}" in out
         assert 'default' in said[name] or 'only' in said[name] or f'(default: {p.default})' in out, name
 
 

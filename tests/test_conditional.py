@@ -131,7 +131,7 @@ def test_stacked_networks_are_each_alone(arm):
         (lambda: NormedGenerator(MLPGenerator((2,), 4), 3), 'no BatchNorm'),
         (lambda: NormedGenerator(DCGANGenerator((1, 8, 8), 4, 4, norm=None), 3), 'no BatchNorm'),
         (lambda: Judge(MLPDiscriminator((2,)), dict(a=0)), 'head a is 0'),
-        (lambda: Judge(MLPDiscriminator((2,)), dict(a=3), logit_from='b'), 'no head'),
+        (lambda: Judge(MLPDiscriminator((2,)), dict(a=3), logit_from='b'), 'names in heads'),
         (lambda: Judge(nn.Linear(2, 1)), 'Linear'),
         (lambda: Judge(MLPDiscriminator((2,)), dict(logits=2)), 'another name'),
         (lambda: Judge(MLPDiscriminator((2,)), n_classes=3)(torch.randn(4, 2)), 'labels=True'),
@@ -147,7 +147,7 @@ def test_stacked_networks_are_each_alone(arm):
             lambda: Judge(MLPDiscriminator((2,)), n_classes=3)(
                 torch.randn(4, 2), torch.zeros(3, dtype=torch.long)
             ),
-            'one a sample',
+            'one label a sample',
         ),
         (
             lambda: Judge(MLPDiscriminator((2,)), n_classes=3)(
@@ -323,7 +323,7 @@ def test_a_task_may_ask_about_images_and_labels_of_its_own():
     )
     assert said[0]['logits'].shape == (5,) and said[0]['classes'].shape == (5, 3)
     task = Task('t', lambda r: nats(r.ask(x)['classes'], y))
-    with pytest.raises(ValueError, match='one a sample'):
+    with pytest.raises(ValueError, match='one label a sample'):
         fit(
             pair(heads=dict(classes=3)), points, 1, non_saturating, labels=True, batch_size=8,
             update=with_tasks((task, 1.)),
@@ -365,8 +365,8 @@ def test_bfloat16_and_augmentation_go_through():
 @pytest.mark.parametrize(
     'wrong,match',
     [
-        (lambda: with_tasks(classify()), 'pair'),
-        (lambda: with_tasks((lambda r: 0, 1.)), 'pair'),
+        (lambda: with_tasks(classify()), 'a Task and its weight'),
+        (lambda: with_tasks((lambda r: 0, 1.)), 'a Task and its weight'),
         (lambda: with_tasks((classify(), 1.), (classify(), 2.)), 'one name'),
         (
             lambda: fit(pair(), points, 1, non_saturating, labels=True, update=with_tasks((classify(), 1.))),
@@ -433,8 +433,8 @@ def test_nats_leaves_unknown_answers_out():
         nats(guesses, y), torch.stack([each[0, :2].mean(), torch.tensor(0.), each[2].mean()]), atol=1e-6
     )
     assert nats(torch.zeros(0, 5), torch.zeros(0, dtype=torch.long)) == 0
-    with pytest.raises(ValueError, match='a label is 5'): nats(guesses, torch.full((3, 8), 5))
-    with pytest.raises(ValueError, match='one a sample'): nats(guesses, y[0])
+    with pytest.raises(ValueError, match='largest_label is 5'): nats(guesses, torch.full((3, 8), 5))
+    with pytest.raises(ValueError, match='one label a sample'): nats(guesses, y[0])
 
 def test_a_coded_generator_draws_its_class_itself():
     inner = EmbeddedGenerator(MLPGenerator((2,), 9, (16,)), 3, 4)
@@ -472,7 +472,8 @@ def test_agreement_and_counts():
     table = counted(torch.tensor([[0, 0, 1], [2, 2, 2]]), torch.tensor([[1, 1, 0], [0, 1, 1]]), 3, 2)
     assert table.tolist() == [[[0, 2], [1, 0], [0, 0]], [[0, 0], [0, 0], [1, 2]]]
     with pytest.raises(ValueError, match='0 to 1'): counted(torch.tensor([2]), torch.tensor([0]), 2, 2)
-    with pytest.raises(ValueError, match='one a sample'): agreement(probs, torch.zeros(4, dtype=torch.long))
+    with pytest.raises(ValueError, match='one label a sample'):
+        agreement(probs, torch.zeros(4, dtype=torch.long))
 
 def test_mutual_information_of_known_tables():
     assert abs(mutual_information(torch.eye(10)) - math.log(10)) < 1e-12

@@ -511,14 +511,14 @@ def test_samples_that_are_not_finite_are_not_drawn():
         def forward(self, z): return self.w*torch.where(z[:, :1] > 0, z, math.nan)
     s = new_state(Holes(), MLPDiscriminator((2,), (8,)))
     fig = Figure()
-    ax = casebook._draw_samples(fig.subplots(), s, ring)
+    ax = casebook._draw_fakes(fig.subplots(), s, ring)
     drawn = np.concatenate(
         [c.get_offsets() for c in ax.collections] + [np.column_stack(k.get_data()) for k in ax.lines]
     )
     drawn = np.ma.filled(np.ma.asarray(drawn, float), np.nan)
     assert np.isfinite(drawn).all() and not (drawn == 0).all(1).any()
     with torch.no_grad(): s.G.w.fill_(math.nan)
-    ax = casebook._draw_samples(Figure().subplots(), s, ring)
+    ax = casebook._draw_fakes(Figure().subplots(), s, ring)
     assert [t.get_text() for t in ax.texts] == ['no sample is a finite number'] and not ax.collections
 
 

@@ -117,7 +117,7 @@ def test_means_of_classes():
 @pytest.mark.parametrize(
     'labels,k,part',
     [
-        (torch.zeros(9).long(), 2, 'label 1'), (torch.zeros(8).long(), 1, 'one label a latent'),
+        (torch.zeros(9).long(), 2, 'classes that none has'), (torch.zeros(8).long(), 1, 'one label a latent'),
         (torch.ones(9).long(), 1, 'from 0 to 0'), (torch.zeros(9), 1, 'int64'),
         (torch.full((9,), -1), 2, 'from 0 to 1'),
     ],
@@ -362,7 +362,8 @@ def test_occlusion_refuses_patches(size, stride):
         occlusion(lambda x: x.sum((1, 2, 3)), torch.ones(1, 1, 8, 8), size, stride)
 
 def test_occlusion_wants_images():
-    with pytest.raises(ValueError, match='no patches'): occlusion(lambda x: x.sum(1), torch.ones(3, 5))
+    with pytest.raises(ValueError, match='give images .N,C,H,W.'):
+        occlusion(lambda x: x.sum(1), torch.ones(3, 5))
 
 
 # inversion
@@ -404,9 +405,9 @@ def test_zero_steps_give_the_nearest_of_the_pool():
         (torch.zeros(2, 1, 9, 9), {}, r'makes \(N,1,6,6\)'), (torch.zeros(0, 1, 6, 6), {}, 'at least one'),
         (torch.full((1, 1, 6, 6), math.nan), {}, 'NaN'),
         (torch.zeros(1, 1, 6, 6).byte(), {}, 'floating-point'),
-        (torch.zeros(1, 1, 6, 6), dict(restarts=0), 'at least one restart'),
+        (torch.zeros(1, 1, 6, 6), dict(restarts=0), 'take at least 1, at most the pool'),
         (torch.zeros(1, 1, 6, 6), dict(restarts=9, pool=8), 'at most the pool'),
-        (torch.zeros(1, 1, 6, 6), dict(n_steps=-1), 'negative'),
+        (torch.zeros(1, 1, 6, 6), dict(n_steps=-1), 'n_steps is -1'),
     ],
 )
 def test_inversion_refuses(x, more, part):
@@ -547,7 +548,7 @@ def test_latent_view():
     ]
     assert isinstance(latent_view(G, v, []), Figure) and views[0] == views[1] and len({*views}) == 3
     for amounts in ([0.]*5, [[0.]], 1.):
-        with pytest.raises(ValueError, match='one number a direction'): latent_view(G, v, amounts)
+        with pytest.raises(ValueError, match='give one amount a direction'): latent_view(G, v, amounts)
 
 def test_all_that_is_exported_is_documented():
     assert set(interpret.__all__) >= {

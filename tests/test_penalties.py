@@ -485,7 +485,7 @@ def test_bad_input_is_named_in_one_sentence():
         (lambda: given(wgan_gp, D, y, y, weight=-2), 'weight is -2'),
         (lambda: given(dragan, D, y, y, weight=-.1), 'weight is -0.1'),
         (lambda: wgan_gp(D, y, y[:3], D(y), D(y[:3])), 'as many of each'),
-        (lambda: given(wgan_gp, D, y, y, rng=[torch.Generator()]), '1 generators'),
+        (lambda: given(wgan_gp, D, y, y, rng=[torch.Generator()]), 'generators is 1'),
         (lambda: clip_weights(adam(D.parameters()), 0.), 'above 0'),
         (lambda: clip_weights(adam(D.parameters()), float('nan')), 'above 0'),
         (lambda: SpectralNorm(nn.Linear(2, 2), 0), 'n_power is 0'),
@@ -494,10 +494,10 @@ def test_bad_input_is_named_in_one_sentence():
     for call, part in cases:
         with pytest.raises(ValueError, match=part) as e: call()
         assert '\n' not in str(e.value)
-    with pytest.raises(TypeError, match='BatchNorm1d is no linear'): SpectralNorm(nn.BatchNorm1d(3))
+    with pytest.raises(TypeError, match='BatchNorm1d: this is no linear'): SpectralNorm(nn.BatchNorm1d(3))
     zero = nn.Linear(3, 3)
     nn.init.zeros_(zero.weight)
-    with pytest.raises(ValueError, match='are 0'): SpectralNorm(zero)
+    with pytest.raises(ValueError, match='all of it is 0'): SpectralNorm(zero)
 
 # Clipped weights
 

@@ -41,6 +41,7 @@ def test_the_recipes_of_the_book_are_there():
 @pytest.mark.parametrize('name', recipes)
 def test_each_trains_alone_and_side_by_side(name, k):
     r = replace(find(name), **small, n_steps=3)
+    if r.classes: r = replace(r, latent_dim=20)  # 16 of them are the vector of the class
     s, a = build(r, data_for(r), k=k)
     fit(s, **a)
     assert s.step == 3 and all(torch.as_tensor(v).isfinite().all() for v in s.log.last().values())

@@ -1,5 +1,6 @@
 """One of each, made in a notebook and named in a recipe: a loss, a penalty, a data set, a pair of
-networks, a policy of augmentation and an update. Nothing of the library is touched."""
+networks, a policy of augmentation, an update, a task and a way to tell classes. Nothing of the library
+is touched."""
 import json
 import subprocess
 import sys
@@ -35,6 +36,14 @@ augment.by_name['dimmed'] = (lambda x, rng: x/2,)''',
 from functools import partial
 from ganbook import optim
 optim.by_name['lookahead_2'] = partial(optim.lookahead, k=2)''',
+    'a task': '''
+from ganbook import tasks
+def brightness(r): return (r.fake.flatten(-3).mean((-2, -1)) + 1)/2
+tasks.by_name['ink'] = tasks.Task('ink', generator=brightness)''',
+    'a way to tell classes': '''
+from ganbook.models import conditional
+def louder(G, n_classes): return conditional.EmbeddedGenerator(G, n_classes, 1)
+conditional.by_name['one_number'] = conditional.Conditioning(louder, projects=True, labels=True)''',
     'a recipe': '''
 from ganbook.recipes import Recipe, build
 from ganbook.sources import data_by_name
@@ -48,6 +57,14 @@ fit(s, **arguments)
 widths = s.G.net[0].out_features, s.D.net[0].out_features
 assert (s.step, widths, len(arguments['penalties'])) == (3, (7, 5), 1)
 assert 'penalty' in s.log.columns
+told = Recipe(
+    'told', 'this notebook', 'images', networks='narrow', latent_dim=4, batch_size=16, classes='one_number',
+    tasks=(('ink', 1.), ('classify', .5)), n_steps=3,
+)
+s, arguments = build(told, data_by_name('digits'), seed=0, device='cpu')
+fit(s, **arguments)
+assert (s.G.latent_dim, len(s.D.classes), list(s.D.heads)) == (3, 10, ['classes'])
+assert {'ink_G', 'classes_D', 'classes_G'} <= {*s.log.columns}
 print('trained')''',
 }
 

@@ -207,9 +207,9 @@ calls = {  # name: (call, words of the sentence)
         '(3,)',
     ),
     'conditional norm without norm': (lambda: cond.NormedGenerator(G(), 2), 'no BatchNorm'),
-    'judge of a plain module': (lambda: cond.Judge(Column()), 'cannot be asked more'),
+    'judge of a plain module': (lambda: cond.Judge(Column()), 'to be asked more'),
     'answers of a plain D': (lambda: cond.answers(D(), x), 'logits alone'),
-    'tasks without weight': (lambda: tasks.with_tasks(tasks.classify()), 'pair of a Task'),
+    'tasks without weight': (lambda: tasks.with_tasks(tasks.classify()), 'give a Task and its weight'),
     'two tasks of one name': (
         lambda: tasks.with_tasks((tasks.classify(), 1.), (tasks.classify(), 1.)), 'one name',
     ),
@@ -218,7 +218,9 @@ calls = {  # name: (call, words of the sentence)
     ),
     'task without labels': (lambda: tasked((tasks.classify(), 1.)), 'labels=True'),
     'task of a plain D': (lambda: tasked((tasks.classify(), 1.), D=D(), labels=True), 'Judge'),
-    'agreement of two sizes': (lambda: tasks.agreement(torch.zeros(4, 2), torch.zeros(3)), 'one a sample'),
+    'agreement of two sizes': (
+        lambda: tasks.agreement(torch.zeros(4, 2), torch.zeros(3)), 'one label a sample',
+    ),
     'nats of a class too high': (lambda: tasks.nats(torch.zeros(4, 2), torch.full((4,), 2)), '2 answers'),
     'code of one value': (lambda: cond.code(z, 1), 'n is 1'),
     'turned oblong images': (lambda: tasks.turned(torch.zeros(4, 1, 8, 9)), 'square'),
@@ -275,7 +277,7 @@ calls = {  # name: (call, words of the sentence)
         lambda: penalties.dragan(
             D(), x[None], x[None], logits(1, 7), logits(1, 7), rng=[torch.Generator()]*3
         ),
-        '3 generators',
+        'generators is 3',
     ),
     'clip to 0': (lambda: penalties.clip_weights(state().opt_D, 0), 'c is 0'),
     'clip a network': (lambda: penalties.clip_weights(D()), 'optimiser'),
@@ -319,9 +321,9 @@ calls = {  # name: (call, words of the sentence)
     'augment, one function': (lambda: augment.Augment(augment.flip), 'list'),
     'augment, p 2': (lambda: augment.Augment([augment.flip], 2.), 'probability'),
     'augment, generators too many': (
-        lambda: augment.flip(images[None], [torch.Generator()]*2), '2 generators',
+        lambda: augment.flip(images[None], [torch.Generator()]*2), 'generators is 2',
     ),
-    'ada every 0': (lambda: augment.ADA(augment.Augment([augment.flip]), lambda s: 0, every=0), 'every=0'),
+    'ada every 0': (lambda: augment.ADA(augment.Augment([augment.flip]), lambda s: 0, every=0), 'every is 0'),
     # metrics
     'frechet of a list': (lambda: metrics.frechet([1, 2], x), 'list'),
     'frechet of bytes': (lambda: metrics.frechet(bytes_.flatten(1), bytes_.flatten(1)), 'uint8'),
@@ -413,7 +415,7 @@ calls = {  # name: (call, words of the sentence)
     'circle of one number': (lambda: interpret.slerp(z[:, :1], z[:, :1], .5), 'take lerp'),
     'means without a class': (
         lambda: interpret.attribute_means(z, torch.zeros(7, dtype=torch.long), 2),
-        'no latent has the label 1',
+        'classes that none has',
     ),
     'direction of another length': (lambda: interpret.traverse(z, torch.zeros(2), [1.]), 'direction'),
     'unknown layer': (lambda: interpret.activations(G(), 'net.9', z), "no layer 'net.9'"),
@@ -423,7 +425,7 @@ calls = {  # name: (call, words of the sentence)
     'ablate unit 99': (lambda: ablate(), 'no unit 99'),
     'saliency of NaN': (lambda: interpret.saliency(D(), nan), 'NaN'),
     'occlusion by a large patch': (lambda: interpret.occlusion(conv_D(), images, 9), 'size is 9'),
-    'invert other images': (lambda: interpret.invert(G(), images, pool=8), 'do not fit'),
+    'invert other images': (lambda: interpret.invert(G(), images, pool=8), 'this G makes'),
     'view, too many amounts': (
         lambda: interpret.latent_view(conv_G(), torch.zeros(1, 3), [1., 2.]), 'amounts',
     ),
@@ -431,14 +433,14 @@ calls = {  # name: (call, words of the sentence)
     'grid of no images': (lambda: plots.tile(images[:0]), 'at least one image'),
     'grid of two channels': (lambda: plots.tile(torch.zeros(4, 2, 8, 8)), '2 channels'),
     'grid of members': (lambda: plots.tile(images[None]), 'choose one member'),
-    'grid of no columns': (lambda: plots.tile(images, n_cols=0), 'n_cols=0'),
-    'grid from 1 up': (lambda: plots.tile(images, low=1.), 'low=1'),
+    'grid of no columns': (lambda: plots.tile(images, n_cols=0), 'n_cols is 0'),
+    'grid from 1 up': (lambda: plots.tile(images, low=1.), 'low is 1'),
     'film of no frames': (lambda: plots.film_strip([], []), 'at least one'),
-    'png at half size': (lambda: plots.save_png(images, 'x.png', scale=.5), 'scale=0.5'),
+    'png at half size': (lambda: plots.save_png(images, 'x.png', scale=.5), 'scale is 0.5'),
     'scatter in space': (lambda: plots.scatter(torch.zeros(4, 3)), 'points of the plane'),
     'field of a column': (lambda: plots.field(Column(), n=4), 'one logit a point'),
     'curves of no column': (lambda: plots.curves(dict(a=[1.]), ['b']), 'no column is called b'),
-    'animation of nothing': (lambda: plots.animation([]), 'no frames'),
+    'animation of nothing': (lambda: plots.animation([]), 'at least one frame'),
     'animation as avi': (lambda: plots.animation([np.zeros((4, 4), np.uint8)], format='avi'), "'avi'"),
 }
 

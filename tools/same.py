@@ -1,5 +1,5 @@
 """Does a refactor leave every loss as it was? Prints the losses of all recipes over 20 steps, to the last
-bit.
+bit. A recipe that the commit before did not have is named, and is no difference.
 
 usage: python tools/same.py > before.txt          on the commit before
        python tools/same.py --against before.txt  on the commit after: says which recipe differs, exit 1
@@ -44,8 +44,10 @@ def main():
     now = [losses(name, a.steps, k) for name in recipes for k in (None, 2)]
     print('\n'.join(now))
     if a.against is None: return 0
-    before = a.against.read_text(encoding='utf-8').split('\n')
-    differ = sorted(set(now) ^ {line for line in before if line})
+    before = {line for line in a.against.read_text(encoding='utf-8').split('\n') if line}
+    new = {name for name in recipes if not any(line.startswith(f'{name} ') for line in before)}
+    differ = sorted({line for line in now if line.split()[0] not in new} ^ before)
+    if new: print(f"new: {', '.join(sorted(new))}", file=sys.stderr)
     for line in differ: print(f'differs: {line}', file=sys.stderr)
     print('all as before' if not differ else f'{len(differ)} lines differ', file=sys.stderr)
     return int(bool(differ))

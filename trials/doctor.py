@@ -277,11 +277,12 @@ faults = {  # name: (the names that are right, sound setup -> four doses)
 
 # one run
 
-def quality(G, dose, base, seed=0):
+def quality(G, dose, base, seed=0, labels=False):
     """Distance of samples from the data: Frechet in the yardstick's
     features for digits, the energy distance for points."""
     n, truth = 2000, dose.truth or base
-    x = sample(G, latents(n, G.latent_dim, torch.Generator().manual_seed(seed)))
+    y = draw(base, n, torch.Generator().manual_seed(seed + 2), labels=True)[1:] if labels else ()
+    x = sample(G, latents(n, G.latent_dim, torch.Generator().manual_seed(seed)), *y)
     x = dose.back(x) if dose.back else x
     if not x.isfinite().all(): return math.inf
     real = draw(truth, n, torch.Generator().manual_seed(seed + 1))
@@ -318,21 +319,22 @@ def recipe_rows(name, r, seed):
     narrow = dict(hidden=tuple(min(256, w) for w in r.hidden))
     if r.networks == 'dcgan': narrow = dict(width=16, smallest=2)
     rows = []
-    def look(s, data, loss, moment):
+    def look(s, a, moment):
+        data, labels = a['data'], a['labels']
         back = (lambda x: 2*x - 1) if data.low == 0 and data.is_image else None
         about = dict(recipe=name, data=base.name, moment=moment, seed=seed)
-        distance = quality(s.best, Dose('', None, back), base)
-        rows.append(about | dict(distance=distance, vitals=vitals(s, data, loss)))
+        distance = quality(s.best, Dose('', None, back), base, labels=labels)
+        rows.append(about | dict(distance=distance, vitals=vitals(s, data, a['loss'], labels)))
     s, a = build(replace(r, **narrow), base, seed, 'cpu')
     schedule, whole = a['schedule'], a['n_steps']
     for moment in moments:
         # the schedule of the whole run
         own = schedule and (lambda progress, m=moment: schedule(progress*m/whole))
         fit(s, **(a | dict(n_steps=moment, schedule=own)))
-        look(s, a['data'], a['loss'], str(moment))
+        look(s, a, str(moment))
     s, a = build(replace(r, **narrow, n_steps=n_steps), base, seed, 'cpu')
     fit(s, **a)
-    look(s, a['data'], a['loss'], 'end')
+    look(s, a, 'end')
     return rows
 
 

@@ -130,6 +130,21 @@ def _then(n:int, norm, act)->list:
     "What follows a layer of `n` channels."
     return [*([norm(n)] if norm else []), act()]
 
+def _grow_layers(n:list, grids:list, up:Callable, norm, act)->list:
+    "Layers from the smallest of `grids` to the largest; `n` are the channels at each, the largest first."
+    layers = []
+    for i in reversed(range(len(grids) - 1)):
+        layers += [*_then(n[i + 1], norm, act), up(n[i + 1], n[i], grids[i + 1], grids[i], norm is None)]
+    return layers
+
+def _shrink_layers(n:list, grids:list, down:Callable, norm, act)->list:
+    "Layers the other way; the first has no normalisation."
+    layers = []
+    for i in range(len(grids) - 1):
+        layers.append(down(n[i], n[i + 1], grids[i], grids[i + 1], norm is None))
+        layers += _then(n[i + 1], norm if i else None, act)
+    return layers
+
 # %% ../../nbs/09_dcgan.ipynb #e88b0f6d
 class DCGANGenerator(nn.Module):
     "Latents to images: a linear layer makes the smallest grid, and each further layer doubles it."
@@ -153,14 +168,10 @@ class DCGANGenerator(nn.Module):
         self.latent_dim = whole_number(latent_dim, 'latent_dim')
         grids = pyramid(shape, smallest)
         check_makers(up=up, norm=norm or nn.Identity, act=act, out=out)
-        n, bias = _channels(self.shape[0], width, len(grids)), norm is None
-        layers = [
-            nn.Linear(latent_dim, n[-1]*math.prod(grids[-1]), bias=bias),
-            nn.Unflatten(1, (n[-1], *grids[-1])),
-        ]
-        for i in reversed(range(len(grids) - 1)):
-            layers += [*_then(n[i + 1], norm, act), up(n[i + 1], n[i], grids[i + 1], grids[i], bias)]
-        self.net = nn.Sequential(*layers, out())
+        n = _channels(self.shape[0], width, len(grids))
+        first = nn.Linear(latent_dim, n[-1]*math.prod(grids[-1]), bias=norm is None)
+        grow = _grow_layers(n, grids, up, norm, act)
+        self.net = nn.Sequential(first, nn.Unflatten(1, (n[-1], *grids[-1])), *grow, out())
         if init: init(self)
 
     def forward(self, z:Tensor, *y)->Tensor:
@@ -191,14 +202,9 @@ class DCGANDiscriminator(nn.Module):
         self.shape, grids = image_shape(shape), pyramid(shape, smallest)
         check_makers(down=down, norm=norm or nn.Identity, act=act)
         n = _channels(self.shape[0], width, len(grids))
-        bias = norm is None
-        layers = []
-        for i in range(len(grids) - 1):
-            layers += [
-                down(n[i], n[i + 1], grids[i], grids[i + 1], bias),
-                *_then(n[i + 1], norm if i else None, act),
-            ]
-        self.net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(n[-1]*math.prod(grids[-1]), 1, bias=bias))
+        shrink = _shrink_layers(n, grids, down, norm, act)
+        last = nn.Linear(n[-1]*math.prod(grids[-1]), 1, bias=norm is None)
+        self.net = nn.Sequential(*shrink, nn.Flatten(), last)
         if init: init(self)
 
     def forward(self, x:Tensor, *y)->Tensor:

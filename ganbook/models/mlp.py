@@ -11,31 +11,27 @@ from collections.abc import Callable
 from numbers import Integral
 import torch
 from torch import Tensor, nn
+from .. import need
 
 # %% ../../nbs/04_mlp.ipynb #8a0fb86c
 def _sizes(first:int, hidden)->tuple:
     "Numbers that go into the layers."
-    if not isinstance(hidden, (tuple, list)):
-        raise TypeError(f"hidden is {hidden!r}: give the units of each hidden layer, such as (64, 64).")
+    fits = isinstance(hidden, (tuple, list))
+    need.of_type(fits, 'give the units of each hidden layer, such as (64, 64)', hidden=hidden)
     return (first, *hidden)
 
 def _layers(sizes:tuple, slope:float)->list:
     "A linear layer from each of `sizes` to the next, each followed by a leaky ReLU."
-    if any(not isinstance(n, Integral) or n < 1 for n in sizes):
-        raise ValueError(
-            f"layers of sizes {sizes} cannot be: give whole numbers of at least 1 as latent_dim and hidden."
-        )
+    whole = all(isinstance(n, Integral) and n >= 1 for n in sizes)
+    need.that(whole, 'give whole numbers of at least 1 as latent_dim and hidden', sizes=sizes)
     return [m for a, b in zip(sizes[:-1], sizes[1:]) for m in (nn.Linear(a, b), nn.LeakyReLU(slope))]
 
 # %% ../../nbs/04_mlp.ipynb #b621cbf4
 def _shape(shape)->tuple:
     "The shape of one sample as a tuple of whole numbers of at least 1."
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    if not shape or any(n < 1 or n != int(n) for n in shape):
-        raise ValueError(
-            f"{shape} is not the shape of a sample: give sizes of at "
-            "least 1, such as (1,28,28) for an image or (2,) for a point."
-        )
+    fits = shape and all(n >= 1 and n == int(n) for n in shape)
+    need.that(fits, 'give sizes of at least 1, (1,28,28) for an image or (2,) for a point', shape=shape)
     return shape
 
 def _check_kind(x:Tensor, net:nn.Module, what:str):
@@ -61,10 +57,8 @@ class MLPGenerator(nn.Module):
         super().__init__()
         self.shape, self.latent_dim = _shape(shape), latent_dim
         sizes = _sizes(latent_dim, hidden)
-        if isinstance(out, nn.Module) or not callable(out):
-            raise TypeError(
-                f"out is {out!r:.60}: give what makes the last layer, such as nn.Tanh, without brackets."
-            )
+        fits = callable(out) and not isinstance(out, nn.Module)
+        need.of_type(fits, 'give what makes the last layer, such as nn.Tanh, without brackets', out=out)
         self.net = nn.Sequential(*_layers(sizes, slope), nn.Linear(sizes[-1], math.prod(self.shape)), out())
 
     def forward(self, z:Tensor, *y)->Tensor:

@@ -193,6 +193,10 @@ def _first_grid(latent_dim:int, shape:tuple)->nn.Module:
     "Latents (B,Z) to the smallest grid (B,*shape)."
     return nn.Sequential(_weighted_by(nn.Linear(latent_dim, math.prod(shape))), nn.Unflatten(1, shape))
 
+def _grown(n_in:int, n_out:int, size:tuple, resample:Callable)->tuple:
+    "From one grid to the next, of this size."
+    return _weighted_by(nn.Conv2d(n_in, n_out, 1)), _To(size, resample)
+
 # %% ../../nbs/18_architectures.ipynb #2e89173a
 class ResNetGenerator(nn.Module):
     "Latents to images: residual blocks at each grid, and a fixed filter between grids; no normalisation."
@@ -221,9 +225,7 @@ class ResNetGenerator(nn.Module):
         self.first = _first_grid(latent_dim, (n[-1], *grids[-1]))
         self.stages = nn.ModuleList()
         for i in reversed(range(len(grids))):
-            grow = (
-                [_weighted_by(nn.Conv2d(n[i + 1], n[i], 1)), _To(grids[i], resample)] if self.stages else []
-            )
+            grow = _grown(n[i + 1], n[i], grids[i], resample) if self.stages else ()
             self.stages.append(nn.Sequential(*grow, *_stage(n[i], n_blocks, total, i == at)))
         self.head = head(n[::-1], self.shape[0], grids[::-1], resample)
         self.out = out()
