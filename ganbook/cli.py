@@ -156,7 +156,8 @@ def cmd_evaluate(
     run:str,            # folder of a run, or one of its checkpoints
     *,
     n:int=5000,         # samples to draw, and real ones to hold them against; at most half of the data
-    # of images: digits, mnist, pixels, or inception, which downloads weights (default: what suits the data)
+    # of images: digits, mnist, faces, pixels, or inception,
+    # which downloads weights (default: what suits the data)
     features:str=None,
     data:str=None,      # where the folder of its images is now, if it was moved (default: where it was)
     seed:int=0,         # of the latents
