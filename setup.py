@@ -27,7 +27,7 @@ setup(
     package_data={'ganbook': files},
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg['requirements'].split(),
-    extras_require={name: cfg[f'{name}_requirements'].split() for name in ('dev', 'onnx')},
+    extras_require={name: cfg[f'{name}_requirements'].split() for name in ('dev', 'onnx', 'mnist')},
     entry_points={
         'console_scripts': cfg['console_scripts'].split(),
         'nbdev': [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"],

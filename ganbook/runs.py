@@ -203,7 +203,7 @@ class Wish:
     "What a user asks of a run; None, or False, where nothing is said."
     recipe:str=None      # its name, or a Recipe
     data:str=None        # a set or a folder
-    size:int=None        # of images of a folder, pixels
+    size:int=None        # of images of a folder, or drawn ones; pixels
     grey:bool=False      # without their colours?
     seed:int=None
     n_steps:int=None
@@ -306,7 +306,8 @@ def repeated(
     if wish.recipe not in (None, run.recipe.name): raise ValueError(
         f"{path} has the recipe {run.recipe.name}, not {wish.recipe}: leave one of the two out.")
     own = dict(data=run.source['name'], seed=run.seed) | (run.options or {})
-    if wish.data not in data_sets: own |= dict(size=run.source['size'], grey=run.source['grey'])
+    if wish.data == run.source['name'] or wish.data not in data_sets:
+        own |= dict(size=run.source['size'], grey=run.source['grey'])
     return replace(wish, recipe=run.recipe,
         **{k: v for k, v in own.items() if _is_unsaid(getattr(wish, k))})
 

