@@ -10,12 +10,12 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from .drawing import Causes, cause_words, kind_causes, n_kinds, spans
+from .drawing import Causes, kind_causes, n_kinds, options, spans
 from .metrics import Yardstick, from_card
 
 # %% ../nbs/w29_readers.ipynb #e40adac0
 # logits of choices, numbers, and the red, green and blue of the shirt
-n_outputs = sum(map(len, cause_words.values())) + len(spans) + 3
+n_outputs = sum(map(len, options.values())) + len(spans) + 3
 
 def _span(name:str)->tuple: return spans.get(name, (0., 1.))
 
@@ -28,16 +28,16 @@ def targets(
     for name in (*spans, 'shirt'):
         low, high = _span(name)
         numbers[name] = (columns[name] - low)*(2/(high - low)) - 1
-    return {name: columns[name] for name in cause_words}, numbers
+    return {name: columns[name] for name in options}, numbers
 
 def in_groups(
     out:Tensor,  # of the network (...,n_outputs)
 )->tuple:        # {choice: logits (...,K)}, {number: scaled (...) or (...,3)}
     "The network's outputs, by cause."
-    sizes = [*map(len, cause_words.values()), *(1 for _ in spans), 3]
-    parts = dict(zip((*cause_words, *spans, 'shirt'), out.split(sizes, -1)))
+    sizes = [*map(len, options.values()), *(1 for _ in spans), 3]
+    parts = dict(zip((*options, *spans, 'shirt'), out.split(sizes, -1)))
     numbers = {name: parts[name].squeeze(-1) for name in spans} | dict(shirt=parts['shirt'])
-    return {name: parts[name] for name in cause_words}, numbers
+    return {name: parts[name] for name in options}, numbers
 
 def at_32(
     x:Tensor,  # square images (...,N,3,S,S), S at least 16; others are left for the network to refuse

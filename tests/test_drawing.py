@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from ganbook import drawing
 from ganbook.data import Data, draw, faces, fingerprint, split, subset
-from ganbook.drawing import cause_words, draw_causes, draw_faces, kind, parts, spans
+from ganbook.drawing import draw_causes, draw_faces, kind, options, parts, spans
 
 few = draw_causes(24, seed=3)
 
@@ -30,14 +30,14 @@ def test_causes_repeat_and_stay_within_their_spans():
     for name, v in a.columns().items():
         assert torch.equal(v, getattr(b, name))
         assert not torch.equal(v, getattr(other, name))
-        low, high = (0, len(cause_words[name]) - 1) if name in cause_words else spans.get(name, (0, 1))
+        low, high = (0, len(options[name]) - 1) if name in options else spans.get(name, (0, 1))
         assert v.min() >= low and v.max() <= high
 
-@pytest.mark.parametrize('name', cause_words)
+@pytest.mark.parametrize('name', options)
 def test_choices_are_as_common_as_they_should_be(name):
     n = 20_000
     share = draw_causes(n, 5)
-    share = getattr(share, name).bincount(minlength=len(cause_words[name]))/n
+    share = getattr(share, name).bincount(minlength=len(options[name]))/n
     want = torch.tensor([.7, .3]) if name == 'beard' else torch.full_like(share, 1/len(share))
     assert (share - want).abs().max() < .015  # more than four standard deviations
 
@@ -93,8 +93,8 @@ def test_kinds_number_all_combinations():
     n, k = drawing.n_kinds, torch.arange(drawing.n_kinds)
     columns, rest = {}, k
     for name in reversed(drawing.kind_causes):
-        columns[name] = rest % len(cause_words[name])
-        rest = rest // len(cause_words[name])
+        columns[name] = rest % len(options[name])
+        rest = rest // len(options[name])
     assert n == 1200 and torch.equal(kind(columns), k)
     assert torch.equal(kind(draw_causes(n, **columns)), k)
 
@@ -156,7 +156,7 @@ def test_one_cause_changes_its_own_parts(name, values, own):
 def test_no_cause_is_without_effect():
     for name in few.columns():
         if name == 'shirt': values = .2, .8
-        elif name in cause_words: values = 0, len(cause_words[name]) - 1
+        elif name in options: values = 0, len(options[name]) - 1
         else: values = spans[name]
         moved = changed(*(all_of(few, name, x) for x in values), size=16)
         assert moved.flatten(1).any(1).all(), name
@@ -166,8 +166,8 @@ def test_all_kinds_look_different():
     k = torch.arange(drawing.n_kinds)
     columns, rest = {}, k
     for name in reversed(drawing.kind_causes):
-        columns[name] = rest % len(cause_words[name])
-        rest = rest // len(cause_words[name])
+        columns[name] = rest % len(options[name])
+        rest = rest // len(options[name])
     middle = {name: (a + b)/2 for name, (a, b) in spans.items()}
     x = draw_faces(draw_causes(len(k), **columns, **middle, beard=0, shirt=.5), 16).flatten(1).float()
     d = torch.cdist(x, x) + torch.eye(len(x))*1e6

@@ -7,7 +7,7 @@ import torch
 from ganbook import readers
 from ganbook.cli import main
 from ganbook.data import faces
-from ganbook.drawing import cause_words, draw_causes, draw_faces, kind, kind_causes, n_kinds, spans
+from ganbook.drawing import draw_causes, draw_faces, kind, kind_causes, n_kinds, options, spans
 from ganbook.evaluate import eye, of_images
 from ganbook.metrics import frechet, yardstick
 from ganbook.readers import FaceReader, at_32, face_reader, in_groups, kinds_expected, kinds_found, targets
@@ -28,7 +28,7 @@ def test_the_faces_card_is_true(reader, size):
     assert 'seed' in card['data'] and "draw_causes(**{'n': 4000, 'seed': 2}) held out" in card['data']
     read = reader.read_causes(draw_faces(causes, size).float()/127.5 - 1)
     told, right = card['sizes'][str(size)], {}
-    for name in cause_words:
+    for name in options:
         right[name] = read[name].argmax(-1) == getattr(causes, name)
         assert abs(right[name].double().mean().item() - told['accuracy'][name]) <= .001, name
     whole = torch.stack([right[name] for name in kind_causes]).all(0).double().mean().item()
@@ -69,9 +69,9 @@ def test_bytes_are_refused(reader, some):
 def test_groups_are_as_the_targets(some):
     chosen, numbers = in_groups(torch.arange(2.*readers.n_outputs).view(2, -1))
     words, values = targets(some.causes[:2])
-    assert list(chosen) == list(words) == list(cause_words)
+    assert list(chosen) == list(words) == list(options)
     assert {k: v.shape for k, v in numbers.items()} == {k: v.shape for k, v in values.items()}
-    assert [v.shape[-1] for v in chosen.values()] == [len(v) for v in cause_words.values()]
+    assert [v.shape[-1] for v in chosen.values()] == [len(v) for v in options.values()]
     for v in values.values(): assert v.abs().max() <= 1 + 1e-5
 
 def test_probabilities_of_kinds_multiply(reader, some):
@@ -129,6 +129,6 @@ def test_train_and_evaluate_on_faces(tmp_path, monkeypatch, capsys):
     about = json.loads(Path('a/run.json').read_text())
     assert about['settings']['source'] == dict(name='faces', size=16, grey=False)
     assert main(['train', 'mlp', '--data', 'faces', '--grey', '--out', 'b']) == 2
-    assert 'leave --grey out for faces' in capsys.readouterr().err
+    assert '--grey is for a folder of images: leave it out for faces' in capsys.readouterr().err
     assert main(['train', 'mlp', '--data', 'faces', '--size', '8', '--out', 'b']) == 2
     assert 'size is 8: it must be a whole number from 16 to 128' in capsys.readouterr().err
