@@ -32,18 +32,18 @@ def holds_points(
 
 def data_by_name(
     name:str,         # a set, or the path of a folder of images
-    size:int=None,    # of the images in pixels, of a folder (None: 64) or drawn (None: as the set has it)
+    size:int=None,    # pixels, of the images of a folder (None: 64) or of drawn ones (None: the set's own)
     grey:bool=False,  # read the images of a folder without their colours?
 )->Data:
     "A data set by its name, or by the path of a folder of images."
     if name not in data_sets: return folder(name, 64 if size is None else size, 1 if grey else 3)
-    drawn = _takes(name, 'size')
-    if grey or (size is not None and not drawn): raise ValueError(
-        "--size and --grey are for a folder of images, and --size for a set that is drawn at any size: "
-        f"leave {'--grey' if drawn else 'them'} out for {name}.")
+    sized = _takes(name, 'size')
+    if sized and grey: raise ValueError(f"--grey is for a folder of images: leave it out for {name}.")
+    if (size is not None and not sized) or grey:
+        raise ValueError(f"--size and --grey are for a folder of images: leave them out for {name}.")
     return all_sets[name]() if size is None else all_sets[name](size=size)
 
-# %% ../nbs/w23_sources.ipynb #1dbc8172
+# %% ../nbs/w23_sources.ipynb #9d1aa7ec
 def _holds_set(folder:Path)->bool:
     "Does GANBOOK_DATA have the set itself in this folder?"
     own = os.environ.get('GANBOOK_DATA')
@@ -126,10 +126,7 @@ def stand_in(
     "What has the shape and the range of the run's data; for points, the data themselves."
     about = settings['data']
     if not about['images']: return data_by_name(**settings['source'])
-    classes = tuple(about.get('classes') or ())
-    y = torch.zeros(1, dtype=torch.int64) if classes else None
-    x = torch.zeros(1, *about['shape'], dtype=torch.uint8)
-    return Data(about['name'], x, y, low=about['low'], classes=classes)
+    return Data(about['name'], torch.zeros(1, *about['shape'], dtype=torch.uint8), low=about['low'])
 
 # %% ../nbs/w23_sources.ipynb #da7a0f02
 def check_outside(
