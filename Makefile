@@ -16,8 +16,8 @@ help:          ## this list
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar on -e '.[dev]' -c constraints.txt
 	@touch $@
 
-train: .venv/ok ## train a GAN on handwritten digits; the last line is the path of a picture of what it draws
-	@$(BIN)/ganbook train
+train: .venv/ok ## train a GAN on drawn faces; the last line is the path of a picture of what it draws
+	@$(BIN)/ganbook train pictures --data faces --size 16
 
 test: .venv/ok  ## everything: exports in step, every chapter and solution, stored outputs, tests, lint
 	@OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/run.py

@@ -442,7 +442,7 @@ def landing_page(readme: str, book: list, git: str) -> str:
     text = re.sub(r'(\]\(|src=["\'])([^)"\'\s]+)([)"\'])', turn, readme)
     lists = '[Exercises](exercises.md) [Claims](claims.md) [Symbols](symbols.md)'
     start = f'{{.start}}\n[Start reading]({book[0].stem}.ipynb) {lists}'
-    text = re.sub(r'(?m)^(!\[[^\]]*\]\(images/first[^)]*\))$', r'\1{.first}', text)
+    text = re.sub(r'(?m)^(!\[[^\]]*\]\(images/faces\.[^)]*\))$', r'\1{.first}', text)
     head, rest = re.match(r'(# .*?\n\n.*?\n\n)(.*)', text, re.S).groups()
     contents = [
         line

@@ -352,10 +352,10 @@ def test_claims_that_fail_come_first():
 
 def test_the_landing_page_is_the_readme():
     links = '[five](nbs/05_x.ipynb) [how](CONTRIBUTING.md) [gone](nbs/99_x.ipynb) [out](https://a.org)'
-    readme = f'# gan\n\nA book.\n\n![p](nbs/images/first.png)\n\n{links}\n\nEnd.'
+    readme = f'# gan\n\nA book.\n\n![p](nbs/images/faces.png)\n\n{links}\n\nEnd.'
     made = pages.landing_page(readme, [chapter()], 'https://git')
     for part in (
-        '![p](images/first.png){.first}', '[five](05_x.ipynb)', '[how](https://git/CONTRIBUTING.md)',
+        '![p](images/faces.png){.first}', '[five](05_x.ipynb)', '[how](https://git/CONTRIBUTING.md)',
         '[gone](https://git/nbs/99_x.ipynb)', '[out](https://a.org)', ':caption: First GANs', 'End.',
     ):
         assert part in made, part
