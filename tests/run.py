@@ -127,7 +127,10 @@ def chapters():
 
 pytest = sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider'
 # about half of the time of all
-long_files = 'test_cli', 'test_doctor', 'test_ensemble', 'test_parallel', 'test_train', 'test_playground'
+long_files = (
+    'test_cli', 'test_doctor', 'test_ensemble', 'test_parallel', 'test_train', 'test_playground',
+    'test_metrics', 'test_plots', 'test_recipes',
+)
 
 
 def halves(marks: str, ignored=()) -> dict:
