@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from json import dumps
 from pathlib import Path
 from .arguments import Parser, add_arguments, in_range, short, table
+from .files import Files, free_file, run_folders
 
 # %% ../nbs/w07_command_line.ipynb #fa8c8bef
 def cmd_train(
@@ -86,7 +87,7 @@ def cmd_sample(
 ):
     "Draw samples from a trained generator; the last line printed is their path."
     from ganbook import scale
-    from ganbook.runs import Files, check_seed, existing, trained
+    from ganbook.runs import check_seed, existing, trained
     from ganbook.sources import check_outside
     in_range(10**7, n=n)
     check_seed(seed)
@@ -157,7 +158,7 @@ def cmd_evaluate(
     line printed is the path of the table, evaluation.json."""
     from ganbook import scale
     from ganbook.evaluate import evaluate, meanings
-    from ganbook.runs import Files, existing
+    from ganbook.runs import existing
     in_range(10**6, n=n)
     if n < 20: raise ValueError(f"--n is {n}: measuring needs at least 20 samples.")
     about, folder = evaluate(existing(run), n, features, seed, scale.device(device), data)
@@ -185,14 +186,14 @@ def cmd_compare(
     from ganbook import evaluate as judge
     from ganbook.runs import Run
     if out and Path(out).suffix.lower() != '.png': raise ValueError(f"{out} is no .png file: choose one.")
-    folders, place = judge.run_folders(runs), scale.device(device)
+    folders, place = run_folders(runs), scale.device(device)
     read = [Run.read(f) for f in folders]
     found = [judge.evaluation(f, place) for f in folders]
     print(table(judge.compared_rows(read, found)))
     if not judge.one_yardstick(read, found): print(
         "The runs have different data, or were measured in different "
         "features or numbers: do not hold their measures against each other.")
-    path = Path(out) if out else judge.free_file(folders[0].parent, 'comparison', '.png')
+    path = Path(out) if out else free_file(folders[0].parent, 'comparison', '.png')
     judge.draw_comparison(folders, path, place)
     print(path)
 
@@ -206,7 +207,7 @@ def cmd_export(
     """Write the generator as files that other programs read, each
     tried before it is kept; the last lines printed are their paths."""
     from ganbook.export import chosen_forms, contract, write_form
-    from ganbook.runs import Files, existing, trained
+    from ganbook.runs import existing, trained
     forms, paths = chosen_forms(format), []
     what = trained(existing(run), 'cpu')
     print(contract(what))

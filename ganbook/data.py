@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from . import need
-from .drawing import Causes, draw_causes, draw_faces, kind
+from .causes import Causes, draw_causes, kind
+from .drawing import draw_faces
 
 # %% ../nbs/03_data.ipynb #1a81621d
 def _check_axes(d:'Data'):

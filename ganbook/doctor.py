@@ -20,7 +20,8 @@ from ganbook.faults import (
     too_early, unequal_rates, young,
 )
 from .losses import GANLoss
-from .vitals import Vitals, levels, vitals
+from .objectives import levels
+from .vitals import Vitals, vitals
 
 # %% ../nbs/08_doctor.ipynb #ca401d96
 flat_logits = .008  # standard deviation of the logits; in the trial nearly all sound runs stay above it

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['meanings', 'Eye', 'pixels', 'eye', 'usual_features', 'few', 'copying', 'Measured', 'of_points', 'of_images',
-           'evaluate', 'read_log', 'Patient', 'patient', 'examine', 'run_folders', 'differences', 'evaluation',
-           'compared_rows', 'one_yardstick', 'free_file', 'draw_comparison']
+           'evaluate', 'Patient', 'patient', 'examine', 'differences', 'evaluation', 'compared_rows', 'one_yardstick',
+           'draw_comparison']
 
 # %% ../nbs/w05_judging.ipynb #692f2105
 import json
@@ -14,13 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 import matplotlib as mpl
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from . import __version__
 from .arguments import short
-from .callbacks import latest, step_of
+from .callbacks import latest, read_log, step_of
 from .data import Data, faces, split, subset, to_units
 from .casebook import one_page
 from .doctor import diagnose, report
@@ -29,12 +28,11 @@ from .metrics import frechet, frechet_floor, mode_coverage, nearest, neighbours,
 from .plots import curves, image_grid, scatter, style, to_png
 from .readers import face_reader, kinds_found
 from .arguments import flat
-from .runs import Files, Run, Trained, check_seed, trained
+from .runs import Run, Trained, check_seed, trained
 from .scale import versions
 from .sources import data_of, stand_in
 from .tasks import agreement
-from .files import whole_file
-from .train import Log
+from .files import Files, whole_file
 
 # %% ../nbs/w05_judging.ipynb #602c7696
 class Eye(NamedTuple):
@@ -293,24 +291,6 @@ meanings = dict(
     copies='share of samples nearer to the training images than 99 of 100 unseen ones',
 )
 
-# %% ../nbs/w05_judging.ipynb #60558c8b
-def read_log(
-    path:Path,  # log.csv of a run
-)->Log:
-    "The log of a run from its table; empty if there is none."
-    log = Log()
-    if not path.is_file(): return log
-    head, *lines = path.read_bytes().decode('utf-8', 'replace').split() or ['']
-    first, *columns = head.split(',')
-    instead = 'remove it, and the log in the newest checkpoint is taken.'
-    try:
-        numbers = np.array([[float(v) for v in line.split(',')] for line in lines])
-        rows = torch.tensor(numbers.reshape(len(lines), len(columns) + 1)[:, 1:]).float()
-    except ValueError: raise ValueError(f"{path} is damaged: {instead}") from None
-    if first != 'step' or not columns: raise ValueError(f"{path} is no log of a run: {instead}")
-    for row in rows: log.append(dict(zip(columns, row)))
-    return log
-
 # %% ../nbs/w05_judging.ipynb #708bc8dd
 class Patient(NamedTuple):
     "What the doctor gets of a run."
@@ -363,22 +343,6 @@ def examine(
     return said
 
 # %% ../nbs/w05_judging.ipynb #0c1bd2bc
-def run_folders(
-    paths:list,  # folders of runs, or folders that hold them
-    most:int=8,
-)->list:
-    "The folders of the runs that are meant: themselves, or those inside a folder of runs."
-    found = []
-    for p in map(Path, paths):
-        single = Files(p).run.exists() or not p.is_dir()
-        inside = [] if single else sorted(q for q in p.glob('*') if Files(q).run.exists())
-        found += inside or [p]
-    found = list(dict.fromkeys(found))
-    if len(found) < 2: raise ValueError(
-        f"there is nothing to compare {found[0]} with: name two or more runs, or a folder that holds them.")
-    if len(found) > most: raise ValueError(f"these are {len(found)} runs: compare at most {most} at a time.")
-    return found
-
 def _by_name(dicts:list)->dict:
     "Name -> its value in each dict, None where it is not there."
     return {n: [d.get(n) for d in dicts] for n in dict.fromkeys(n for d in dicts for n in d)}
@@ -459,11 +423,6 @@ def _draw_samples(folder:Path, ax, device):
     if data.is_image: image_grid(x, ax, 6)
     else: scatter(subset(data, 1000).x, x, ax)
     ax.set_title(f'{folder.name}\nstep {what.step:,}')
-
-def free_file(folder:Path, stem:str, ending:str)->Path:
-    "The first of stem, stem-2, stem-3 and so on that is not there."
-    names = (folder/(stem + ('' if k == 1 else f'-{k}') + ending) for k in range(1, 1_000_000))
-    return next(p for p in names if not p.exists())
 
 def draw_comparison(
     folders:list,  # of the runs

@@ -14,7 +14,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from .vitals import Vitals, levels
+from .objectives import levels
+from .vitals import Vitals
 
 # %% ../nbs/w20_faults.ipynb #71bc577c
 severities = ('alarm', 'warning', 'note')  # the worst first

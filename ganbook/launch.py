@@ -21,10 +21,10 @@ from .data import Data, latents
 from .parallel import Team, in_parallel, join
 from .plots import curves, style, to_png
 from .recipes import draws_classes
-from .runs import Run, Wish, locked, repeated
+from .runs import Run, Wish, repeated
 from .scale import versions
 from .timing import n_threads, with_threads
-from .files import whole_file
+from .files import locked, whole_file
 from .train import TrainState, fit
 
 # %% ../nbs/w26_launch.ipynb #14628da3

@@ -10,7 +10,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from .drawing import Causes, kind_causes, n_kinds, options, spans
+from .causes import Causes, kind_causes, n_kinds, options, spans
 from .metrics import Yardstick, from_card
 
 # %% ../nbs/w29_readers.ipynb #e40adac0

@@ -24,9 +24,10 @@ nbs = root/'nbs'
 
 # Where each module stands. A module imports from lower floors only.
 floors = {
+    'causes': -2,
     'need': -1, 'inception': -1, 'drawing': -1,
     'files': 0, 'nets': 0, 'memory': 0, 'capture': 0, 'games': 0, 'dynamics': 0, 'losses': 0, 'penalties': 0,
-    'data': 0, 'metrics': 0, 'models.mlp': 0, 'arguments': 0,
+    'data': 0, 'metrics': 0, 'models.mlp': 0, 'arguments': 0, 'objectives': 0,
     'scale': 1, 'plots': 1, 'diversity': 1, 'preflight': 1, 'models.dcgan': 1, 'downloads': 1,
     'readers': 1,
     'train': 2, 'models.resnet': 2, 'models.conditional': 2, 'images': 2, 'shelf': 2,
@@ -40,6 +41,7 @@ floors = {
 short_chapters = ('15', 'w', 'a')
 
 most_tokens = 225  # of a body
+most_lines = 450   # of a module
 
 
 # A notebook, and ways to look at it
@@ -588,6 +590,11 @@ def stale_cells(notebook, module_source):
         and body(c) not in module_source
     ]
 
+def length_faults(module, text):
+    n = text.count('\n')
+    said = f'{module} has {n} lines, at most {most_lines}: move what belongs together to a room of its own'
+    return [said] if n > most_lines else []
+
 def imported_modules(module, text):
     "What `module` (such as models.mlp) imports of the package, however it is written, with line numbers."
     package = ['ganbook', *module.split('.')[:-1]]
@@ -732,6 +739,9 @@ def test_every_solution_has_a_chapter():
 def test_modules_are_those_the_notebooks_export(): tell(module_faults(book().values(), modules))
 
 def test_a_name_is_exported_once(): tell(exported_twice(book().values()))
+
+@pytest.mark.parametrize('module', modules)
+def test_modules_are_short(module): tell(length_faults(module, modules[module].read_text(encoding='utf-8')))
 
 @pytest.mark.parametrize('module', modules)
 def test_imports_point_down(module): tell(floor_faults(module, modules[module].read_text(encoding='utf-8')))
@@ -1063,6 +1073,10 @@ def test_stale_and_missing_modules_are_found():
     assert 'no notebook exports it' in module_faults([chapter], ['losses', 'old'])[0]
     assert 'not in the package' in module_faults([chapter], [])[0]
     assert 'by two notebooks' in module_faults([chapter, good_chapter('06_x')], ['losses'])[0]
+
+def test_long_modules_are_found():
+    assert length_faults('data', 'x = 1\n'*most_lines) == []
+    assert 'data has 451 lines, at most 450' in length_faults('data', 'x = 1\n'*(most_lines + 1))[0]
 
 def test_stale_cells_are_found():
     assert stale_cells(good_chapter(), 'import math\n\ndef f(x):\n    return math.sqrt(x)\n') == []

@@ -22,9 +22,8 @@ from ganbook.faults import Finding, settled, severities
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
 from ganbook.plots import to_png
 from ganbook.train import Log, TrainState, fit, new_state
-from ganbook.vitals import (
-    Vitals, forms_D, forms_G, log_vitals, reading, state_vitals, vitals, wrong_D, wrong_G,
-)
+from ganbook.objectives import forms_D, forms_G, reading, wrong_D, wrong_G
+from ganbook.vitals import Vitals, log_vitals, state_vitals, vitals
 
 root = Path(__file__).resolve().parent.parent
 ring, digits = sets.ring(5000), sets.digits()

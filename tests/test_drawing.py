@@ -5,8 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from ganbook import drawing
+from ganbook.causes import draw_causes, kind, kind_causes, n_kinds, options, spans
 from ganbook.data import Data, draw, faces, fingerprint, split, subset
-from ganbook.drawing import draw_causes, draw_faces, kind, options, parts, spans
+from ganbook.drawing import draw_faces, parts
 
 few = draw_causes(24, seed=3)
 
@@ -90,9 +91,9 @@ def test_what_is_no_table_is_refused():
     with pytest.raises(TypeError, match=r'take causes\[3:4\]'): few[3]
 
 def test_kinds_number_all_combinations():
-    n, k = drawing.n_kinds, torch.arange(drawing.n_kinds)
+    n, k = n_kinds, torch.arange(n_kinds)
     columns, rest = {}, k
-    for name in reversed(drawing.kind_causes):
+    for name in reversed(kind_causes):
         columns[name] = rest % len(options[name])
         rest = rest // len(options[name])
     assert n == 1200 and torch.equal(kind(columns), k)
@@ -163,9 +164,9 @@ def test_no_cause_is_without_effect():
 
 def test_all_kinds_look_different():
     "With all else equal no two of the 1,200 kinds share a picture; far more than rounding lies between them."
-    k = torch.arange(drawing.n_kinds)
+    k = torch.arange(n_kinds)
     columns, rest = {}, k
-    for name in reversed(drawing.kind_causes):
+    for name in reversed(kind_causes):
         columns[name] = rest % len(options[name])
         rest = rest // len(options[name])
     middle = {name: (a + b)/2 for name, (a, b) in spans.items()}

@@ -6,8 +6,9 @@ import pytest
 import torch
 from ganbook import readers
 from ganbook.cli import main
+from ganbook.causes import draw_causes, kind, kind_causes, n_kinds, options, spans
 from ganbook.data import faces
-from ganbook.drawing import draw_causes, draw_faces, kind, kind_causes, n_kinds, options, spans
+from ganbook.drawing import draw_faces
 from ganbook.evaluate import eye, of_images
 from ganbook.metrics import frechet, yardstick
 from ganbook.readers import FaceReader, at_32, face_reader, in_groups, kinds_expected, kinds_found, targets

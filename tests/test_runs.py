@@ -7,7 +7,8 @@ import pytest
 from ganbook.cli import main
 from ganbook.data import ring
 from ganbook.recipes import build, from_settings
-from ganbook.runs import Files, Run, Wish, repeated, trained
+from ganbook.files import Files
+from ganbook.runs import Run, Wish, repeated, trained
 from ganbook.checkpoints import save
 from ganbook.train import fit
 

@@ -20,7 +20,8 @@ from safetensors.torch import load, save
 
 from ganbook import data as sets
 from ganbook.downloads import mnist
-from ganbook.drawing import draw_causes, draw_faces, kind_causes
+from ganbook.causes import draw_causes, kind_causes
+from ganbook.drawing import draw_faces
 from ganbook.metrics import Yardstick
 from ganbook.readers import FaceReader, at_32, in_groups, targets
 

@@ -39,7 +39,8 @@ from ganbook.losses import GANLoss
 from ganbook.metrics import frechet, yardstick
 from ganbook.recipes import build, recipes
 from ganbook.train import d_step, fit, sample
-from ganbook.vitals import Vitals, levels, unlike, vitals
+from ganbook.objectives import levels
+from ganbook.vitals import Vitals, unlike, vitals
 from trials.common import machine, mean, options, parsed, results, rounded, store
 
 n_steps = 400                    # of a run with a fault
