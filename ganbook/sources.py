@@ -126,7 +126,10 @@ def stand_in(
     "What has the shape and the range of the run's data; for points, the data themselves."
     about = settings['data']
     if not about['images']: return data_by_name(**settings['source'])
-    return Data(about['name'], torch.zeros(1, *about['shape'], dtype=torch.uint8), low=about['low'])
+    classes = tuple(about.get('classes') or ())
+    y = torch.zeros(1, dtype=torch.int64) if classes else None
+    x = torch.zeros(1, *about['shape'], dtype=torch.uint8)
+    return Data(about['name'], x, y, low=about['low'], classes=classes)
 
 # %% ../nbs/w23_sources.ipynb #da7a0f02
 def check_outside(
