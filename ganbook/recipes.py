@@ -116,7 +116,7 @@ stable = Recipe(
 
 # %% ../nbs/15_stabilised_dcgan.ipynb #a254832a
 pictures = Recipe(
-    'pictures', 'chosen from seven settings on faces of 16 pixels, one seed; R1 of Mescheder et al. 2018',
+    'pictures', 'chosen from a few settings on faces of 16 pixels, one seed; R1 of Mescheder et al. 2018',
     'images', 'dcgan', latent_dim=64, lr=3e-3, betas=(0., .99), batch_size=32, n_steps=3_000, decay_from=.5,
     ema_halflife=100., width=48, up='upsampled', norm_D='none', init='pytorch', r1=.2,
 )

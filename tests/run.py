@@ -99,7 +99,8 @@ def chapters():
     """
     tagged = [p for p in notebooks if repeats(p)]
     if not tagged: sys.exit('\nFAILED: no notebook has an output that must repeat (tag nbval-check-output).')
-    later = {*tagged, *in_browser()}
+    seen = in_browser()
+    later = {*tagged, *seen}
     names = '|'.join(re.escape(p.stem) for p in later)
     every = 'nbdev_test', '--n_workers', '2', '--do_print', '--timing'
     parts = [
@@ -118,7 +119,6 @@ def chapters():
             f'\nFAILED: {len(ran)} notebooks ran and {len(later)} run later, but {len(notebooks)} are '
             f'on disk.\n{done.stdout[-3000:]}'
         )
-    seen = in_browser()
     print(
         f'{len(ran)} of {len(notebooks)} notebooks ran; {len(later) - len(seen)} run next in nbval and '
         f'{len(seen)} in the browser, where outputs that must repeat are compared'

@@ -326,3 +326,13 @@ def test_style_sets_the_look_and_nothing_else():
         backend = matplotlib.get_backend()
         plots.style()
         assert matplotlib.get_backend() == backend
+
+
+def test_an_enlarged_grid_is_a_png():
+    "Each pixel becomes a square; without padding nothing stands between the images."
+    x = torch.tensor([0., 1.]).view(2, 1, 1, 1).expand(2, 1, 2, 2)
+    picture = plots.enlarged(x, low=0., scale=3, pad=0)
+    assert picture.size == (12, 6)
+    assert np.asarray(picture).tolist() == [[0]*6 + [255]*6]*6
+    read = Image.open(io.BytesIO(plots.to_png(picture)))
+    assert (np.asarray(read) == np.asarray(picture)).all()

@@ -6,15 +6,13 @@ Writes nbs/images/faces.webp, a film from noise to faces (96 latents, at most 1.
 picture; and faces_game.svg, the drawing of the game with a real face, a fake and noise in it. """
 import json
 import re
-import sys
 from base64 import b64encode
 from io import BytesIO
 from pathlib import Path
 
 import torch
-from PIL import Image
 from ganbook.files import whole_file
-from ganbook.plots import tile
+from ganbook.plots import enlarged, to_png
 
 root = Path(__file__).resolve().parent.parent
 images = root/'nbs'/'images'
@@ -25,16 +23,15 @@ most_bytes = 1_500_000
 
 
 def cells() -> list:
-    "The code cells of chapter 0, up to and with the one that trains; without the line at its end that shows."
+    "The code cells of chapter 0, up to and with the one that trains."
     nb = json.loads((root/'nbs'/'00_faces.ipynb').read_text(encoding='utf-8'))
     code = [''.join(c['source']) for c in nb['cells'] if c['cell_type'] == 'code']
     last = next(i for i, source in enumerate(code) if 'for step in range' in source)
     return code[:last + 1]
 
 
-def train() -> list:
-    "Run the chapter's cells with more pictures of more latents; gives the film, one batch a moment."
-    sys.path.insert(0, str(root))
+def train() -> tuple:
+    "Run the chapter's cells with more pictures of more latents: (the film, one batch a moment; real faces)."
     names = {}
     *before, whole = cells()
     for source in before: exec(source, names)
@@ -45,9 +42,7 @@ def train() -> list:
     return names['film'], names['faces']
 
 
-def large(batch, n_cols=16, times=side) -> Image.Image:
-    grid = tile(batch, n_cols=n_cols, pad=0)
-    return Image.fromarray(grid.repeat(times, 0).repeat(times, 1))
+def large(batch): return enlarged(batch, n_cols=16, scale=side, pad=0)
 
 
 def write_film(film: list, path: Path):
@@ -67,9 +62,7 @@ def write_film(film: list, path: Path):
 
 
 def data_url(batch) -> str:
-    out = BytesIO()
-    large(batch, 1, 6).save(out, 'PNG', optimize=True)
-    return 'data:image/png;base64,' + b64encode(out.getvalue()).decode()
+    return 'data:image/png;base64,' + b64encode(to_png(enlarged(batch, scale=6))).decode()
 
 
 def picture(batch, x, y, colour) -> str:
@@ -119,7 +112,7 @@ def main():
     write_film(film, images/'faces.webp')
     with whole_file(images/'faces.png') as part: large(last).save(part, 'PNG', optimize=True)
     with whole_file(images/'faces_game.svg') as part:
-        part.write_text(game(faces[8:9], last[9:10]), encoding='utf-8')
+        part.write_text(game(faces[8:9], last[13:14]), encoding='utf-8')
     for name in ('faces.webp', 'faces.png', 'faces_game.svg'):
         print(f'{(images/name).stat().st_size/1e3:7.0f} kB  nbs/images/{name}')
 
