@@ -8,7 +8,10 @@ ini = ConfigParser(delimiters=['='], comment_prefixes=['#'])
 ini.read(here/'settings.ini', encoding='utf-8')
 cfg = ini['DEFAULT']
 
-files = ['book/*.json', 'static/*.js', 'static/*.css', 'yardsticks/*.json', 'yardsticks/*.safetensors']
+files = [
+    'book/*.json', 'generators/*.safetensors', 'static/*.js', 'static/*.css', 'yardsticks/*.json',
+    'yardsticks/*.safetensors',
+]
 
 setup(
     name=cfg['lib_name'],

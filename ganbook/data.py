@@ -12,7 +12,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from numbers import Integral
 import numpy as np
 import torch
@@ -364,6 +364,12 @@ def stacked(
     return Data(f'stacked {data.name}', data.x[i, 0], (data.y[i]*place).sum(1))
 
 # %% ../nbs/03_data.ipynb #f846984b
+@lru_cache(maxsize=2)
+def _drawn(n:int, size:int, seed:int, **fixed)->tuple:
+    "(images, causes), which are not drawn a second time."
+    causes = draw_causes(n, seed, **fixed)
+    return draw_faces(causes, size), causes
+
 def faces(
     n:int=5_000,  # images
     size:int=32,  # pixels a side, 16 to 128
@@ -371,8 +377,8 @@ def faces(
     **fixed,      # cause=value, for all faces or one value a face; the others are random
 )->Data:          # images (n,3,size,size); the label is the kind, 0 to 1199
     "Faces that chapter w28 draws, with their causes."
-    causes = draw_causes(n, seed, **fixed)
-    return Data('faces', draw_faces(causes, size), kind(causes), causes=causes)
+    x, causes = _drawn(n, size, seed) if not fixed else _drawn.__wrapped__(n, size, seed, **fixed)
+    return Data('faces', x.clone(), kind(causes), causes=causes)
 
 # %% ../nbs/03_data.ipynb #7824b67f
 # name -> function that makes the set, all its arguments at their defaults

@@ -61,6 +61,9 @@ class FaceReader(Yardstick):
     ):
         super().__init__((3, 32, 32), width, n_features, n_outputs, card)
 
+    def forward(self, x:Tensor)->Tensor:  # images (N,3,S,S) in [-1,1] to all outputs (N,n_outputs)
+        return super().forward(at_32(x))
+
     def features(self, x:Tensor)->Tensor:  # images (...,N,3,S,S) in [-1,1], S at least 16, to (...,N,F)
         "The last hidden layer, before its ReLU."
         return super().features(at_32(x))
@@ -74,6 +77,13 @@ class FaceReader(Yardstick):
             low, high = _span(name)
             read[name] = low + (v + 1)*(high - low)/2
         return read
+
+    def likely_causes(self, x:Tensor)->Causes:  # images (N,3,S,S) in [-1,1]
+        "What most likely made each face: the likeliest choices, and numbers within their spans."
+        read = self.read_causes(x)
+        made = {name: read[name].argmax(-1) for name in options}
+        made |= {name: read[name].clamp(*_span(name)) for name in (*spans, 'shirt')}
+        return Causes(**made)
 
     def probs(self, x:Tensor)->Tensor:  # images as above, to (...,N,1200)
         "The probability of each kind, numbered as `kind` does."

@@ -30,6 +30,7 @@ from ganbook.sources import (
 )
 from .checkpoints import load, read
 from .files import Files, check_own, free_folder, is_locked, newest_folder, own_folder, whole_file
+from .pretrained import home, locate, read_generator
 from .train import TrainState, sample
 
 # %% ../nbs/w04_runs.ipynb #97994236
@@ -356,9 +357,10 @@ def class_number(self, name:str)->int:
 
 # %% ../nbs/w04_runs.ipynb #96ed9178
 def existing(
-    run:str,  # path of a run or of a checkpoint
+    run:str,  # path of a run, a checkpoint or an exported file, or a generator of chapter w33, such as @faces
 )->Path:
-    "The path of a run or checkpoint that is there."
+    "The path of what was trained, if it is there."
+    if run.startswith('@'): return locate(run)
     if Path(run).exists(): return Path(run)
     raise FileNotFoundError(f"there is no run at {run}: give its folder, such as runs/mlp-digits.")
 
@@ -371,11 +373,27 @@ def untrained(
     n_classes = len(about.get('classes') or ()) or None
     return networks(from_settings(settings['recipe']), tuple(about['shape']), seed, n_classes)[0]
 
+# %% ../nbs/w04_runs.ipynb #6d5f3a53
+def _folder_of(path:Path)->Path:
+    "Where files about an exported generator go: the folder of its run, if it lies in one."
+    if path.parent == home(): return Path('runs')/path.stem
+    return path.parent.parent if Files(path.parent.parent).export == path.parent else path.parent
+
+def _from_file(path:Path)->Trained:
+    "The generator of a safetensors file, on the CPU."
+    weights, about = read_generator(path)
+    G = untrained(about['settings'])
+    G.load_state_dict(weights)
+    return Trained(G, about['settings'], _folder_of(path), about['step'])
+
 def trained(
-    run:Path,  # folder of a run, or one of its checkpoints
+    run:Path,  # folder of a run, one of its checkpoints, or a file of `ganbook export`, .safetensors
     device,    # for the generator
 )->Trained:
     "The averaged generator of a run, from its newest checkpoint, or of one checkpoint."
+    if run.suffix == '.safetensors':
+        what = _from_file(run)
+        return replace(what, G=what.G.to(device))
     path = run if run.is_file() else latest(Files(run).checkpoints)
     if path is None: raise FileNotFoundError(
         f"{run} holds no checkpoint: give the folder of a run, or a file from its checkpoints folder.")

@@ -197,7 +197,7 @@ class Lab:
             )
             self._run_all(page)
             wait_until(
-                lambda: page.wait_for_timeout(200) or finished(page, n_cells), limit_s, f'running {name}'
+                lambda: page.wait_for_timeout(500) or finished(page, n_cells), limit_s, f'running {name}'
             )
             for i, text in must_repeat(name).items():
                 assert printed(page, i) == text, f'code cell {i} of {name} printed something else'
@@ -253,7 +253,9 @@ def printed(page, i):
     return ''.join(texts)
 
 
-def prompts(page): return page.locator('.jp-CodeCell .jp-InputArea-prompt').all_inner_texts()
+def prompts(page):
+    "What stands before each code cell; text as it is stored, so that the page need not be laid out."
+    return page.locator('.jp-CodeCell .jp-InputArea-prompt').all_text_contents()
 
 
 def finished(page, n_cells):

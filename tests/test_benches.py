@@ -1,6 +1,5 @@
 "The trials behind chapters 13, 15 and 16: what is stored keeps its targets, and a tiny run works."
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,9 +11,9 @@ root = Path(__file__).resolve().parent.parent
 
 def stored(name): return json.loads((root/'results'/f'bench_{name}.json').read_text(encoding='utf-8'))
 
-def trial(name, *words):
-    command = [sys.executable, '-m', f'trials.{name}', *words]
-    return subprocess.run(command, capture_output=True, text=True, cwd=root)
+def run(module, monkeypatch, *words):
+    monkeypatch.setattr(sys, 'argv', [module.__name__, *words])
+    return module.main()
 
 @pytest.mark.parametrize('name', ['ring', 'grid'])
 def test_stored_modes_keep_their_targets(name): assert modes.missed(stored('modes')[name], name, 'cpu') == []
@@ -87,26 +86,25 @@ def test_missed_targets_of_a_minute_are_seen(change, words):
     assert any(words in f for f in stable.missed(board, 'cpu digits'))
 
 @pytest.mark.parametrize(
-    'name,kind,words',
+    'module,kind,words',
     [
-        ('modes', 'ring', ['--game', 'ring', '--only', 'r3', 'r3, lazy 8', 'plain']),
-        ('stable', 'cpu digits', ['--only', 'plain', '... but R1', 'all together: stable']),
+        (modes, 'ring', ['--game', 'ring', '--only', 'r3', 'r3, lazy 8', 'plain']),
+        (stable, 'cpu digits', ['--only', 'plain', '... but R1', 'all together: stable']),
         (
-            'stable', 'cpu digits away',
+            stable, 'cpu digits away',
             ['--away', '--only', 'whole', 'no R1 and R2', "plain with stable's settings"],
         ),
     ],
 )
-def test_a_tiny_run(name, kind, words, tmp_path):
+def test_a_tiny_run(module, kind, words, tmp_path, monkeypatch):
     out = tmp_path/'out.json'
-    command = [*words, '--steps', '4', '--seeds', '2', '--device', 'cpu', '--out', str(out)]
-    done = trial(name, *command)
-    assert done.returncode == 0, done.stderr
+    command = [*words, '--steps', '2', '--seeds', '2', '--device', 'cpu', '--out', str(out)]
+    assert run(module, monkeypatch, *command) == 0
     entry = json.loads(out.read_text())[kind]
     assert set(entry['rows']) == set(words[words.index('--only') + 1:])
     judged = [w for w in command if w not in words[words.index('--only') + 1:]]
     judged.insert(judged.index('--only') + 1, 'none')
-    assert trial(name, *judged, '--check').returncode == 1  # two seeds are too few
+    assert run(module, monkeypatch, *judged, '--check') == 1  # two seeds are too few
     assert set(json.loads(out.read_text())[kind]['rows']) == set(entry['rows'])
 
 def test_each_arm_of_the_way_back_takes_away_what_it_says():
@@ -125,10 +123,10 @@ def test_each_arm_of_the_way_back_takes_away_what_it_says():
         and len(stable.settings) == 4
     )
 
-def test_an_arm_of_the_other_direction_is_refused():
-    done = trial('stable', '--only', 'whole')
-    assert done.returncode == 2 and 'there is no arm called whole without --away' in done.stderr
-
-def test_an_unknown_arm_is_refused():
-    done = trial('modes', '--only', 'r9')
-    assert done.returncode == 2 and 'there is no arm called r9' in done.stderr
+@pytest.mark.parametrize('module,arm,told', [
+    (stable, 'whole', 'there is no arm called whole without --away'),
+    (modes, 'r9', 'there is no arm called r9'),
+])
+def test_an_arm_that_is_not_there_is_refused(module, arm, told, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as ended: run(module, monkeypatch, '--only', arm)
+    assert ended.value.code == 2 and told in capsys.readouterr().err

@@ -2,7 +2,6 @@
 sides of every threshold, and what it says of odd patients."""
 import copy
 import math
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from ganbook.plots import to_png
 from ganbook.train import Log, TrainState, fit, new_state
 from ganbook.objectives import forms_D, forms_G, reading, wrong_D, wrong_G
 from ganbook.vitals import Vitals, log_vitals, state_vitals, vitals
+from trials import doctor as benchmark
 
 root = Path(__file__).resolve().parent.parent
 ring, digits = sets.ring(5000), sets.digits()
@@ -766,20 +766,26 @@ def test_state_vitals_takes_more_samples(healthy):
 
 # the benchmark
 
-def bench(*words):
-    command = [sys.executable, '-m', 'trials.doctor', *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=root)
+@pytest.fixture
+def bench(monkeypatch, capsys):
+    "The benchmark's command: words -> (exit code, what it printed, what it said of errors)."
+    def run(*words):
+        monkeypatch.setattr(sys, 'argv', ['doctor', *words])
+        try: code = benchmark.main()
+        except SystemExit as e: code = e.code
+        return code, *capsys.readouterr()
+    return run
 
-def test_the_benchmark_runs_a_part(tmp_path):
+def test_the_benchmark_runs_a_part(bench, tmp_path):
     words = (
         '--only', 'sound/digits', 'stopped early/digits/3', '--seeds', '1', '--check', '--cache',
         str(tmp_path/'c.jsonl'), '--out', str(tmp_path/'b.json'),
     )
-    done = bench(*words)
-    assert done.returncode == 0 and '1 of 1 failures named' in done.stdout, done.stdout + done.stderr
+    code, said, errors = bench(*words)
+    assert code == 0 and '1 of 1 failures named' in said, said + errors
     # a part is not a result
-    assert '0 of 2 looks at sound runs' in done.stdout and not (tmp_path/'b.json').exists()
-    again = bench(*words)  # goes on where it was: nothing is left to train
-    assert again.stdout.splitlines()[-2:] == done.stdout.splitlines()[-2:] and ' s\n' not in again.stdout
-    done = bench('--only', 'nothing like it', '--cache', str(tmp_path/'c.jsonl'))
-    assert done.returncode == 2 and "no arm's key contains" in done.stderr
+    assert '0 of 2 looks at sound runs' in said and not (tmp_path/'b.json').exists()
+    _, again, _ = bench(*words)  # goes on where it was: nothing is left to train
+    assert again.splitlines()[-2:] == said.splitlines()[-2:] and ' s\n' not in again
+    code, _, errors = bench('--only', 'nothing like it', '--cache', str(tmp_path/'c.jsonl'))
+    assert code == 2 and "no arm's key contains" in errors
