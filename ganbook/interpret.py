@@ -24,11 +24,10 @@ from .train import sample
 # %% ../nbs/21_inside.ipynb #62a1db43
 def _checked(x, name:str, shape:tuple=())->Tensor:
     "`x` if it is a finite floating-point batch (N,*shape); an empty `shape` leaves the sizes free."
-    floats = isinstance(x, Tensor) and x.is_floating_point()
-    need.of_type(floats, 'give a tensor of floating-point numbers', **{name: x})
+    need.floats(**{name: x})
     fits = x.ndim > 1 and x.numel() and (not shape or tuple(x.shape[1:]) == tuple(shape))
     need.that(fits, f"give at least one, as (N,{','.join(map(str, shape)) or '...'})", **{name: x})
-    need.that(x.isfinite().all(), 'find out where its NaN or infinite values come from', **{name: x})
+    need.finite(**{name: x})
     return x
 
 def _home(module, x:Tensor)->Tensor:
@@ -49,19 +48,10 @@ def _watched(*modules):
 # %% ../nbs/21_inside.ipynb #1dd836af
 def _both_ends(a:Tensor, b:Tensor, t)->tuple:
     "Both ends in one shape, and `t` with as many sizes of 1 as they have after its own."
-    for x in (a, b):
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            raise TypeError("ends of a path must be tensors of floating-point numbers: convert them first.")
-        if not x.ndim or not x.numel() or not x.isfinite().all():
-            raise ValueError(
-                f"an end of shape {tuple(x.shape)} is empty or "
-                "holds NaN or infinite values: give finite (...,Z)."
-            )
-    if a.shape[-1] != b.shape[-1]:
-        raise ValueError(
-            f"ends with {a.shape[-1]} and {b.shape[-1]} numbers "
-            "have no path between them: give latents of one length."
-        )
+    need.floats(a=a, b=b)
+    need.finite(a=a, b=b)
+    fits = a.ndim and b.ndim and a.numel() and b.numel() and a.shape[-1] == b.shape[-1]
+    need.that(fits, 'give ends (...,Z) of one length, none empty', a=a, b=b)
     a, b = torch.broadcast_tensors(a, b)
     t = torch.as_tensor(t, dtype=a.dtype, device=a.device)
     return a, b, t.reshape(*t.shape, *[1]*a.ndim)
@@ -132,9 +122,7 @@ def traverse(
 # %% ../nbs/21_inside.ipynb #9f054d9d
 def _layer(G:nn.Module, name:str)->nn.Module:
     "The layer of `G` with this name."
-    found = dict(list(G.named_modules())[1:])
-    if name in found: return found[name]
-    raise ValueError(f"{type(G).__name__} has no layer {name!r}: choose one of {', '.join(found)}.")
+    return need.one_of(dict(list(G.named_modules())[1:]), name, f'layer of {type(G).__name__}')
 
 def activations(
     G:nn.Module,  # generator
@@ -146,11 +134,9 @@ def activations(
     handle = _layer(G, layer).register_forward_hook(lambda m, x, out: kept.append(out.detach()))
     try: sample(G, z)
     finally: handle.remove()
-    if sum(map(len, kept)) == len(z): return torch.cat(kept)
-    raise ValueError(
-        f"layer {layer!r} gave {sum(map(len, kept))} rows for "
-        f"{len(z)} latents: choose a layer that G uses once."
-    )
+    rows = sum(map(len, kept))
+    need.that(rows == len(z), 'choose a layer that G uses once', z=z, rows=rows)
+    return torch.cat(kept)
 
 # %% ../nbs/21_inside.ipynb #feadc573
 class Directions(NamedTuple):
@@ -246,11 +232,8 @@ def ablated(
     units = [int(u) for u in units]
     def switch(module, args, out):
         axis = -3 if out.ndim > 3 else -1
-        wrong = [u for u in units if not 0 <= u < out.shape[axis]]
-        if wrong:
-            raise ValueError(
-                f"layer {layer!r} has no unit {wrong[0]}: its units are 0 to {out.shape[axis] - 1}."
-            )
+        fits = all(0 <= u < out.shape[axis] for u in units)
+        need.that(fits, f'units are 0 to {out.shape[axis] - 1}', units=units)
         return out.index_fill(axis, torch.tensor(units, dtype=torch.int64, device=out.device), value)
     handle = _layer(G, layer).register_forward_hook(switch)
     try: yield G

@@ -21,6 +21,7 @@ import torch
 import torch.distributed as dist
 from fastcore.basics import patch_to
 from torch import Tensor, nn
+from . import need
 from .optim import by_consensus
 from .penalties import dragan
 from .scale import device as best_device
@@ -40,8 +41,8 @@ def _heard():
     try: yield
     except RuntimeError as e:
         said = str(e).lower()
-        if isinstance(e, torch.OutOfMemoryError) or 'address already in use' in said: raise
-        if not any(words in said for words in _gone): raise
+        lost = any(words in said for words in _gone) and 'address already in use' not in said
+        if not lost or isinstance(e, torch.OutOfMemoryError): raise
         raise Lost("another process is gone, or has not answered in time.") from e
 
 def _tried(f:Callable)->list:  # [what f() returns, the error that it raises]
@@ -80,15 +81,9 @@ def _place(device, size:int)->torch.device:
     device = torch.device(device or best_device())
     if size == 1 or device.type == 'cpu': return device
     k = int(os.environ.get('LOCAL_RANK', 0))
-    if device.type != 'cuda':
-        raise ValueError(
-            "several processes cannot share a device of kind "
-            f"{device.type}: choose cpu, or cuda with a GPU for each."
-        )
-    if k >= torch.cuda.device_count():
-        raise ValueError(
-            f"process {k} finds only {torch.cuda.device_count()} GPUs here: start one process a GPU."
-        )
+    need.that(device.type == 'cuda', 'several processes cannot share it, choose cpu', device=device.type)
+    n = torch.cuda.device_count()
+    need.that(k < n, f'there are {n} GPUs here, start one process a GPU', LOCAL_RANK=k)
     torch.cuda.set_device(k)
     return torch.device('cuda', k)
 
@@ -103,10 +98,7 @@ def join(
     if size == 1:
         yield Team(device)
         return
-    if 'MASTER_ADDR' not in os.environ:
-        raise ValueError(
-            "WORLD_SIZE is set, but nobody says where the other processes are: start them all with torchrun."
-        )
+    need.that('MASTER_ADDR' in os.environ, 'WORLD_SIZE is set alone: start all processes with torchrun')
     backend = 'cpu:gloo,cuda:nccl' if device.type == 'cuda' else 'gloo'
     with _heard():
         dist.init_process_group(backend, rank=rank, world_size=size, timeout=timedelta(seconds=timeout_s))
@@ -164,11 +156,8 @@ def _norms_over(team:Team, s:TrainState):
         for m in net.modules()
         if isinstance(m, kind) and not isinstance(m, nn.SyncBatchNorm)
     ]
-    if norms and s.members:
-        raise ValueError(
-            "members with BatchNorm cannot share its statistics between "
-            "processes: train them in one process, or without it."
-        )
+    alone = not norms or not s.members
+    need.that(alone, 'members with BatchNorm cannot share its statistics: train them in one process')
     for m in norms: m.forward = partial(_normalised, m, team)
     try: yield
     finally:
@@ -281,11 +270,9 @@ def _begin_alike(team:Team, s:TrainState, callbacks)->list:  # the seeds of the 
             step=s.step, tensors={k: tuple(v.shape) for k, v in _tensors(s).items()}, changing=changing
         )
     lead, seeds = team.first(lambda: (about(), [g.initial_seed() for g in _generators(s)]))
-    if team.most(lead != about()):
-        raise ValueError(
-            "the processes do not train the same GAN from the same step: build the same networks in "
-            "each, give each the same callbacks that change the run, and load the same checkpoint."
-        )
+    alike = not team.most(lead != about())
+    need.that(alike, 'the processes do not train the same GAN from the same step: '
+        'give each the same networks, callbacks and checkpoint')
     with _heard():
         for v in _tensors(s).values():
             dist.broadcast(sent := v.contiguous(), 0)
@@ -301,22 +288,15 @@ def _called(f)->list:
 def _check_means(arguments:dict):
     "Raise if an argument of `fit` asks for more of a batch than means over its samples."
     given = arguments.get('update'), *arguments.get('penalties', ())
-    for g in (g for f in given for g in _called(f)):
-        if g is by_consensus or g is dragan:
-            raise ValueError(
-                f"{g.__name__} takes its whole batch at once, and several processes "
-                "would each take their own: leave it out, or train in one process."
-            )
+    whole = [g.__name__ for f in given for g in _called(f) if g is by_consensus or g is dragan]
+    need.that(not whole, 'leave out what takes its whole batch, or train in one process', given=whole)
     # two halves of real and fake logits
     loss = arguments['loss']
     logits = 3*torch.linspace(-2, 3, 16, dtype=torch.float64).sin().view(2, 2, 4)
     for f in (loss.discriminator, loss.generator):
         parts = torch.stack([f(real, fake) for real, fake in logits]).mean(0)
-        if not torch.allclose(f(*logits.transpose(0, 1).flatten(1)), parts):
-            raise ValueError(
-                "this loss is no mean over the samples of a batch, so several "
-                "processes cannot share it: take another, or train in one process."
-            )
+        fits = torch.allclose(f(*logits.transpose(0, 1).flatten(1)), parts)
+        need.that(fits, 'this loss is no mean over the samples: take another, or train in one process')
 
 # %% ../nbs/w03_parallel.ipynb #1e19eeeb
 def _newest(checkpoints)->str:
@@ -345,11 +325,7 @@ def in_parallel(
     if team.size == 1:
         yield arguments
         return
-    if arguments.get('capture'):
-        raise ValueError(
-            "capture=True is for one process: a recorded step "
-            "cannot hear that another is gone, so leave it out."
-        )
+    need.that(not arguments.get('capture'), 'it is for one process, leave it out', capture=True)
     _check_means(arguments)
     callbacks = arguments.get('callbacks') or ()
     together = _Together(team, callbacks, _begin_alike(team, s, callbacks))

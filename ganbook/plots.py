@@ -61,15 +61,12 @@ def _to_uint8(images:np.ndarray, low:float)->np.ndarray:
 def _check_images(images:np.ndarray)->np.ndarray:
     "The images as (N,C,H,W), or a ValueError that says what is wrong with their shape."
     s = tuple(images.shape)
-    need.that(len(s) != 5, 'there is a size for members, choose one member, such as images[0]', images=images)
-    need.that(len(s) in (3, 4), 'give (N,C,H,W) or (N,H,W)', images=images)
-    need.that(0 not in s, 'there is nothing to draw, give at least one image', images=images)
+    need.that(len(s) != 5, 'choose one member, such as images[0]', images=images)
+    fits = len(s) in (3, 4) and 0 not in s
+    need.that(fits, 'give at least one image, (N,C,H,W) or (N,H,W)', images=images)
     if len(s) == 3: images = images[:, None]
-    if images.shape[1] in (1, 3): return images
-    raise ValueError(
-        f"images with {images.shape[1]} channels cannot be "
-        "drawn: choose 1 (grey) or 3 (red, green, blue) of them."
-    )
+    need.that(images.shape[1] in (1, 3), 'choose 1 channel (grey) or 3 of them', images=images)
+    return images
 
 # %% ../nbs/a1_plots.ipynb #f1b69e7b
 def tile(
@@ -170,10 +167,8 @@ def _plane(ax, lim=None):
 def _points(x, name:str)->np.ndarray:
     "Points as an array (N,2)."
     x = _host(x)
-    if x.ndim == 2 and x.shape[1] == 2: return x
-    raise ValueError(
-        f"{name} has shape {x.shape}: give points of the plane, (N,2), and of several members choose one."
-    )
+    need.shaped('points of the plane (N,2)', **{name: x})
+    return x
 
 # %% ../nbs/a1_plots.ipynb #14dc5517
 def scatter(
@@ -209,11 +204,9 @@ def _probability(D:Callable, x:Tensor)->Tensor:
     try: logits = D(x if p is None else x.to(p.device, p.dtype))
     finally:
         if training: D.train()
-    if logits.shape == x.shape[:1]: return logits.float().sigmoid().cpu()
-    raise ValueError(
-        f"D gave logits of shape {tuple(logits.shape)} for {len(x)} "
-        "points: draw one discriminator at a time, one logit a point."
-    )
+    fits = logits.shape == x.shape[:1]
+    need.that(fits, 'D must give one logit a point', logits=logits, points=x)
+    return logits.float().sigmoid().cpu()
 
 # %% ../nbs/a1_plots.ipynb #73be9f6b
 def field(
@@ -303,12 +296,8 @@ def curves(
 ):                           # the axes
     "Draw the curves of a run: the raw values faint, their moving average above them."
     columns = [c for c in table if c.startswith('loss')] if columns is None else list(columns)
-    unknown = [c for c in columns if c not in table]
-    if unknown or not columns:
-        raise ValueError(
-            f"no column is called {', '.join(unknown) or 'loss...'}: "
-            f"this table has {', '.join(table) or 'none'}."
-        )
+    need.that(columns, 'there is none to draw, name at least one', columns=columns)
+    for c in columns: need.one_of(table, c, 'column')
     ax = _axes(ax)
     for c in columns:
         y = _host(table[c]).astype(float)
@@ -335,11 +324,9 @@ def _picture(frame)->_Image.Image:
     if isinstance(frame, Figure): frame = to_png(frame)
     if isinstance(frame, bytes): return _Image.open(io.BytesIO(frame)).convert('RGB')
     frame = _host(frame)
-    if frame.dtype == np.uint8 and (frame.ndim == 2 or frame.shape[2:] == (3,)):
-        return _Image.fromarray(frame).convert('RGB')
-    raise ValueError(
-        f"a frame is {frame.dtype} of shape {frame.shape}: give uint8 (H,W) or (H,W,3), as `tile` makes them."
-    )
+    fits = frame.dtype == np.uint8 and (frame.ndim == 2 or frame.shape[2:] == (3,))
+    need.that(fits, 'give uint8 (H,W) or (H,W,3), as `tile` makes them', frame=frame)
+    return _Image.fromarray(frame).convert('RGB')
 
 def _one_palette(pictures:list, n_colors:int)->list:
     "The pictures in `n_colors` colours chosen for all of them together, so that still parts stay still."

@@ -25,7 +25,7 @@ def _check_things(s, data, loss):
 
 def _check_functions(functions:dict, lists:dict):
     "Raise one clear error for what should be a function, or a list of functions."
-    for name, f in functions.items(): need.of_type(callable(f), 'give a function', **{name: f})
+    need.functions(**functions)
     for name, v in lists.items():
         fits = isinstance(v, (list, tuple)) and all(map(callable, v))
         need.of_type(fits, 'give a list of functions', **{name: v})
@@ -38,15 +38,12 @@ def _made(s, data:Data, y:tuple)->Tensor:  # (...,2,*S)
     try:
         with evaluating(s.G): made = s.G(z, *y)
     except RuntimeError as e:
-        raise ValueError(
-            f"{G} cannot take latents of shape {tuple(z.shape)}, as "
-            f"its latent_dim says: {str(e).splitlines()[0]:.120}."
-        ) from None
-    if made.shape != (*K, 2, *data.shape):
-        raise ValueError(
-            f"{G} makes samples of shape {tuple(made.shape[len(K)+1:])}, but those "
-            f"of {data.name} have {tuple(data.shape)}: build it for that shape."
-        )
+        first = str(e).splitlines()[0]
+        raise ValueError(f'{G} cannot take latents, as its latent_dim says: {first:.120}.') from None
+    has = tuple(made.shape[len(K)+1:])
+    wants = tuple(data.shape)
+    told = f'{G} makes samples of shape {has}, but those of {data.name} have {wants}'
+    need.that(made.shape == (*K, 2, *data.shape), f'{told}: build it for that shape')
     return made
 
 def _check_shapes(s, data:Data, labels:bool):
@@ -57,11 +54,8 @@ def _check_shapes(s, data:Data, labels:bool):
     y = (data.y.cpu()[two].expand(*K, 2).to(s.device),) if labels else ()
     made = _made(s, data, y)
     with evaluating(s.D): logits = s.D(made, *y)
-    if logits.shape != (*K, 2):
-        raise ValueError(
-            f"{type(s.D).__name__} gives {tuple(logits.shape)} for {tuple(made.shape)}: "
-            f"it must give one logit a sample, {(*K, 2)}."
-        )
+    fits = logits.shape == (*K, 2)
+    need.that(fits, f'{type(s.D).__name__} must give one logit a sample, {(*K, 2)}', logits=logits)
 
 # %% ../nbs/w16_preflight.ipynb #e346c1c1
 _norm = nn.modules.batchnorm._BatchNorm
@@ -87,20 +81,15 @@ def _bytes_of_step(batch_size:int, of_G:list, of_D:list)->float:
 def _check_norms(batch_size:int, outs:list):
     "Raise one clear error if BatchNorm would see a single value."
     for layer, values, _ in outs:
-        if batch_size == 1 and values == 1 and isinstance(layer, _norm):
-            raise ValueError(
-                f"batch_size is 1, but a {type(layer).__name__} here sees one value "
-                "a channel and sample, which has no variance: give it at least 2."
-            )
+        alone = batch_size == 1 and values == 1 and isinstance(layer, _norm)
+        told = f'a {type(layer).__name__} here sees one value a channel'
+        need.that(not alone, f'{told}, give at least 2', batch_size=batch_size)
 
 def _check_memory(device:torch.device, batch_size:int, wanted:float):
     "Raise one clear error if a step wants more bytes than there are."
     there = torch.cuda.get_device_properties(device).total_memory if device.type == 'cuda' else host_memory()
-    if wanted > there:
-        raise ValueError(
-            f"batch_size is {batch_size:,}: a step would need about {wanted/2**30:,.0f} GiB of "
-            f"memory, and {device} has {there/2**30:,.0f}: give a smaller one, such as 64."
-        )
+    told = f'a step takes {wanted/2**30:,.0f} GiB, and {device} has {there/2**30:,.0f}'
+    need.that(wanted <= there, f'{told}, give a smaller one, such as 64', batch_size=batch_size)
 
 # %% ../nbs/w16_preflight.ipynb #ebb3db43
 def check_fit(

@@ -168,16 +168,13 @@ def from_settings(
     settings:dict,  # the fields of a recipe, as `dataclasses.asdict` gives them, perhaps by way of JSON
 )->Recipe:
     "Read a stored recipe."
-    unknown = settings.keys() - {f.name for f in fields(Recipe)}
-    if unknown:
-        raise ValueError(
-            f"the stored recipe has {', '.join(sorted(unknown))}, which "
-            "this ganbook does not know: use the ganbook that wrote it."
-        )
+    names = {f.name for f in fields(Recipe)}
+    unknown = sorted(settings.keys() - names)
+    need.that(not unknown, 'use the ganbook that wrote the recipe', unknown=unknown)
     kinds = {bool: bool, int: int, float: (int, float, type(None)), str: str, tuple: (list, tuple)}
     for f in fields(Recipe):
-        if not isinstance(settings.get(f.name, f.default), kinds[f.type]):
-            raise ValueError(f"the stored recipe has {f.name} {settings.get(f.name)!r}: it has been damaged.")
+        value = settings.get(f.name, f.default)
+        need.that(isinstance(value, kinds[f.type]), 'the stored recipe was damaged', **{f.name: value})
     return Recipe(**{name: _tuples(value) for name, value in settings.items()})
 
 # %% ../nbs/15_stabilised_dcgan.ipynb #2f509349
@@ -255,12 +252,9 @@ def _check(r:Recipe, data:Data):
     for name in ('lr', 'ema_halflife', 'clip'):
         if getattr(r, name) is not None: need.above(0, **{name: getattr(r, name)})
     kind = 'images' if data.is_image else 'points'
-    if kind == r.kind: return
     others = ' or '.join(n for n, o in recipes.items() if o.kind == kind)
-    raise ValueError(
-        f"the recipe {r.name} makes {r.kind}, but {data.name} "
-        f"holds {kind}: take the recipe {others}, or other data."
-    )
+    told = f'the recipe {r.name} makes {r.kind}, but {data.name} holds {kind}'
+    need.that(kind == r.kind, f'{told}: take the recipe {others}, or other data')
 
 # %% ../nbs/15_stabilised_dcgan.ipynb #d8cc5f89
 def count_classes(
@@ -270,22 +264,19 @@ def count_classes(
     "The number of classes that the networks of a recipe must know."
     r = find(recipe)
     if not wants_labels(r): return None
-    if data.y is None: raise ValueError(
-        f"the recipe {r.name} wants classes, and {data.name} has no labels: take data with labels, such as "
-        "digits or a folder with a subfolder for each class, or another recipe.")
+    told = f'the recipe {r.name} wants classes, and {data.name} has no labels'
+    need.that(data.y is not None, f'{told}: take data with labels, such as digits')
     low, high = data.y.min().item(), data.y.max().item()
-    if low < 0 and draws_classes(r): raise ValueError(
-        f"{data.name} has a label {low}: a generator that is told the class needs labels from 0.")
+    fits = low >= 0 or not draws_classes(r)
+    need.that(fits, 'a generator that is told the class needs labels from 0', smallest_label=low)
     return max(len(data.classes), high + 1)
 
 def _check_together(r:Recipe):
     "Raise on parts of a recipe that do not go together."
     if not (r.tasks or r.classes): return
-    if r.pack > 1: raise ValueError(
-        f"the recipe {r.name} has pack {r.pack} and classes or tasks: D answers for a sample, not for a "
-        "pack, so set pack to 1, or leave the others out.")
-    if r.tasks and r.update != 'alternating': raise ValueError(
-        f"the recipe {r.name} has tasks and the update {r.update}: tasks need the update 'alternating'.")
+    need.that(r.pack < 2, 'with classes or tasks D answers for a sample, set pack to 1', pack=r.pack)
+    fits = not r.tasks or r.update == 'alternating'
+    need.that(fits, "tasks need the update 'alternating'", update=r.update)
 
 def prepare(
     recipe,     # a Recipe or its name

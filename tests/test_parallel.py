@@ -539,7 +539,7 @@ def ragan(real_logits, fake_logits):
 @pytest.mark.parametrize(
     'wrong,words',
     [
-        (dict(update=by_consensus), 'by_consensus takes its whole batch'),
+        (dict(update=by_consensus), "'by_consensus'.: leave out what takes its whole batch"),
         (dict(update=partial(by_consensus, weight=2.)), 'by_consensus'),
         (dict(update=partial(lookahead, inner=partial(by_consensus, weight=2.))), 'by_consensus'),
         (dict(penalties=[r1, partial(dragan, weight=1.)]), 'dragan'),
