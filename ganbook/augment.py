@@ -17,10 +17,10 @@ from .nets import evaluating
 def _check_batch(x:Tensor, rng=None):
     "Refuse what is no batch of images, and a list of generators that does not fit it."
     fits = x.ndim >= 4 and x.is_floating_point()
-    need.that(fits, 'give floating-point images (...,B,C,H,W), as `draw` makes them', batch=x)
+    need.that(fits, 'give floating-point images (...,B,C,H,W)', batch=x)
     if not isinstance(rng, (list, tuple)): return
     fits = x.ndim >= 5 and len(x) == len(rng)
-    need.that(fits, 'give one for each member, images (K,B,C,H,W)', number_of_generators=len(rng), batch=x)
+    need.that(fits, 'give images (K,B,C,H,W), K as many', number_of_generators=len(rng), batch=x)
 
 def _per_image(x:Tensor, rng, make:Callable=torch.rand, *args)->Tensor:
     "One random number an image, (...,B,1,1,1); each member's from its own generator."
@@ -138,7 +138,7 @@ class Augment(nn.Module):
         self.rng = rng
         p = torch.as_tensor(p, dtype=torch.float32).clone()
         need.of_type(all(map(callable, self.ops)), 'give functions (x, rng) -> x, such as flip', ops=self.ops)
-        need.that(((p >= 0) & (p <= 1)).all(), 'a probability lies in [0,1]', p=p.tolist())
+        need.lies('[0,1]', p=p)
         if isinstance(rng, (list, tuple)): p = p.to(rng[0].device).expand(len(rng)).clone()
         elif rng is not None: p = p.to(rng.device)
         self.register_buffer('p', p)
@@ -189,7 +189,7 @@ class ADA:
         top:float=1.,         # largest p, in (0,1]; below 1, no operation can leak
     ):
         need.that(1 <= every <= rise, 'give 1 <= every <= rise', every=every, rise=rise)
-        need.that(0 < top <= 1, 'give a probability above 0', top=top)
+        need.lies('(0,1]', top=top)
         self.augment = augment
         self.signal = signal
         self.target = target

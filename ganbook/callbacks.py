@@ -19,6 +19,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 from tqdm import tqdm
+from . import need
 from .checkpoints import read, save
 from .data import Data, draw, to_units
 from .files import whole_file
@@ -47,8 +48,8 @@ def _in_order()->bool:
     return sys.exc_info()[0] in (None, Stop, KeyboardInterrupt)
 
 def _at_least_one_step(n, name:str):  # n itself, at least 1
-    if n >= 1: return n
-    raise ValueError(f"{name} is {n}: it must be at least 1 step.")
+    need.at_least(1, **{name: n})
+    return n
 
 class every:
     "Call `f(s)` each `n` steps, so that the run does not notice."
@@ -58,9 +59,8 @@ class every:
         # call `f` once more when the run ends without an error, if the last step was not its turn?
         last:bool=False,
     ):
-        if not (isinstance(n, int) and n >= 1):
-            raise ValueError(f"every {n!r} steps cannot be: give a whole number of at least 1.")
-        if not callable(f): raise TypeError(f"f is {f!r:.60}: give a function of the state.")
+        need.whole(n=n)
+        need.functions(f=f)
         self.n = n
         self.f = f
         self.last = last
@@ -173,12 +173,12 @@ def read_log(
     if not path.is_file(): return log
     head, *lines = path.read_bytes().decode('utf-8', 'replace').split() or ['']
     first, *columns = head.split(',')
-    instead = 'remove it, and the log in the newest checkpoint is taken.'
     try:
         numbers = np.array([[float(v) for v in line.split(',')] for line in lines])
         rows = torch.tensor(numbers.reshape(len(lines), len(columns) + 1)[:, 1:]).float()
-    except ValueError: raise ValueError(f"{path} is damaged: {instead}") from None
-    if first != 'step' or not columns: raise ValueError(f"{path} is no log of a run: {instead}")
+    except ValueError: first = 'damaged'
+    fits = first == 'step' and columns
+    need.that(fits, f'{path} is damaged or no log: remove it, and that in the newest checkpoint is taken')
     for row in rows: log.append(dict(zip(columns, row)))
     return log
 
@@ -254,11 +254,8 @@ def _claim_folder(folder:Path, step:int):
     """Refuse a folder whose newest checkpoint is not from before
     `step`; clear away what a killed run left half written."""
     newest = latest(folder)
-    if newest and step_of(newest) >= step:
-        raise ValueError(
-            f"{newest} is ahead of this run, which is at step {step:,}: "
-            "load it and go on from there, or use another folder."
-        )
+    fits = not newest or step_of(newest) < step
+    need.that(fits, f'{newest} is ahead of this run, at step {step:,}: load it, or use another folder')
     for left in folder.glob('step_*.part'): left.unlink(missing_ok=True)
 
 # %% ../nbs/a2_callbacks.ipynb #dfb4b965
@@ -270,7 +267,7 @@ class checkpoint:
         keep:int=3,          # how many to keep, at least 1
         settings:dict=None,  # plain values to save with each
     ):
-        if keep < 1 or every < 1: raise ValueError(f"every={every} and keep={keep}: both must be at least 1.")
+        need.at_least(1, every=every, keep=keep)
         self.folder = Path(folder)
         self.every = every
         self.keep = keep
@@ -337,8 +334,7 @@ def stop_on_nan(
         row, column = bad[0, :2].tolist()
         raise FloatingPointError(
             f"{s.log.columns[column]} became {rows[tuple(bad[0])].item()} at "
-            f"step {s.step - len(rows) + row + 1:,}: go back to a checkpoint "
-            "before it, with a lower learning rate or a penalty on D."
+            f"step {s.step - len(rows) + row + 1:,}: go back to a checkpoint, with a lower learning rate."
         )
     return look
 
@@ -347,7 +343,7 @@ def time_limit(
     limit_s:float,  # seconds, counted from the first step
 )->Callable:
     "End the run in good order when its time is up."
-    if not limit_s >= 0: raise ValueError(f"limit_s is {limit_s}: give at least 0 seconds.")
+    need.at_least(0, limit_s=limit_s)
     start = []
     def look(s:TrainState):
         start[:] = start or [time.monotonic()]

@@ -9,6 +9,7 @@ __all__ = ['Captured', 'recorded']
 from collections.abc import Callable
 import torch
 from torch import Tensor
+from . import need
 
 # %% ../nbs/w02_speed.ipynb #b6d6fab8
 class Captured:
@@ -60,9 +61,5 @@ def recorded(
 )->Callable:             # the same, recorded in a CUDA graph if it may be
     "Decide whether an iteration is recorded or runs as it is."
     can = _on_one_gpu(s, data)
-    if capture and not can:
-        raise ValueError(
-            "capture=True wants networks, data and learning rates on one GPU: "
-            "move them, make optimisers with train.adam, or leave capture out."
-        )
+    need.that(can or not capture, 'not all that trains is on one GPU, leave it out', capture=True)
     return Captured(s, iteration) if can and capture is not False else iteration

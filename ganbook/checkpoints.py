@@ -16,6 +16,7 @@ import zlib
 from pathlib import Path
 import torch
 from torch import nn, Tensor
+from . import need
 from .files import whole_file
 from .train import Log, TrainState
 
@@ -72,13 +73,9 @@ def _unpacked(path:Path):
         raw.seek(0)
         return torch.load(raw, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError:
-        raise ValueError(
-            f"{path} holds more than tensors and plain values, so it was not loaded: it could run code."
-        ) from None
+        raise ValueError(f"{path} could run code: it holds more than tensors and plain values.") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError, LookupError):
-        raise ValueError(
-            f"{path} is damaged or no checkpoint at all: use an older one, or train again."
-        ) from None
+        raise ValueError(f"{path} is damaged or no checkpoint: use an older one, or train again.") from None
 
 def _wrong_with(content)->str:
     "Why this is no checkpoint that can be used, in words; empty if it is one."
@@ -100,8 +97,7 @@ def read(
 )->dict:            # its content, on the CPU
     "The content of a checkpoint, checked; no code in it is run."
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no checkpoint at {path}: check the path, or train first.")
+    need.there(path.is_file(), 'give the path of a checkpoint', path)
     content = _unpacked(path)
     if trouble := _wrong_with(content): raise ValueError(f"{path} {trouble}")
     return content

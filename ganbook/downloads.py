@@ -47,8 +47,10 @@ def read_idx(
     need.that(1 <= n_dims <= 4, f'{path} is not an idx file of bytes, or damaged: fetch it again')
     head = 4 + 4*n_dims
     shape = tuple(int.from_bytes(raw[i:i + 4], 'big') for i in range(4, head, 4))
-    told = f'{path} holds {len(raw) - head:,} values where its header says {math.prod(shape):,}'
-    need.that(len(raw) - head == math.prod(shape), f'{told}: fetch it again')
+    need.that(
+        len(raw) - head == math.prod(shape),
+        f'{path} holds {len(raw) - head:,} values where its header says {math.prod(shape):,}: fetch it again',
+    )
     return np.frombuffer(raw, np.uint8, offset=head).reshape(shape)
 
 # %% ../nbs/w17_downloads.ipynb #5f10289c

@@ -7,11 +7,11 @@ __all__ = ['colours', 'parts', 'styles', 'draw_faces']
 
 # %% ../nbs/w28_drawing.ipynb #d3745f30
 from collections.abc import Iterator
-from numbers import Integral
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from . import need
 from .causes import Causes
 
 # %% ../nbs/w28_drawing.ipynb #c3aa4946
@@ -369,12 +369,9 @@ def draw_faces(
     style:str='colour',   # or 'outline', black on white; or 'parts', the mask of each of `parts`
 )->Tensor:  # uint8: colour (n,3,size,size), outline (n,1,size,size); masks 0 or 1 (n,P,size,size)
     "Draw faces, on the CPU."
-    if not isinstance(causes, Causes):
-        raise TypeError(f"causes are a {type(causes).__name__}: give the table that draw_causes makes.")
-    if not isinstance(size, Integral) or isinstance(size, bool) or not 16 <= size <= 128:
-        raise ValueError(f"size is {size!r}: it must be a whole number from 16 to 128.")
-    if style not in styles:
-        raise ValueError(f"there is no style called {style!r}: take one of {', '.join(styles)}.")
+    need.of_type(isinstance(causes, Causes), 'give the table that draw_causes makes', causes=causes)
+    need.whole(16, 128, size=size)
+    need.one_of(dict.fromkeys(styles), style, 'style')
     read, finish, channels = styles[style]
     causes, fine = causes.to('cpu'), max(2, -(-64//size))
     out = torch.empty(len(causes), channels, size, size, dtype=torch.uint8)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 import torch
 from torch import Tensor, nn
+from . import need
 from .data import Data, latents, subset
 from .doctor import diagnose
 from .losses import GANLoss, minimax, non_saturating, wasserstein
@@ -216,8 +217,7 @@ def rehearse(
     n_steps:int=None, # steps of G; None takes the drill's own number
 )->tuple:             # (state, data, findings)
     "Train a broken setup and examine it."
-    if name != 'sound' and name not in drills:
-        raise ValueError(f"there is no drill called {name!r}: take 'sound' or one of {', '.join(drills)}.")
+    if name != 'sound': need.one_of(drills, name, 'drill')
     setup = sound(data) if name == 'sound' else drills[name][0](sound(data))
     s, shown = practise(
         setup if n_steps is None else replace(setup, n_steps=min(n_steps, setup.n_steps)), seed

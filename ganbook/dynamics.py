@@ -62,8 +62,12 @@ def _ask(t:Tensor)->Tensor: return t if t.requires_grad else t.requires_grad_()
 def _mean(losses:Tensor, weights:Tensor, theta:Tensor)->Tensor:
     "The expected value of losses (Q,...) at the points of a quadrature."
     fits = losses.shape == (len(weights), *theta.shape[:-1])
-    advice = 'give the points the leading sizes of gamma, one member a gamma'
-    need.that(fits, advice, losses=losses, theta=theta)
+    need.that(
+        fits,
+        'give the points the leading sizes of gamma, one member a gamma',
+        losses=losses,
+        theta=theta,
+    )
     return torch.tensordot(weights, losses, 1)
 
 def _quadrature(G:Callable, D:Callable, real:Callable, noise:list, theta, psi)->tuple:

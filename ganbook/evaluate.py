@@ -17,6 +17,7 @@ import matplotlib as mpl
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from . import need
 from . import __version__
 from .arguments import short
 from .callbacks import latest, read_log, step_of
@@ -63,9 +64,7 @@ def eye(
         words = f"yardstick 'faces', which reads the kind of {right} of held-out faces rightly"
         return Eye(_on_cpu(y.features), _on_cpu(y.probs), words, kinds=True)
     try: y = yardstick(name).to(device)
-    except ImportError: raise ValueError(
-        "Inception-v3 is not to be had here: it needs pip install torchmetrics torch-fidelity and, once, "
-        "a network to fetch its weights. Leave --features out to measure without it.") from None
+    except ImportError as e: raise ValueError(f"{str(e).rstrip('.')}, or leave --features out.") from None
     if name == 'inception': return Eye(_on_cpu(y.features), None, 'Inception-v3')
     words = f"yardstick '{name}', which names {y.card['accuracy']:.1%} of held-out digits rightly"
     return Eye(_on_cpu(y.features), _on_cpu(y.probs), words)
@@ -217,15 +216,12 @@ def _settings_now(what:Trained)->dict:
 def _eye_for(settings:dict, features:str, device)->Eye:
     "The features to measure in; None for points."
     if settings['data']['images']: return eye(features or usual_features(settings['source']), device)
-    if features: raise ValueError(
-        f"--features is for images, and {settings['data']['name']} holds points: leave it out.")
+    need.that(not features, 'points are measured as they are, leave --features out', features=features)
 
 def _finite_samples(what:Trained, n:int, seed:int)->Tensor:
     x = what.draw(n, seed)
-    if x.isfinite().all(): return x
-    raise ValueError(
-        f"the generator of {what.folder} draws NaN or infinite numbers: "
-        f"ganbook doctor {what.folder} says why.")
+    need.that(x.isfinite().all(), f'{what.folder} draws NaN or infinite numbers: ganbook doctor says why')
+    return x
 
 _digits = tuple('0123456789')  # what the yardsticks that are classifiers tell apart
 
@@ -245,7 +241,7 @@ def _measure(what:Trained, n:int, features:str, seed:int, device, where:str)->tu
     data = data_of(settings, where)
     unseen = _test_part(settings['source'], data)
     there = len(data if unseen is None else unseen)
-    if there < 20: raise ValueError(f"{data.name} has {there} samples: measuring needs at least 20.")
+    need.at_least(20, samples=there)
     n = min(n, there//2)
     x = to_units(data, _finite_samples(what, n, seed))
     m = of_images(x, data, n, seed, unseen, look) if data.is_image else of_points(x, data, n, seed)
@@ -307,9 +303,8 @@ def patient(
     "What there is of a run to examine."
     log = read_log(run.files.log)
     if not latest(run.files.checkpoints):
-        if len(log): return Patient(log)
-        raise FileNotFoundError(
-            f"{run.folder} holds neither a checkpoint nor a log: let it train for some steps first.")
+        need.there(len(log), f'let {run.folder} train for some steps first', run.files.checkpoints)
+        return Patient(log)
     try: data = run.data(where)
     except FileNotFoundError:
         if where is not None: raise

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from . import need
 from .data import latents
 from .runs import Trained, untrained
 from .files import whole_file
@@ -121,14 +122,14 @@ def exported(
     z, y = latents(9, G.latent_dim, torch.Generator().manual_seed(0)), what.labels(9)
     given = (z,) if y is None else (z, y)
     want = sample(G, *given)
-    if not want.isfinite().all(): raise ValueError(
-        "this generator draws NaN or infinite numbers: ganbook "
-        "doctor says why, and an older checkpoint may do.")
+    need.that(want.isfinite().all(), 'it draws NaN or infinite numbers: ganbook doctor says why')
     raw, drawn = _made_and_tried(G, given, about, form)
     gap = (drawn - want).abs().max().item()
-    if not gap <= 1e-5: raise ValueError(
-        f"the {form} file does not draw what the generator "
-        f"draws, it is off by {gap:.1e}: it was not written.")
+    need.that(
+        gap <= 1e-5,
+        f'the {form} file does not draw what the generator draws, it was not written',
+        largest_difference=gap,
+    )
     return raw, gap
 
 # %% ../nbs/w06_export.ipynb #1543b006
@@ -137,9 +138,8 @@ def chosen_forms(
 )->list:
     "The forms that are meant and can be had, with a warning for one that cannot."
     lacks = needs_onnx()
-    if name not in ('all', *forms):
-        raise ValueError(f"there is no format {name!r}: take one of {', '.join(forms)}, or all.")
-    if lacks and name == 'onnx': raise ValueError(lacks)
+    need.one_of({'all': None, **forms}, name, 'format')
+    need.that(not lacks or name != 'onnx', lacks.rstrip('.'))
     if name != 'all': return [name]
     if not lacks: return list(forms)
     warnings.warn(f"left out onnx: {lacks}", stacklevel=2)

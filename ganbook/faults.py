@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from . import need
 from .objectives import levels
 from .vitals import Vitals
 
@@ -30,8 +31,7 @@ class Finding:
     chapter:str        # the chapter that explains it
     certainty:float=.5 # in [0,1]; 1 for a fact, less for a symptom
     def __post_init__(self):
-        if self.severity not in severities:
-            raise ValueError(f"severity {self.severity!r} is unknown: take one of {', '.join(severities)}.")
+        need.one_of(dict.fromkeys(severities), self.severity, 'severity')
     def __str__(self):
         grade = self.severity.upper()
         return f'{grade}: {self.name}. {self.evidence} Try: {self.try_} See chapter {self.chapter}.'

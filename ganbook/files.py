@@ -11,6 +11,7 @@ import os
 import re
 from contextlib import contextmanager
 from pathlib import Path
+from . import need
 
 # %% ../nbs/w14_files.ipynb #45e0486d
 @contextmanager
@@ -64,13 +65,10 @@ def check_own(
     path:Path,  # a folder, there or not
 ):
     "Raise unless `path` can be the folder of a new run."
-    if path.exists() and not path.is_dir(): raise ValueError(
-        f"{path} is a file: name a folder, new or empty.")
-    if path.is_dir() and any(p != Files(path).lock for p in path.iterdir()): raise ValueError(
-        f"{path} is not empty: add --resume to go on with the run in it, or name another folder.")
-    above = next(p for p in path.absolute().parents if p.exists())
-    if not above.is_dir(): raise ValueError(
-        f"{above} is a file, so {path} could not be used: name another folder with --out.")
+    others = path.is_dir() and any(p != Files(path).lock for p in path.iterdir())
+    need.that(not others, f'{path} is not empty: add --resume to go on in it, or name another folder')
+    above = next(p for p in (path, *path.absolute().parents) if p.exists())
+    need.that(above.is_dir(), f'{above} is a file: name another folder with --out')
 
 def own_folder(
     out:str,  # as the user named it
@@ -89,9 +87,8 @@ def newest_folder(
     pattern = re.compile(re.escape(name) + r'(?:-(\d+))?')
     named = ((pattern.fullmatch(p.name), p) for p in Path('runs').glob(f'{name}*'))
     found = [(int(m[1] or 1), p) for m, p in named if m]
-    if found: return max(found)[1]
-    raise FileNotFoundError(
-        f"there is no run runs/{name} to resume: leave --resume out, or name the folder with --out.")
+    need.there(found, 'leave --resume out, or name the folder with --out', f'runs/{name}')
+    return max(found)[1]
 
 # %% ../nbs/w14_files.ipynb #d9fa16a4
 def _locks():
@@ -111,8 +108,7 @@ def locked(
         try:
             if fcntl: fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise ValueError(
-                f"another process is training in {folder}: wait for it, or stop it first.") from None
+            raise ValueError(f"another process is training in {folder}: wait for it, or stop it.") from None
         yield
 
 def is_locked(
@@ -139,9 +135,8 @@ def run_folders(
         inside = [] if single else sorted(q for q in p.glob('*') if Files(q).run.exists())
         found += inside or [p]
     found = list(dict.fromkeys(found))
-    if len(found) < 2: raise ValueError(
-        f"there is nothing to compare {found[0]} with: name two or more runs, or a folder that holds them.")
-    if len(found) > most: raise ValueError(f"these are {len(found)} runs: compare at most {most} at a time.")
+    fits = 2 <= len(found) <= most
+    need.that(fits, f'name from 2 to {most} runs to compare', runs=[str(p) for p in found])
     return found
 
 def free_file(folder:Path, stem:str, ending:str)->Path:

@@ -20,6 +20,7 @@ import pooch
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
+from . import need
 from .data import Data
 from .downloads import brief, scratch_folder
 from .memory import from_npy, host_memory
@@ -129,18 +130,13 @@ def _unpacking(archive:Path)->str:
 
 def _check_root(root:Path):
     "Refuse what is no folder of images, in words that say what to do."
-    if not root.exists():
-        raise FileNotFoundError(f"{root} is not there: give the path of a folder of images.")
-    if root.is_dir():
-        if not (root/'run.json').is_file(): return
-        raise ValueError(f"{root} is the folder of a run, and its pictures are generated: "
-                         "give the folder of the images to train on.")
-    if root.suffix.lower() not in _archives:
-        raise ValueError(f"{root} is a file: give the folder that it lies in.")
-    raise ValueError(
-        f"{root} is a file, an archive: unpack it with `{_unpacking(root)}`, "
-        "and give the folder that this makes."
-    )
+    need.there(root.exists(), 'give the path of a folder of images', root)
+    is_run = (root/'run.json').is_file()
+    need.that(not is_run, f'{root} is the folder of a run: give the folder of the images to train on')
+    if root.is_dir(): return
+    packed = root.suffix.lower() in _archives
+    need.that(not packed, f'{root} is a file, an archive: unpack it with `{_unpacking(root)}`')
+    raise ValueError(f"{root} is a file: give the folder that it lies in.")
 
 # %% ../nbs/w09_images.ipynb #427c5c64
 def _counts(paths:list)->str:
@@ -188,10 +184,9 @@ def _folder_labels(files:list):
 def _sides(size)->tuple:
     "(H,W) of a whole number or a pair of them, each from 4 to 1024."
     hw = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
-    if len(hw) == 2 and all(isinstance(s, int) and 4 <= s <= 1024 for s in hw): return hw
-    raise ValueError(
-        f"size {size} is out of range: give a whole number from 4 to 1024, or a pair (H,W) of them."
-    )
+    fits = len(hw) == 2 and all(isinstance(s, int) and 4 <= s <= 1024 for s in hw)
+    need.that(fits, 'give a whole number from 4 to 1024, or a pair (H,W) of them', size=size)
+    return hw
 
 # %% ../nbs/w09_images.ipynb #717c28b0
 def _ranges(spans:list)->tuple:
@@ -225,10 +220,8 @@ def _crops(sizes:list, h:int, w:int)->list:
 def _report(files:list, broken:dict):
     "Warn of images that were left out; raise if none is left."
     first = ', '.join(f'{files[i]} ({f})' for i, f in list(broken.items())[:5])
-    if len(broken) == len(files):
-        raise ValueError(
-            f"none of the {len(files):,} images could be decoded, such as {first}: are these really images?"
-        )
+    some = len(broken) < len(files)
+    need.that(some, f'none of the {len(files):,} images could be decoded, such as {first}: give others')
     more = f' and {len(broken) - 5:,} more' if len(broken) > 5 else ''
     if broken:
         warnings.warn(
@@ -311,12 +304,13 @@ def _cache_name(root:Path, files:list, shape:tuple)->str:
 
 def _check_room(home:Path, shape:tuple):
     "Refuse a file of bytes, of this shape, that the disk of `home` has no room for."
-    need, free = math.prod(shape), shutil.disk_usage(home.parent).free
-    if need > free:
-        raise ValueError(
-            f"{shape[0]:,} images need {need/1e9:.1f} GB in {home.parent}, which "
-            f"has {free/1e9:.1f} GB free: choose a smaller size, or make room."
-        )
+    wanted = math.prod(shape)
+    free = shutil.disk_usage(home.parent).free
+    need.that(
+        wanted <= free,
+        f'{shape[0]:,} images want {wanted/1e9:.1f} GB in {home.parent}, '
+        f'and {free/1e9:.1f} are free: choose a smaller size, or make room',
+    )
 
 def _store(part:Path, root:Path, files:list, shape:tuple):
     "Decode into a file in the new folder `part`, with what was found beside it."
@@ -354,8 +348,7 @@ def folder(
     max_bytes:int=None,
 )->Data:                # labels are the subfolders, if every image lies in one
     "Your own images: any size and mode, the largest centred part scaled to `size`, decoded once."
-    if channels not in (1, 3):
-        raise ValueError(f"channels={channels} is not to be had: choose 3 (colour) or 1 (grey).")
+    need.that(channels in (1, 3), 'choose 3 (colour) or 1 (grey)', channels=channels)
     root = Path(path).expanduser()
     hw = _sides(size)
     files, said = _image_files(root)

@@ -104,8 +104,11 @@ def attribute_means(
     known = labels.dtype == torch.int64 and labels.min() >= 0 and labels.max() < n_classes
     need.that(known, f'give int64 from 0 to {n_classes - 1}', labels=labels)
     counts = labels.bincount(minlength=n_classes)
-    advice = 'draw more latents, or leave out the classes that none has'
-    need.that(counts.all(), advice, latents_by_class=counts.tolist())
+    need.that(
+        counts.all(),
+        'draw more latents, or leave out the classes that none has',
+        latents_by_class=counts.tolist(),
+    )
     return torch.zeros(n_classes, z.shape[1]).to(z).index_add_(0, labels, z)/counts[:, None].to(z)
 
 def traverse(
@@ -160,8 +163,11 @@ def principal_directions(
     # columns of U: standardised coordinates, over the root of N
     U, S, _ = torch.linalg.svd(f - f.mean(0), full_matrices=False)
     rank = int((S > 1e-6*S[0]).sum()) if S[0] > 0 else 0
-    advice = f'features vary along {rank} directions, take k from 1 to {rank}, or more latents'
-    need.that(1 <= k <= rank, advice, k=k)
+    need.that(
+        1 <= k <= rank,
+        f'features vary along {rank} directions, take k from 1 to {rank}, or more latents',
+        k=k,
+    )
     vectors = U[:, :k].mT @ (z - z.mean(0)).double()/math.sqrt(len(z))
     return Directions(_signed(vectors).to(z), (S[:k].square()/S.square().sum()).to(z))
 

@@ -87,8 +87,11 @@ def yardstick(
 )->nn.Module:          # in evaluation mode on the CPU; `features`, `probs`, `card`
     "A trained classifier to measure images with; all but 'inception' come with the package."
     if name == 'inception': return Inception()
-    advice = 'choose one of digits, mnist or inception, and for faces readers.face_reader()'
-    need.that(name in ('digits', 'mnist'), advice, yardstick=name)
+    need.that(
+        name in ('digits', 'mnist'),
+        'choose one of digits, mnist or inception, and for faces readers.face_reader()',
+        yardstick=name,
+    )
     return from_card(Yardstick, name)
 
 # %% ../nbs/07_measuring.ipynb #43cd5d9f

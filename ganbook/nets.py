@@ -49,12 +49,10 @@ def copy_of(
     try:
         return copy.deepcopy(G)
     except RuntimeError as e:
-        if 'deepcopy' not in str(e):
-            raise
+        if 'deepcopy' not in str(e): raise
         raise ValueError(
-            f"{type(G).__name__} cannot be copy_of after a forward, as a hook such "
-            "as torch.nn.utils.spectral_norm keeps a computed weight in it: make "
-            "the state first, or use torch.nn.utils.parametrizations.spectral_norm."
+            f"{type(G).__name__} cannot be copied after a forward, as a hook keeps a weight in it: "
+            "make the state first, or use torch.nn.utils.parametrizations.spectral_norm."
         ) from e
 
 # %% ../nbs/w13_nets.ipynb #6ff38d45
@@ -133,18 +131,8 @@ def folded(
     shape:tuple,    # of one of them
     weight:Tensor,  # of the network that they go into
     what:str,       # what they are, in words
-    wants:str,      # what to do about a shape that does not fit, in words
 )->Tensor:          # (B',*shape)
     "`x` with all its leading sizes folded into one, checked."
-    if x.shape[-len(shape):] != shape:
-        raise ValueError(f"{what} of shape {tuple(x.shape)} do not fit: {wants}.")
-    if not x.is_floating_point():
-        raise TypeError(
-            f"{what} are {x.dtype}: give floating-point numbers, as `draw` and `latents` make them."
-        )
-    if (x.dtype == torch.float64) != (weight.dtype == torch.float64):
-        raise TypeError(
-            f"{what} are {x.dtype}, but the weights {weight.dtype}: "
-            "bring both to one precision, with .float() for instance."
-        )
+    need.ends(shape, **{what: x})
+    need.like(weight, **{what: x})
     return x.reshape(math.prod(x.shape[:-len(shape)]), *shape)

@@ -10,10 +10,10 @@ __all__ = ['by_name', 'at_once', 'multipliers', 'extragradient', 'past_extragrad
 import math
 from collections.abc import Callable
 from contextlib import contextmanager
-from numbers import Integral
 import torch
 from torch import Tensor
 from torch.autograd import grad
+from . import need
 from .data import latents
 from .train import TrainState, alternating, d_step
 
@@ -79,14 +79,11 @@ def multipliers(
 )->Tensor:         # complex (memory*d,), the largest modulus first
     "Eigenvalues of the step that made a path, read off the path."
     d = path.shape[-1]
-    if path.ndim != 2 or not memory >= 1 or len(path) <= memory*(d + 1):
-        raise ValueError(
-            f"{memory*d} multipliers cannot be read off a path of shape "
-            f"{tuple(path.shape)}: give points (T,d), T above memory*(d+1)."
-        )
+    fits = path.ndim == 2 and memory >= 1 and len(path) > memory*(d + 1)
+    need.that(fits, f'give points (T,d), T above {memory*(d + 1)}', path=path)
     past, after = _looks_back(path.double(), memory)
-    if not past.isfinite().all() or torch.linalg.matrix_rank(past, rtol=1e-6) < memory*d: raise ValueError(
-        "these points do not tell the multipliers apart: start elsewhere, or lower memory.")
+    apart = past.isfinite().all() and torch.linalg.matrix_rank(past, rtol=1e-6) == memory*d
+    need.that(apart, 'these points do not tell the multipliers apart: start elsewhere, or lower memory')
     M = torch.linalg.lstsq(past, after).solution.mT  # (d,memory*d)
     e = torch.linalg.eigvals(torch.cat([M, torch.eye(memory*d, dtype=M.dtype)[:-d]]))
     return e[e.abs().argsort(descending=True)]
@@ -196,16 +193,10 @@ def optimistic(
 
 # %% ../nbs/17_optimisers.ipynb #79cd25fe
 def _check_lookahead(s:TrainState, k:int, alpha:float):
-    if not (isinstance(k, Integral) and k >= 1 and 0 < alpha <= 1):
-        raise ValueError(
-            f"k is {k} and alpha {alpha}: k is a whole number of steps, "
-            "at least 1, and alpha lies above 0 and at most at 1."
-        )
-    if s.device.type == 'cuda' and torch.cuda.is_current_stream_capturing():
-        raise ValueError(
-            "a captured iteration does the same each time, but "
-            "lookahead pulls back at every k-th: give fit capture=False."
-        )
+    need.whole(k=k)
+    need.lies('(0,1]', alpha=alpha)
+    captured = s.device.type == 'cuda' and torch.cuda.is_current_stream_capturing()
+    need.that(not captured, 'lookahead does not the same at each step: give fit capture=False')
 
 @torch.no_grad()
 def _pull(opt, params:list, name:str, alpha:float):
@@ -289,7 +280,7 @@ def by_consensus(
 )->dict:                   # column -> (...,), with the squared length as `speed`; can be captured
     """One iteration of consensus optimisation: simultaneous
     steps of players who also reduce their common speed."""
-    if not weight >= 0: raise ValueError(f"weight is {weight}: it must be at least 0.")
+    need.lies('[0,inf]', weight=weight)
     _critic_ahead(s, batch, loss, penalties, n_critic, dict(augment=augment, amp=amp))
     loss_G, loss_D, log = _both_losses(s, *batch(), loss, penalties, augment, amp)
     params, field = _field(s, loss_G, loss_D)
@@ -306,8 +297,7 @@ def cosine_decay(
     start:float=0., # progress at which the fall begins, in [0,1)
 )->Callable:        # progress in [0,1] -> factor on both learning rates, for `fit(schedule=...)`
     "A schedule: constant up to `start`, then down to 0 along half a cosine."
-    if not 0 <= start < 1:
-        raise ValueError(f"start is {start}: the fall begins at a progress from 0 to below 1.")
+    need.lies('[0,1)', start=start)
     return lambda progress: .5 + .5*math.cos(math.pi*max(0., progress - start)/(1 - start))
 
 def warm_up(
@@ -315,7 +305,7 @@ def warm_up(
     then:Callable=None,  # schedule that it is multiplied by; None: 1 throughout
 )->Callable:             # progress in [0,1] -> factor on both learning rates
     "A schedule that begins at 0 and rises straight to that of `then`."
-    if not 0 < until < 1: raise ValueError(f"until is {until}: the rise ends at a progress between 0 and 1.")
+    need.lies('(0,1)', until=until)
     return lambda progress: min(1., progress/until)*(then(progress) if then else 1.)
 
 # %% ../nbs/17_optimisers.ipynb #dd6620d1

@@ -296,7 +296,8 @@ def curves(
 ):                           # the axes
     "Draw the curves of a run: the raw values faint, their moving average above them."
     columns = [c for c in table if c.startswith('loss')] if columns is None else list(columns)
-    need.that(columns, 'there is none to draw, name at least one', columns=columns)
+    names = ', '.join(table) or 'none'
+    need.that(columns, f'give a column that begins with loss, this table has {names}', columns=columns)
     for c in columns: need.one_of(table, c, 'column')
     ax = _axes(ax)
     for c in columns:

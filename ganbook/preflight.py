@@ -42,8 +42,10 @@ def _made(s, data:Data, y:tuple)->Tensor:  # (...,2,*S)
         raise ValueError(f'{G} cannot take latents, as its latent_dim says: {first:.120}.') from None
     has = tuple(made.shape[len(K)+1:])
     wants = tuple(data.shape)
-    told = f'{G} makes samples of shape {has}, but those of {data.name} have {wants}'
-    need.that(made.shape == (*K, 2, *data.shape), f'{told}: build it for that shape')
+    need.that(
+        made.shape == (*K, 2, *data.shape),
+        f'{G} makes samples of shape {has}, but those of {data.name} have {wants}: build it for that shape',
+    )
     return made
 
 def _check_shapes(s, data:Data, labels:bool):
@@ -82,14 +84,21 @@ def _check_norms(batch_size:int, outs:list):
     "Raise one clear error if BatchNorm would see a single value."
     for layer, values, _ in outs:
         alone = batch_size == 1 and values == 1 and isinstance(layer, _norm)
-        told = f'a {type(layer).__name__} here sees one value a channel'
-        need.that(not alone, f'{told}, give at least 2', batch_size=batch_size)
+        need.that(
+            not alone,
+            f'a {type(layer).__name__} here sees one value a channel, which has no variance, give at least 2',
+            batch_size=batch_size,
+        )
 
 def _check_memory(device:torch.device, batch_size:int, wanted:float):
     "Raise one clear error if a step wants more bytes than there are."
     there = torch.cuda.get_device_properties(device).total_memory if device.type == 'cuda' else host_memory()
-    told = f'a step takes {wanted/2**30:,.0f} GiB, and {device} has {there/2**30:,.0f}'
-    need.that(wanted <= there, f'{told}, give a smaller one, such as 64', batch_size=batch_size)
+    need.that(
+        wanted <= there,
+        f'a step would need about {wanted/2**30:,.0f} GiB of memory, and {device} has {there/2**30:,.0f}, '
+        'give a smaller one, such as 64',
+        batch_size=batch_size,
+    )
 
 # %% ../nbs/w16_preflight.ipynb #ebb3db43
 def check_fit(

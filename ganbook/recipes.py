@@ -253,8 +253,11 @@ def _check(r:Recipe, data:Data):
         if getattr(r, name) is not None: need.above(0, **{name: getattr(r, name)})
     kind = 'images' if data.is_image else 'points'
     others = ' or '.join(n for n, o in recipes.items() if o.kind == kind)
-    told = f'the recipe {r.name} makes {r.kind}, but {data.name} holds {kind}'
-    need.that(kind == r.kind, f'{told}: take the recipe {others}, or other data')
+    need.that(
+        kind == r.kind,
+        f'the recipe {r.name} makes {r.kind}, but {data.name} holds {kind}: '
+        f'take the recipe {others}, or other data',
+    )
 
 # %% ../nbs/15_stabilised_dcgan.ipynb #d8cc5f89
 def count_classes(
@@ -264,8 +267,11 @@ def count_classes(
     "The number of classes that the networks of a recipe must know."
     r = find(recipe)
     if not wants_labels(r): return None
-    told = f'the recipe {r.name} wants classes, and {data.name} has no labels'
-    need.that(data.y is not None, f'{told}: take data with labels, such as digits')
+    need.that(
+        data.y is not None,
+        f'the recipe {r.name} wants classes, and {data.name} has no labels: '
+        'take data with labels, such as digits or a folder with a subfolder for each class',
+    )
     low, high = data.y.min().item(), data.y.max().item()
     fits = low >= 0 or not draws_classes(r)
     need.that(fits, 'a generator that is told the class needs labels from 0', smallest_label=low)

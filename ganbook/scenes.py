@@ -16,6 +16,7 @@ import torch
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from torch import Tensor
+from . import need
 from .data import Data
 from .doctor import diagnose
 from .losses import GANLoss
@@ -51,9 +52,9 @@ def shares(
     n:int=20,   # cells along each side of [-lim,lim]²
 )->Tensor:      # (n,n) float64, the first index is that of the first coordinate; they sum to 1
     "The share of points in each cell of the plane."
-    if x.ndim != 2 or x.shape[1] != 2 or not len(x):
-        raise ValueError(f"points have shape {tuple(x.shape)}: give at least one point of the plane, (N,2).")
-    if x.isnan().any(): raise ValueError("some points are NaN, and lie nowhere: leave them out.")
+    need.shaped('at least one point of the plane (N,2)', points=x)
+    fits = len(x) and not x.isnan().any()
+    need.that(fits, 'give at least one point of the plane, none of them NaN', points=x)
     i = ((x.double() + lim)*(n/(2*lim))).clamp(0, n - 1).long()
     return torch.bincount(i[:, 0]*n + i[:, 1], minlength=n*n).view(n, n).double()/len(x)
 
@@ -205,11 +206,7 @@ def draw_plane(
 ):                                                    # the axes
     """What the page shows of the plane: D's field in grey, real
     points teal, fakes orange, and where the loss pushes them."""
-    unknown = ', '.join(sorted(set(layers) - {*_drawn_layers}))
-    if unknown:
-        raise ValueError(
-            f"there is no layer {unknown}: take field, density, warp, real, fake or arrows."
-        )
+    for name in layers: need.one_of(dict.fromkeys(_drawn_layers), name, 'layer')
     a = look(m)
     if 'field' in layers: _draw_field(ax, a['field'])
     if 'density' in layers: _draw_shares(ax, a['counts'])

@@ -66,8 +66,11 @@ def data_name(
         f"--data {name} is the set of that name; the folder here is meant by --data ./{name}", stacklevel=2)
     if name in data_sets: return name
     path = Path(name).expanduser()
-    sets_now = ', '.join(data_sets)
-    need.there(path.exists(), f'take one of {sets_now}, or give the path of a folder of images', name)
+    need.there(
+        path.exists(),
+        f"take one of {', '.join(data_sets)}, or give the path of a folder of images",
+        name,
+    )
     return str(path.resolve())
 
 # %% ../nbs/w23_sources.ipynb #42a2e2a4
@@ -110,8 +113,11 @@ def data_of(
     "The data of a run, with a warning if they are no longer those it began with."
     source, about = source_now(settings['source'], where), settings['data']
     d = data_by_name(**source)
-    told = f"{d.name} holds samples of shape {list(d.shape)}, and the run has {about['shape']}"
-    need.that(list(d.shape) == about['shape'], f'{told}: say with --data where its own data are')
+    need.that(
+        list(d.shape) == about['shape'],
+        f"{d.name} holds samples of shape {list(d.shape)}, and the run has {about['shape']}: "
+        'say with --data where its own data are',
+    )
     changed = changes(d, about, source['name'])
     if changed: warnings.warn(
         f"{source['name']} has changed since the run began ({changed}); "

@@ -97,7 +97,7 @@ def _check_tasks(tasks:tuple):
     "Refuse what is no pair of a task and its weight, and two tasks of one name."
     for t in tasks:
         is_pair = isinstance(t, tuple) and len(t) == 2 and isinstance(t[0], Task)
-        need.of_type(is_pair, 'give a Task and its weight, as in with_tasks((task, 1.), ...)', a_task=t)
+        need.of_type(is_pair, 'give a Task and its weight, as (task, 1.)', a_task=t)
     names = [t.name for t, _ in tasks]
     need.that(len({*names}) == len(names), 'two tasks have one name, give each its own', names=names)
 
@@ -131,8 +131,7 @@ def nats(
 
 def _head(said:dict, name:str)->Tensor:
     "The answers of one head."
-    if name not in said:
-        raise ValueError(f"D has no head called {name!r}: build it with Judge(D, heads=dict({name}=...)).")
+    need.that(name in said, f'D has no head called {name!r}: build it with Judge(D, heads=dict({name}=...))')
     return said[name]
 
 def _labels(r:Round, name:str)->Tensor:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
+from . import need
 from .arguments import table
 from .data import Data
 from .nets import multiply_adds
@@ -174,8 +175,8 @@ def time_both(
     threads:int=None,   # of the processor; None: as `n_threads` says
 )->Times:
     "Train a recipe, and by turns the loop of a tutorial."
-    if recipe.classes or recipe.tasks: raise ValueError(
-        f"the recipe {recipe.name} has classes or tasks, a tutorial's loop has none: time another recipe.")
+    plain = not (recipe.classes or recipe.tasks)
+    need.that(plain, f"{recipe.name} has classes or tasks, a tutorial's loop has none: time another recipe")
     s, arguments = build(recipe, data, device=device)
     n = n_threads(s, recipe.batch_size, threads)
     pair = (m.to(device) for m in networks(recipe, arguments['data'].shape))

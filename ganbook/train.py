@@ -30,7 +30,7 @@ def adam(
     "Fused Adam; on a GPU its learning rate is a tensor, so that a recorded step sees it change."
     params, lr = [] if isinstance(params, nn.Module) else list(params), float(lr)
     need.that(params, 'give parameters of a network with weights, as in adam(G.parameters())', params=params)
-    need.that(0 <= lr < float('inf'), 'a learning rate must be a number of at least 0', lr=lr)
+    need.lies('[0,inf)', lr=lr)
     fits = isinstance(betas, (tuple, list)) and len(betas) == 2 and all(0 <= b < 1 for b in betas)
     need.that(fits, 'give two decays from 0 to below 1, such as (.5, .999)', betas=betas)
     cuda = params[0].is_cuda
@@ -118,8 +118,8 @@ def new_state(
     for name, m in dict(G=G, D=D).items():
         has_weights = isinstance(m, nn.Module) and [*m.parameters()]
         need.of_type(has_weights, 'make a network with weights, such as MLPDiscriminator((2,))', **{name: m})
-    advice = 'it has no attribute latent_dim, set it to the length of its latent vectors'
-    need.of_type(hasattr(G, 'latent_dim'), advice, G=G)
+    has_dim = hasattr(G, 'latent_dim')
+    need.of_type(has_dim, 'it has no attribute latent_dim, set it to the length of its latents', G=G)
     on_G, on_D = (next(m.parameters()).device for m in (G, D))
     need.that(on_G == on_D, 'move both to one device', device_of_G=str(on_G), device_of_D=str(on_D))
     G_ema = copy_of(G).requires_grad_(False).eval() if ema else None
@@ -218,7 +218,7 @@ def linear_decay(
     start:float=.5,  # progress at which the fall begins, in [0,1)
 )->Callable:         # progress in [0,1] -> factor on both learning rates
     "A schedule: constant up to `start`, then straight down to 0 at the end."
-    need.that(0 <= start < 1, 'the fall begins at a progress from 0 to below 1', start=start)
+    need.lies('[0,1)', start=start)
     return lambda progress: min(1., (1 - progress)/(1 - start))
 
 def set_lr(
@@ -253,7 +253,7 @@ def average(
     halflife:float=200.,  # steps after which a generator's share has halved, above 0
 ):
     "Move `G_ema` towards `G`: parameters and running statistics; every other buffer is copied."
-    if not halflife > 0: raise ValueError(f"halflife is {halflife}: it must be above 0 steps.")
+    need.lies('(0,inf]', halflife=halflife)
     pairs = list(zip(G_ema.named_buffers(), G.buffers()))
     means = [(a, b) for (name, a), b in pairs if name.rpartition('.')[2] in _averages]
     rest = [(a, b) for (name, a), b in pairs if name.rpartition('.')[2] not in _averages]

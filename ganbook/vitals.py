@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from . import need
 from .data import Data, draw, latents
 from .losses import GANLoss, minimax
 from .metrics import nearest, neighbours, prdc
@@ -75,10 +76,8 @@ def log_vitals(
 )->Vitals:
     "What the curves say: levels over the last quarter, drift, turns, and which losses they are."
     table = log.table()
-    if any(x.ndim > 1 for x in table.values()):
-        raise ValueError(
-            f"this log holds {log.rows().shape[2]} members: ask for one, with ganbook.ensemble.member."
-        )
+    alone = all(x.ndim < 2 for x in table.values())
+    need.that(alone, 'this log holds members: ask for one, with ganbook.ensemble.member')
     v = Vitals(steps=len(log))
     if not all(c in table for c in _columns): return v
     t, v['first_bad'] = _finite_part(table)
@@ -371,10 +370,7 @@ def state_vitals(
     features:Callable=None,
 )->Vitals:
     "What the curves leave out, measured on copies of the networks with random numbers of our own."
-    if s.members:
-        raise ValueError(
-            f"this state holds {s.members[0]} members: ask for one, with ganbook.ensemble.member(state, i)."
-        )
+    need.that(not s.members, 'ask for one, with ganbook.ensemble.member(state, i)', members=s.members)
     v = Vitals(step=s.step, **_player(s.opt_G, s.G, 'G'), **_player(s.opt_D, s.D, 'D'))
     broken = _not_finite(s)
     if broken: return v | dict(broken=broken)
@@ -394,10 +390,9 @@ def vitals(
     "All that can be measured."
     s = state_or_log
     if isinstance(s, Log): return log_vitals(s)
-    if not isinstance(s, TrainState):
-        raise TypeError(f"a {type(s).__name__} cannot be examined: give a TrainState, or the Log of one.")
-    if not isinstance(data, Data | None):
-        raise TypeError(f"data is a {type(data).__name__}: give a Data, as ganbook.data makes them.")
+    fits = isinstance(s, TrainState)
+    need.of_type(fits, 'it cannot be examined, give a TrainState, or the Log of one', s=s)
+    need.of_type(isinstance(data, Data | None), 'give a Data, as ganbook.data makes them', data=data)
     curves = log_vitals(s.log) if len(s.log) else {}
     if loss is None and curves and curves['form_G'] == 'minimax': loss = minimax
     v = state_vitals(s, data, loss, labels, features=features)

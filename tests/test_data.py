@@ -439,10 +439,10 @@ flipped[len(IDX)//2] ^= 255
 @pytest.mark.parametrize(
     'body,says',
     [
-        (b'', 'begins with nothing'), (b'<!DOCTYPE html>', 'not the magic number'),
-        (b'\0\0\x0d\x01\0\0\0\1\0\0\0\0', '00000d01'), (b'\0\0\x08', 'not the magic number'),
-        (b'\0\0\x08\x05' + bytes(20), 'not the magic number'), (b'\0\0\x08\x00', 'not the magic number'),
-        (b'\0\0\x08\x03\0\0\0\1', 'cut short or damaged'),
+        (b'', 'not an idx file'), (b'<!DOCTYPE html>', 'not an idx file'),
+        (b'\0\0\x0d\x01\0\0\0\1\0\0\0\0', 'not an idx file'), (b'\0\0\x08', 'not an idx file'),
+        (b'\0\0\x08\x05' + bytes(20), 'not an idx file'), (b'\0\0\x08\x00', 'not an idx file'),
+        (b'\0\0\x08\x03\0\0\0\1', 'fetch it again'),
         (idx(IMAGES)[:-1], 'holds 3,779 values where its header says 3,780'),
         (idx(IMAGES) + b'!', 'holds 3,781'), (IDX[:-20], 'damaged gzip'), (IDX[:12], 'damaged gzip'),
         (bytes(flipped), 'damaged gzip'), (IDX[:-8] + bytes(8), 'damaged gzip'),

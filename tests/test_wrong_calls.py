@@ -86,7 +86,7 @@ calls = {  # name: (call, words of the sentence)
     'density of std 0': (lambda: games.normal_pdf(x, 0, 0), 'above 0'),
     'density of mass 2': (
         lambda: games.expectation(torch.ones(5)*2, torch.ones(5), torch.linspace(0, 1, 5)),
-        'mass on this grid',
+        'mass_of_density_is_off_by',
     ),
     'game at a wrong point': (lambda: dynamics.dirac(losses.minimax).v(torch.zeros(3)), 'points (...,2)'),
     'game at whole numbers': (lambda: dynamics.dirac(losses.minimax).v(torch.tensor([1, 1])), 'floats'),
@@ -105,7 +105,7 @@ calls = {  # name: (call, words of the sentence)
     # losses
     'relativistic without real': (lambda: losses.relativistic.generator(None, logits(3)), 'real logits'),
     'relativistic, two sizes': (
-        lambda: losses.relativistic.discriminator(logits(3), logits(4)), '(3,) and (4,)',
+        lambda: losses.relativistic.discriminator(logits(3), logits(4)), 'as many real logits as fake',
     ),
     'smooth a hinge': (lambda: losses.smooth(losses.hinge), 'fits no labels'),
     'smooth to 1.5': (lambda: losses.smooth(losses.minimax, 1.5), '1.5'),
@@ -144,8 +144,8 @@ calls = {  # name: (call, words of the sentence)
     'stacked 0': (lambda: data.stacked(digits, 0), 'count is 0'),
     'idx file that is not there': (lambda: read_idx('nowhere.gz'), 'nowhere.gz'),
     'folder that is not there': (lambda: folder('nowhere'), 'is not there'),
-    'folder, 2 channels': (lambda: folder('.', channels=2), 'channels=2'),
-    'folder, size by name': (lambda: folder('.', '64'), 'size 64'),
+    'folder, 2 channels': (lambda: folder('.', channels=2), 'channels is 2'),
+    'folder, size by name': (lambda: folder('.', '64'), "size is '64'"),
     # models.mlp
     'mlp of no shape': (lambda: mlp.MLPGenerator(()), 'shape'),
     'mlp of shape 0': (lambda: mlp.MLPDiscriminator((0,)), 'shape'),
@@ -176,7 +176,7 @@ calls = {  # name: (call, words of the sentence)
     'checkerboard of odd sides': (lambda: dcgan.checkerboard(torch.zeros(2, 1, 7, 8)), 'even sides'),
     'trace, another shape': (lambda: nets.trace(conv_D(), (1, 9, 9)), 'do not fit'),
     # models.resnet
-    'resnet of 300x300': (lambda: resnet.ResNetGenerator((3, 300, 300)), 'out of range'),
+    'resnet of 300x300': (lambda: resnet.ResNetGenerator((3, 300, 300)), 'from 8 to 256'),
     'resnet, width .5': (lambda: resnet.ResNetDiscriminator((1, 8, 8), .5), 'width is 0.5'),
     'resnet, no blocks': (lambda: resnet.ResNetGenerator((1, 8, 8), n_blocks=0), 'n_blocks is 0'),
     'resnet, attend 2': (lambda: resnet.ResNetGenerator((1, 8, 8), attend=2), 'attend is 2'),
@@ -188,7 +188,7 @@ calls = {  # name: (call, words of the sentence)
         lambda: resnet.resized(torch.zeros(1, 1, 9, 9), (3, 3)), '9 pixels cannot become 3',
     ),
     'matched width of cost 0': (
-        lambda: resnet.matched_width(lambda w: nn.Linear(1, round(w)), 0, nets.n_params), 'cannot be met',
+        lambda: resnet.matched_width(lambda w: nn.Linear(1, round(w)), 0, nets.n_params), 'give a larger target',
     ),
     # models.conditional
     'embedding of all latents': (lambda: cond.EmbeddedGenerator(G(), 2, 3), 'n_embed is 3'),
@@ -305,7 +305,7 @@ calls = {  # name: (call, words of the sentence)
     'stacked, three batches': (lambda: ensemble.Stacked([G(), G()])(torch.zeros(3, 4, 3)), '2 members'),
     'member rates too many': (lambda: ensemble.MemberAdam(several().G.parameters(), [1e-3]*3), '3'),
     # optim
-    'multipliers of a short path': (lambda: optim.multipliers(torch.zeros(2, 2)), 'cannot be read off'),
+    'multipliers of a short path': (lambda: optim.multipliers(torch.zeros(2, 2)), 'T above 3'),
     'cosine decay from 1': (lambda: optim.cosine_decay(1.), 'start is 1'),
     'warm up until 0': (lambda: optim.warm_up(0.), 'until is 0'),
     'lookahead of 0 steps': (lambda: train(update=partial(optim.lookahead, k=0)), 'k is 0'),
@@ -319,7 +319,7 @@ calls = {  # name: (call, words of the sentence)
     'quarter turns of oblong images': (lambda: augment.quarter_turns(torch.zeros(2, 1, 4, 6)), 'square'),
     'augment by name': (lambda: augment.Augment(['flip']), 'functions'),
     'augment, one function': (lambda: augment.Augment(augment.flip), 'list'),
-    'augment, p 2': (lambda: augment.Augment([augment.flip], 2.), 'probability'),
+    'augment, p 2': (lambda: augment.Augment([augment.flip], 2.), 'p is 2'),
     'augment, generators too many': (
         lambda: augment.flip(images[None], [torch.Generator()]*2), 'generators is 2',
     ),
@@ -357,10 +357,10 @@ calls = {  # name: (call, words of the sentence)
     'features of nothing': (lambda: metrics.yardstick('digits').features(images[:0]), 'at least one'),
     # doctor
     'diagnose a network': (lambda: doctor.diagnose(G()), 'cannot be examined'),
-    'diagnose members': (lambda: doctor.diagnose(several()), '2 members'),
+    'diagnose members': (lambda: doctor.diagnose(several()), 'members is (2,)'),
     'diagnose with a tensor': (lambda: doctor.diagnose(state(), x), 'Data'),
     'diagnose with other data': (lambda: doctor.diagnose(state(), few), 'do not fit'),
-    'unknown severity': (lambda: faults.Finding('x', 'bad', '', '', ''), "severity 'bad'"),
+    'unknown severity': (lambda: faults.Finding('x', 'bad', '', '', ''), "severity called 'bad'"),
     # recipes
     'unknown recipe': (lambda: recipes.find('dcgam'), "no recipe called 'dcgam'"),
     'recipe for other data': (lambda: recipes.build('points', digits), 'makes points'),
@@ -384,12 +384,12 @@ calls = {  # name: (call, words of the sentence)
         lambda: recipes.from_settings(dict(name='x', source='', kind='points', lr='fast')), 'damaged',
     ),
     # callbacks
-    'every 0': (lambda: callbacks.every(0, print), 'every 0 steps'),
+    'every 0': (lambda: callbacks.every(0, print), 'n is 0'),
     'every 2.5': (lambda: callbacks.every(2.5, print), '2.5'),
     'every step nothing': (lambda: callbacks.every(1, None), 'function'),
-    'checkpoint, keep 0': (lambda: callbacks.checkpoint('.', keep=0), 'keep=0'),
+    'checkpoint, keep 0': (lambda: callbacks.checkpoint('.', keep=0), 'keep is 0'),
     'tensorboard every 0': (lambda: callbacks.tensorboard('.', 0), 'log_interval is 0'),
-    'preview every 0': (lambda: callbacks.preview('x.png', z, points, 0), 'every 0 steps'),
+    'preview every 0': (lambda: callbacks.preview('x.png', z, points, 0), 'n is 0'),
     'stop on NaN every 0': (lambda: callbacks.stop_on_nan(0), 'every'),
     'stop on NaN': (
         lambda: train(state(lr=1e30), n=60, loss=losses.wasserstein, callbacks=[callbacks.stop_on_nan(5)]),

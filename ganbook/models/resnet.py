@@ -14,6 +14,7 @@ from numbers import Real
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from .. import need
 from .dcgan import image_shape, pyramid
 from ..nets import check_makers, folded, whole_number
 from ..need import one_of
@@ -58,12 +59,9 @@ def _along(x:Tensor, n:int, dim:int, n_blurs:int)->Tensor:
     "One axis brought to `n` pixels."
     was = x.shape[dim]
     if n == was: return x
-    if n in (2*was, 2*was - 1):
-        x = torch.stack([x, x], dim).flatten(dim - 1, dim).narrow(dim, 0, n)
-    elif n != (was + 1)//2:
-        raise ValueError(
-            f"{was} pixels cannot become {n}: an axis is doubled, halved (rounding up), or left as it is."
-        )
+    fits = n in (2*was, 2*was - 1, (was + 1)//2)
+    need.that(fits, f'{was} pixels cannot become {n}: an axis is doubled, halved, or left as it is')
+    if n > was: x = torch.stack([x, x], dim).flatten(dim - 1, dim).narrow(dim, 0, n)
     for _ in range(n_blurs): x = _blurred(x, dim)
     if n > was: return x
     if was % 2: x = torch.cat([x, x.narrow(dim, was - 1, 1)], dim)
@@ -123,29 +121,22 @@ class SelfAttention(nn.Module):
 # %% ../../nbs/18_architectures.ipynb #253fbe6f
 def _widths(width:float, n_grids:int)->list:
     "Channels at each grid: `width` at the largest, twice as many a halving, up to 8 times, rounded."
-    if not isinstance(width, Real) or not 1 <= width < math.inf:
-        raise ValueError(f"width is {width!r}: it must be a number of at least 1.")
+    need.lies('[1,inf)', width=width)
     return [round(width*min(2**i, 8)) for i in range(n_grids)]
 
 def _attending(grids:list, attend:int|None)->int|None:
     "Which grid has attention."
     if attend is None: return None
     at = next((i for i, g in enumerate(grids) if isinstance(attend, Real) and max(g) <= attend), None)
-    if at is None:
-        raise ValueError(
-            f"attend is {attend!r}, but the grids are "
-            f"{', '.join(f'{h}x{w}' for h, w in grids)}: give at least {max(grids[-1])}."
-        )
+    sides = ', '.join(f'{h}x{w}' for h, w in grids)
+    need.that(at is not None, f'the grids are {sides}, give at least {max(grids[-1])}', attend=attend)
     return at
 
 class _To(nn.Module):
     "Resize to `size`."
     def __init__(self, size:tuple, resample:Callable):
         super().__init__()
-        if not callable(resample):
-            raise TypeError(
-                f"resample is {resample!r}: give a function of images and a size, such as resize_bilinear."
-            )
+        need.functions(resample=resample)
         self.size, self.resample = size, resample
     def forward(self, x:Tensor)->Tensor: return self.resample(x, self.size)
 
@@ -232,8 +223,7 @@ class ResNetGenerator(nn.Module):
 
     def forward(self, z:Tensor, *y)->Tensor:
         "Latents (...,B,Z) to images (...,B,C,H,W); labels `y` are taken and ignored."
-        wanted = f'draw them as (...,B,{self.latent_dim})'
-        z_flat = folded(z, (self.latent_dim,), next(self.parameters()), 'latents', wanted)
+        z_flat = folded(z, (self.latent_dim,), next(self.parameters()), 'latents')
         h = self.first(z_flat)
         features = [h := stage(h) for stage in self.stages]
         return self.out(self.head(features)).reshape(*z.shape[:-1], *self.shape)
@@ -265,9 +255,7 @@ class ResNetDiscriminator(nn.Module):
 
     def forward(self, x:Tensor, *y)->Tensor:
         "Images (...,B,C,H,W) to logits (...,B); labels `y` are taken and ignored."
-        flat = folded(
-            x, self.shape, next(self.parameters()), 'images', f"give (...,B,{','.join(map(str, self.shape))})"
-        )
+        flat = folded(x, self.shape, next(self.parameters()), 'images')
         return self.net(flat).reshape(x.shape[:-3])
 
 # %% ../../nbs/18_architectures.ipynb #ba976044
@@ -297,15 +285,10 @@ def matched_width(
     def of(w): return cost(make(w))
     lo = 1.
     hi = 2.
-    if not of(lo) <= target < math.inf:
-        raise ValueError(f"a width of 1 costs {of(lo):,}, so {target:,} cannot be met: give a larger target.")
+    need.that(of(lo) <= target < math.inf, 'a width of 1 costs more, give a larger target', target=target)
     while of(hi) < target:
         lo, hi = hi, 2*hi
-        if hi > 2**14:
-            raise ValueError(
-                f"the cost has come no further than {of(hi):,} at a "
-                f"width of {hi:,.0f}: it must grow with the width."
-            )
+        need.that(hi <= 2**14, 'the cost must grow with the width', width=hi)
     while hi - lo > 1e-3:
         mid = (lo + hi)/2
         lo, hi = (mid, hi) if of(mid) < target else (lo, mid)
