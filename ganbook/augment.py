@@ -113,7 +113,8 @@ def quarter_turns(
     k = _per_image(x, rng, torch.randint, 0, 4)
     need.that(x.shape[-1] == x.shape[-2], 'give square images, or take flip', x=x)
     out = x
-    for n in (1, 2, 3): out = torch.where(k == n, x.rot90(n, (-2, -1)), out)
+    for n in (1, 2, 3):
+        out = torch.where(k == n, x.rot90(n, (-2, -1)), out)
     return out
 
 # %% ../nbs/19_augmentation.ipynb #1e573efc
@@ -139,13 +140,16 @@ class Augment(nn.Module):
         p = torch.as_tensor(p, dtype=torch.float32).clone()
         need.of_type(all(map(callable, self.ops)), 'give functions (x, rng) -> x, such as flip', ops=self.ops)
         need.lies('[0,1]', p=p)
-        if isinstance(rng, (list, tuple)): p = p.to(rng[0].device).expand(len(rng)).clone()
-        elif rng is not None: p = p.to(rng.device)
+        if isinstance(rng, (list, tuple)):
+            p = p.to(rng[0].device).expand(len(rng)).clone()
+        elif rng is not None:
+            p = p.to(rng.device)
         self.register_buffer('p', p)
 
     def forward(self, x:Tensor)->Tensor:  # images (...,B,C,H,W), the same shape
         p = self.p[..., None, None, None, None]
-        for op in self.ops: x = torch.where(_per_image(x, self.rng) < p, op(x, self.rng), x)
+        for op in self.ops:
+            x = torch.where(_per_image(x, self.rng) < p, op(x, self.rng), x)
         return x
 
 # %% ../nbs/19_augmentation.ipynb #74a7de9c
@@ -175,7 +179,8 @@ class Overfitting:
     ): self.x = train, held_out, z
     def __call__(self, s)->Tensor:  # (...,), one a member
         train, held_out, z = (t.to(s.device).expand(*s.members, *t.shape) for t in self.x)
-        with evaluating(s.G, s.D): return r_v(*map(s.D, (train, held_out, s.G(z))))
+        with evaluating(s.G, s.D):
+            return r_v(*map(s.D, (train, held_out, s.G(z))))
 
 # %% ../nbs/19_augmentation.ipynb #dba76aaf
 class ADA:
@@ -203,6 +208,7 @@ class ADA:
     def __call__(self, s):
         if s.step % self.every: return
         with torch.no_grad():
-            p, sign = self.augment.p, (self.mean(self.signal(s)) - self.target).sign().nan_to_num()
+            p = self.augment.p
+            sign = (self.mean(self.signal(s)) - self.target).sign().nan_to_num()
             need.that(sign.shape == p.shape, 'make the Augment with rng=s.rng', signal=sign, p=p)
             p.add_(self.step*sign.to(p)).clamp_(0, self.top)

@@ -44,7 +44,8 @@ def _check_cause(name:str, v, shape:tuple):
     need.that(fits, f'give a tensor {kind} of shape {tuple(shape)}', **{name: v})
     low, high = (0, len(options[name]) - 1) if whole else spans.get(name, (0., 1.))
     if not v.is_cpu or not v.numel(): return
-    least, most = v.min(), v.max()
+    least = v.min()
+    most = v.max()
     need.that(
         least >= low and most <= high + 1e-6,
         f'{name} reaches from {least:g} to {most:g}: it must lie between {low:g} and {high:g}',
@@ -90,7 +91,8 @@ def _random_causes(n:int, rng)->dict:
     "Cause -> its random values; always drawn in the same order."
     made = {name: torch.randint(len(words), (n,), generator=rng) for name, words in options.items()}
     made['beard'] = (torch.rand(n, generator=rng) < .3).long()
-    for name, (low, high) in spans.items(): made[name] = low + (high - low)*torch.rand(n, generator=rng)
+    for name, (low, high) in spans.items():
+        made[name] = low + (high - low)*torch.rand(n, generator=rng)
     hue = torch.rand(n, 1, generator=rng) + torch.tensor([0., 1/3, 2/3])
     made['shirt'] = .56 + .28*(2*torch.pi*hue).cos()
     return made
@@ -117,7 +119,8 @@ def draw_causes(
     "Draw what makes `n` faces at random, but for what is fixed."
     need.whole(n=n)
     made = _random_causes(n, torch.Generator().manual_seed(seed))
-    for name in fixed: need.one_of(made, name, 'cause')
+    for name in fixed:
+        need.one_of(made, name, 'cause')
     return Causes(**made | {name: _fixed(name, v, made[name]) for name, v in fixed.items()})
 
 # %% ../nbs/w31_causes.ipynb #fc32c0b6
@@ -130,5 +133,6 @@ def kind(
     "One number for background, skin, hair colour, hair style and glasses."
     columns = causes.columns() if isinstance(causes, Causes) else causes
     k = 0
-    for name in kind_causes: k = k*len(options[name]) + columns[name]
+    for name in kind_causes:
+        k = k*len(options[name]) + columns[name]
     return k

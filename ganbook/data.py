@@ -32,7 +32,8 @@ def _check_spread(d:'Data'):
     rows = d.x[::max(1, len(d.x)//10_000)].double()
     std = rows.std(0, correction=0)/d.scale
     std = std[std > 1e-6*rows.abs().amax(0)/d.scale]  # one value throughout is no fault of the scale
-    if not len(std) or std.min() >= .01 and std.max() <= 100: return
+    if not len(std) or std.min() >= .01 and std.max() <= 100:
+        return
     warnings.warn(f"{d.name}: divided by scale {d.scale:.2g}, coordinates have standard deviations from "
                   f"{std.min():.1g} to {std.max():.1g}, and networks want about 1: "
                   "train on (x - x.mean(0))/x.std(0) instead.", stacklevel=4)
@@ -44,7 +45,8 @@ def _check_samples(d:'Data'):
     need.of_type(isinstance(x, Tensor), 'make them a tensor first, as torch.as_tensor does', samples=x)
     fits = (x.dtype, x.ndim) in ((torch.float32, 2), (torch.uint8, 4)) and x.numel()
     need.that(fits, 'give at least one, points as float32 (N,d) or images as uint8 (N,C,H,W)', samples=x)
-    if x.ndim == 2 and x.is_cpu: need.finite(samples=x)
+    if x.ndim == 2 and x.is_cpu:
+        need.finite(samples=x)
 
 def _check_labels(x:Tensor, y:Tensor):
     "Refuse labels that do not belong to the samples."
@@ -60,8 +62,10 @@ def _check_causes(x:Tensor, causes:Causes):
 def _check_data(d:'Data'):
     "Refuse what `draw` could not work with."
     _check_samples(d)
-    if d.y is not None: _check_labels(d.x, d.y)
-    if d.causes is not None: _check_causes(d.x, d.causes)
+    if d.y is not None:
+        _check_labels(d.x, d.y)
+    if d.causes is not None:
+        _check_causes(d.x, d.causes)
     need.lies('(0,inf)', scale=d.scale)
     need.lies('(-inf,1)', low=d.low)
     if d.is_image: _check_axes(d)
@@ -128,7 +132,8 @@ def mixture(
     need.that(means.ndim == 2 and means.numel(), 'give one centre a row, (M,d)', means=means)
     need.lies('[0,inf)', std=std)
     need.whole(n=n)
-    w, rng = _weights(weights, len(means)), torch.Generator().manual_seed(seed)
+    w = _weights(weights, len(means))
+    rng = torch.Generator().manual_seed(seed)
     y = torch.multinomial(w, n, replacement=True, generator=rng)
     x = means[y] + std*torch.randn(n, means.shape[1], generator=rng)
     scale = math.sqrt((means.square().mean(1) @ w/w.sum()).item() + std**2)
@@ -201,7 +206,8 @@ def two_moons(
     need.whole(n=n)
     rng = torch.Generator().manual_seed(seed)
     y = torch.randint(2, (n,), generator=rng)
-    angle, sign = math.pi*torch.rand(n, generator=rng), 1. - 2*y
+    angle = math.pi*torch.rand(n, generator=rng)
+    sign = 1. - 2*y
     x = sign[:, None]*torch.stack([angle.cos() - .5, angle.sin() - .25], 1)
     return _plain_points('two moons', x + std*torch.randn(n, 2, generator=rng), y)
 
@@ -245,7 +251,8 @@ def draw(
     i = _each(partial(torch.randint, len(data.x), (n,)), rng, None if rng else home).to(home)  # (n,) or (K,n)
     x = data.x.index_select(0, i.view(-1))
     x = x.float().mul_((1 - data.low)/255).add_(data.low) if data.is_image else x.div_(data.scale)
-    if i.ndim > 1: x = x.view(i.shape + x.shape[1:])
+    if i.ndim > 1:
+        x = x.view(i.shape + x.shape[1:])
     if not labels: return x
     need.that(data.y is not None, f'{data.name} has no labels, draw without', labels=labels)
     return x, data.y[i]
@@ -258,7 +265,10 @@ def digits()->Data:
     d = load_digits()
     x = torch.from_numpy((d.images*(255/16)).round().astype(np.uint8))
     return Data(
-        'digits', x[:, None], torch.from_numpy(d.target.astype(np.int64)), classes=tuple('0123456789')
+        'digits',
+        x[:, None],
+        torch.from_numpy(d.target.astype(np.int64)),
+        classes=tuple('0123456789')
     )
 
 # %% ../nbs/03_data.ipynb #74c621cd
@@ -305,13 +315,15 @@ def fingerprint(
     data:Data, # whose samples and labels to read
 )->str:        # 32 characters, equal for equal samples in equal order
     "A short text by which the same samples are known again, wherever they lie and whatever they are called."
-    x, most = data.x, 2**26
+    x = data.x
+    most = 2**26
     rows = max(2, most*len(x)//max(1, x.nbytes))
     if rows < len(x):
         x = x[torch.linspace(0, len(x) - 1, rows, dtype=torch.float64).round().long().to(x.device)]
     about = hashlib.sha256(f'{tuple(data.x.shape)} {data.x.dtype}'.encode())
     about.update(x.detach().cpu().contiguous().numpy().tobytes())
-    if data.y is not None: about.update(data.y.cpu().contiguous().numpy().tobytes())
+    if data.y is not None:
+        about.update(data.y.cpu().contiguous().numpy().tobytes())
     return about.hexdigest()[:32]
 
 # %% ../nbs/03_data.ipynb #fe9343d2

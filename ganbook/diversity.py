@@ -97,7 +97,8 @@ class MinibatchDiscrimination(nn.Module):
         dim:int=4,     # coordinates in which each of them measures distance
     ):
         super().__init__()
-        self.n_in, self.n_extra = whole_number(n_in, 'n_in'), whole_number(n_out, 'n_out')
+        self.n_in = whole_number(n_in, 'n_in')
+        self.n_extra = whole_number(n_out, 'n_out')
         # features of variance 1 lie about 1 apart
         self.T = nn.Parameter(torch.randn(n_in, n_out*whole_number(dim, 'dim'))/(dim*n_in**.5))
 
@@ -121,7 +122,8 @@ def _wider(last:nn.Linear, n_extra:int)->nn.Linear:
     )
     with torch.no_grad():
         new.weight.normal_(std=last.weight.square().mean().sqrt().item())[:, :last.in_features] = last.weight
-        if last.bias is not None: new.bias.copy_(last.bias)
+        if last.bias is not None:
+            new.bias.copy_(last.bias)
     return new
 
 def with_layer(

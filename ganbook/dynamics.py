@@ -113,12 +113,14 @@ def dirac(
 def _mover(game:Game, h, clip)->tuple:
     "A function that moves those players whose coordinates are marked, and the coordinates of D."
     need.lies('(0,inf]', h=h)
-    if clip is not None: need.lies('(0,inf]', clip=clip)
+    if clip is not None:
+        need.lies('(0,inf]', clip=clip)
     h = h[..., None] if isinstance(h, Tensor) else h
     of_D = torch.arange(game.n + game.m) >= game.n
     def move(x, who):
         moved = x + h*game.v(x)
-        if clip is not None: moved = torch.where(of_D, moved.clamp(-clip, clip), moved)
+        if clip is not None:
+            moved = torch.where(of_D, moved.clamp(-clip, clip), moved)
         return torch.where(who, moved, x)
     return move, of_D
 
@@ -142,7 +144,8 @@ def alternate(
     need.whole(n_critic=n_critic)
     move, of_D = _mover(game, h, clip)
     def step(x):
-        for _ in range(n_critic): x = move(x, of_D)
+        for _ in range(n_critic):
+            x = move(x, of_D)
         return move(x, ~of_D)
     return step
 
@@ -154,7 +157,8 @@ def trajectory(
 )->Tensor:          # (...,n_steps+1,n+m), the start first
     "The path of a point under many steps."
     path = [start]
-    for _ in range(n_steps): path.append(step(path[-1]))
+    for _ in range(n_steps):
+        path.append(step(path[-1]))
     return torch.stack(torch.broadcast_tensors(*path), -2)
 
 # %% ../nbs/11_dynamics.ipynb #b22f3ee7

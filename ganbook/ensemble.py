@@ -21,7 +21,8 @@ from .train import Log, TrainState, adam
 # %% ../nbs/10_rules_on_trial.ipynb #9af9b6aa
 def _with_tensors(net:nn.Module, change:Callable)->nn.Module:
     "A copy of `net` in which change(path of the module, name, tensor) stands for every parameter and buffer."
-    net, new = copy.deepcopy(net), {}
+    net = copy.deepcopy(net)
+    new = {}
     for path, m in net.named_modules():
         for table in (m._parameters, m._buffers):
             for name, t in table.items():
@@ -46,7 +47,8 @@ def _side_by_side(net:nn.Module, xs:tuple)->Tensor:
     def one(tensors, *x): return functional_call(net, tensors, x)
     try:
         return vmap(one, randomness='different')(
-            dict(net.named_parameters()) | dict(net.named_buffers()), *xs
+            dict(net.named_parameters()) | dict(net.named_buffers()),
+            *xs
         )
     except RuntimeError as e:
         if 'vmap' not in str(e): raise
@@ -60,7 +62,8 @@ class _Linears(TorchFunctionMode):
     """Inside, a linear layer with stacked weights (K,O,I) maps
     (K,...,I) to (K,...,O) in one product of batches of matrices."""
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func is not F.linear: return func(*args, **(kwargs or {}))
+        if func is not F.linear:
+            return func(*args, **(kwargs or {}))
         x, weight, bias = args
         flat = x if x.ndim == 3 else x.flatten(1, -2)
         out = flat @ weight.mT if bias is None else torch.baddbmm(bias[:, None], flat, weight.mT)
@@ -85,16 +88,19 @@ class Stacked(nn.Module):
             need.that(alike, f'network {i} is not built like network 0: make all alike')
         def stack(path, name, t):
             return torch.stack([getattr(n.get_submodule(path), name).detach() for n in nets])
-        self.net, self.k = _with_tensors(nets[0], stack), len(nets)
+        self.net = _with_tensors(nets[0], stack)
+        self.k = len(nets)
         self.direct = all(type(m) in _direct for m in self.net.modules())
         for name in ('latent_dim', 'shape'):
-            if hasattr(nets[0], name): setattr(self, name, getattr(nets[0], name))
+            if hasattr(nets[0], name):
+                setattr(self, name, getattr(nets[0], name))
 
     def forward(self, *xs:Tensor)->Tensor:  # (K,B,...) each: member i sees xs[.][i]
         for x in xs:
             fits = x.shape[:1] == (self.k,)
             need.that(fits, f'{self.k} members want a leading size {self.k}', x=x)
-        if not self.direct: return _side_by_side(self.net, xs)
+        if not self.direct:
+            return _side_by_side(self.net, xs)
         with _Linears(): return self.net(*xs)
 
     def member(self, i:int)->nn.Module:
@@ -106,7 +112,9 @@ def _moments(state:dict, p:Tensor)->dict:
     "Adam's memory of `p`, made at its first step."
     if not state:
         state.update(
-            step=torch.zeros((), device=p.device), exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p)
+            step=torch.zeros((), device=p.device),
+            exp_avg=torch.zeros_like(p),
+            exp_avg_sq=torch.zeros_like(p)
         )
     return state
 
@@ -116,8 +124,20 @@ def _unit_step(moves:list, grads:list, states:list, group:dict):
     beta1, beta2 = group['betas']
     kept = [[s[name] for s in states] for name in ('exp_avg', 'exp_avg_sq')]
     adam_step(
-        moves, grads, *kept, [], [s['step'] for s in states], fused=True, capturable=group['capturable'],
-        amsgrad=False, beta1=beta1, beta2=beta2, lr=1., weight_decay=0., eps=group['eps'], maximize=False,
+        moves,
+        grads,
+        *kept,
+        [],
+        [s['step'] for s in states],
+        fused=True,
+        capturable=group['capturable'],
+        amsgrad=False,
+        beta1=beta1,
+        beta2=beta2,
+        lr=1.,
+        weight_decay=0.,
+        eps=group['eps'],
+        maximize=False,
     )
 
 # %% ../nbs/10_rules_on_trial.ipynb #265fe606
@@ -134,7 +154,8 @@ class MemberAdam(torch.optim.Optimizer):
         fits = all(p.shape[:1] == lr.shape for p in params)
         need.that(fits, 'give one a member', lr=lr, params=params[0])
         super().__init__(params, dict(lr=lr, betas=tuple(betas), eps=eps, fused=True, capturable=lr.is_cuda))
-        for group in self.param_groups: group['initial_lr'] = lr.clone()
+        for group in self.param_groups:
+            group['initial_lr'] = lr.clone()
 
     @torch.no_grad()
     def step(self):
@@ -143,7 +164,9 @@ class MemberAdam(torch.optim.Optimizer):
             moves = [torch.zeros_like(p) for p in params]
             _unit_step(moves, [p.grad for p in params], [_moments(self.state[p], p) for p in params], group)
             torch._foreach_addcmul_(
-                params, moves, [group['lr'].to(p.dtype).view(-1, *[1]*(p.ndim - 1)) for p in params]
+                params,
+                moves,
+                [group['lr'].to(p.dtype).view(-1, *[1]*(p.ndim - 1)) for p in params]
             )
 
     def load_state_dict(self, state_dict:dict):
@@ -186,7 +209,8 @@ def members(
     "Stack K GANs into one state."
     need.whole(k=k)
     each = [make(i) for i in range(k)]
-    for i, s in enumerate(each): _check_member(s, each[0], i)
+    for i, s in enumerate(each):
+        _check_member(s, each[0], i)
     apart = len({id(s.rng) for s in each}) == k
     need.that(apart, 'two members share one random generator: let make give each its own')
     G, D = (_stacked(name, each) for name in ('G', 'D'))
@@ -194,7 +218,9 @@ def members(
     def optimiser(net, name):
         group = getattr(each[0], name).param_groups[0]
         return MemberAdam(
-            net.parameters(), [float(_first_rate(getattr(s, name))) for s in each], group['betas'],
+            net.parameters(),
+            [float(_first_rate(getattr(s, name))) for s in each],
+            group['betas'],
             group['eps'],
         )
     return TrainState(G, D, optimiser(G, 'opt_G'), optimiser(D, 'opt_D'), G_ema, rng=[s.rng for s in each])
@@ -217,7 +243,15 @@ def member(
     rng = torch.Generator(s.device)
     rng.set_state(s.rng[i].get_state())
     return TrainState(
-        G, D, _alone(s.opt_G, G, i), _alone(s.opt_D, D, i), G_ema, s.step, s.n_steps, _column(s.log, i), rng
+        G,
+        D,
+        _alone(s.opt_G, G, i),
+        _alone(s.opt_D, D, i),
+        G_ema,
+        s.step,
+        s.n_steps,
+        _column(s.log, i),
+        rng
     )
 
 # %% ../nbs/10_rules_on_trial.ipynb #b057924f

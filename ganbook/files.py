@@ -24,10 +24,12 @@ def whole_file(
     part = path.with_name(f'{path.name}.{os.getpid()}.part')
     try:
         yield part
-        with open(part, 'rb+') as f: os.fsync(f.fileno())  # on the disk, not only on its way there
+        with open(part, 'rb+') as f:
+            os.fsync(f.fileno())  # on the disk, not only on its way there
         os.replace(part, path)
     except OSError as e:
-        if e.errno is None or e.filename not in (None, str(part)): raise
+        if e.errno is None or e.filename not in (None, str(part)):
+            raise
         raise OSError(e.errno, e.strerror, str(path)) from None  # the name that the user knows
     finally: part.unlink(missing_ok=True)
 
@@ -106,7 +108,8 @@ def locked(
     fcntl = _locks()
     with open(Files(folder).lock, 'w') as f:
         try:
-            if fcntl: fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl:
+                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise ValueError(f"another process is training in {folder}: wait for it, or stop it.") from None
         yield
@@ -115,7 +118,8 @@ def is_locked(
     folder:Path,  # of a run
 )->bool:          # None where the system does not say
     "Is a process training in `folder`?"
-    lock, fcntl = Files(folder).lock, _locks()
+    lock = Files(folder).lock
+    fcntl = _locks()
     if fcntl is None: return None
     if not lock.is_file(): return False
     with open(lock) as f:

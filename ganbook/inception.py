@@ -15,7 +15,8 @@ def unpadded(x:Tensor, shape:tuple)->Tensor:
     """The images (...,N,C,H,W) themselves, without a border of
     2 if they were padded from 28 to 32; or one clear error."""
     need.floats(images=x)
-    if shape[1:] == (28, 28) and x.shape[-2:] == (32, 32): x = x[..., 2:-2, 2:-2]
+    if shape[1:] == (28, 28) and x.shape[-2:] == (32, 32):
+        x = x[..., 2:-2, 2:-2]
     need.shaped(f"(...,N,{','.join(map(str, shape))})", images=x)
     need.that(x.numel(), 'give at least one', images=x)
     need.that(x.abs().max() <= 8, 'a yardstick takes values in [-1,1]', images=x)

@@ -43,7 +43,8 @@ def _images(D, x)->Tensor: return _home(D, _checked(x, 'images', getattr(D, 'sha
 def _watched(*modules):
     "Evaluation mode and frozen parameters, while gradients flow to inputs; all is put back."
     modules = [m for m in modules if isinstance(m, nn.Module)]
-    with evaluating(*modules), frozen(p for m in modules for p in m.parameters()), torch.enable_grad(): yield
+    with evaluating(*modules), frozen(p for m in modules for p in m.parameters()), torch.enable_grad():
+        yield
 
 # %% ../nbs/21_inside.ipynb #1dd836af
 def _both_ends(a:Tensor, b:Tensor, t)->tuple:
@@ -88,7 +89,8 @@ def slerp(
     a, b, t = _both_ends(a, b, t)
     need.that(a.shape[-1] > 1, 'latents of one number have no circle between them, take lerp', a=a)
     long_a, long_b = (x.norm(dim=-1, keepdim=True) for x in (a, b))
-    u, v = _unit(torch.where(long_a > 0, a, b)), _unit(torch.where(long_b > 0, b, a))
+    u = _unit(torch.where(long_a > 0, a, b))
+    v = _unit(torch.where(long_b > 0, b, a))
     angle, w = _turn(u, v)
     return torch.lerp(long_a, long_b, t)*((t*angle).cos()*u + (t*angle).sin()*w)
 
@@ -182,7 +184,8 @@ def factorise(
     need.that(1 <= k <= A.shape[1], f'take k from 1 to {A.shape[1]}, as many as latents', k=k)
     values, vectors = torch.linalg.eigh(A.mT @ A)  # smallest first
     return Directions(
-        _signed(vectors.mT.flip(0)[:k]).to(weight), (values.flip(0)[:k]/values.sum()).to(weight)
+        _signed(vectors.mT.flip(0)[:k]).to(weight),
+        (values.flip(0)[:k]/values.sum()).to(weight)
     )
 
 # %% ../nbs/21_inside.ipynb #827b1f20
@@ -216,7 +219,8 @@ def dissect(
     share:float=None,  # of all places, how many of a unit's highest are on; None: as many as the mask has
 )->Tensor:             # (C,): intersection over union of each unit with the concept, 0 to 1
     "Which units of a layer agree with a concept (after Bau et al. 2019)."
-    maps, mask = activations(G, layer, z), concept(sample(G, _latents(G, z)))
+    maps = activations(G, layer, z)
+    mask = concept(sample(G, _latents(G, z)))
     _check_maps(maps, mask)
     n_on = round(mask.numel()*share) if share is not None else int(mask.sum())
     some = 0 < n_on < mask.numel() and mask.any()
@@ -321,7 +325,8 @@ def invert(
     need.whole(0, n_steps=n_steps)
     need.that(1 <= restarts <= pool, 'take at least 1, at most the pool', restarts=restarts, pool=pool)
     z = _starts(G, x, restarts, pool, seed).clone()
-    with _watched(G): _approach(G, z, x, n_steps, lr, prior)
+    with _watched(G):
+        _approach(G, z, x, n_steps, lr, prior)
     with evaluating(G):
         error, best = _errors(G, z, x).min(0)
         z = z.detach()[best, torch.arange(len(x), device=x.device)]
@@ -343,7 +348,9 @@ def latent_view(
     start, end = sample(G, torch.cat([z, z + amounts.to(vectors) @ vectors[:len(amounts)]])).split(1)
     fig = Figure((6, 2.3), dpi=80)
     for ax, x, title in zip(
-        fig.subplots(1, 3), (start, end, (end - start)/2), (f'latent {seed}', 'moved', 'difference')
+        fig.subplots(1, 3),
+        (start, end, (end - start)/2),
+        (f'latent {seed}', 'moved', 'difference')
     ):
         image_grid(x, ax, title=title)
     return fig

@@ -95,7 +95,10 @@ def smooth(
     real:float=.9,  # label of real samples, in (0,1] (Salimans et al. 2016, section 3.4)
 )->GANLoss:         # the same loss but for its discriminator's labels
     "One-sided label smoothing: real samples get the label `real` in place of 1, fakes keep 0."
-    fits = loss.label_loss is not None
-    need.that(fits, 'it fits no labels, so it has none to smooth, take minimax or least_squares', loss=loss)
+    need.that(
+        loss.label_loss is not None,
+        'it fits no labels, so it has none to smooth, take minimax, non_saturating or least_squares',
+        loss=loss,
+    )
     need.lies('(0,1]', real=real)
     return replace(loss, discriminator=partial(_to_labels, label_loss=loss.label_loss, real=real))

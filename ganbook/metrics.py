@@ -34,10 +34,12 @@ class Yardstick(nn.Module):
         super().__init__()
         fits = len(shape) == 3 and min(shape[1:]) >= 8
         need.that(fits, 'give (C,H,W) with sides of at least 8', shape=shape)
-        self.shape, self.card = tuple(shape), dict(card or {})
+        self.shape = tuple(shape)
+        self.card = dict(card or {})
         sizes = shape[0], width, 2*width, 4*width
         self.body = nn.Sequential(
-            *(layer for a, b in zip(sizes, sizes[1:]) for layer in _block(a, b)), nn.Flatten(),
+            *(layer for a, b in zip(sizes, sizes[1:]) for layer in _block(a, b)),
+            nn.Flatten(),
             nn.Linear(4*width*(shape[1]//8)*(shape[2]//8), n_features, bias=False),
             nn.BatchNorm1d(n_features),
         )
@@ -106,7 +108,8 @@ def _samples(x:Tensor, name:str, least:int=1)->Tensor:
     need.floats(**{name: x})
     fits = x.ndim > 1 and x.shape[-1] and x.shape[-2] >= least
     need.that(fits, f'give one row a sample (...,N,F), at least {least}', **{name: x})
-    for part in x.split(_rows(x.shape[-2], x[..., 0, :].numel()), -2): need.finite(**{name: part})
+    for part in x.split(_rows(x.shape[-2], x[..., 0, :].numel()), -2):
+        need.finite(**{name: part})
     return x.cpu() if x.device.type == 'mps' else x  # there is no float64 on mps
 
 def _pair(real:Tensor, fake:Tensor, least:int=1, names:tuple=('real', 'fake'))->tuple:
@@ -124,7 +127,8 @@ def _gram(x:Tensor, block:int=512)->Tensor:  # (...,N,F) -> (...,F,F)
     columns = x.split(block, -1)
     rows = [[a.mT @ b if i <= j else None for j, b in enumerate(columns)] for i, a in enumerate(columns)]
     for i in range(len(columns)):
-        for j in range(i): rows[i][j] = rows[j][i].mT
+        for j in range(i):
+            rows[i][j] = rows[j][i].mT
     return torch.cat([torch.cat(row, -1) for row in rows], -2)
 
 def moments(
@@ -132,10 +136,12 @@ def moments(
 )->tuple:     # mean (...,F) and covariance (...,F,F), float64
     "Mean and unbiased covariance of the samples, in float64, a block of rows at a time."
     x = _samples(x, 'x', 2)
-    n, blocks = x.shape[-2], x.split(_rows(x.shape[-2], x[..., 0, :].numel()), -2)
+    n = x.shape[-2]
+    blocks = x.split(_rows(x.shape[-2], x[..., 0, :].numel()), -2)
     mean = sum(b.double().sum(-2) for b in blocks)/n
     cov = 0
-    for b in blocks: cov = _gram(b.double() - mean[..., None, :]).add_(cov)
+    for b in blocks:
+        cov = _gram(b.double() - mean[..., None, :]).add_(cov)
     return mean, cov/(n - 1)
 
 # %% ../nbs/07_measuring.ipynb #97675c28
@@ -198,7 +204,8 @@ def frechet_floor(
     """Mean `frechet` distance between two random halves of real features:
     what a perfect generator scores with samples of that size."""
     need.at_least(1, n=n)
-    x, rng = _samples(features, 'features', 4), torch.Generator().manual_seed(seed)
+    x = _samples(features, 'features', 4)
+    rng = torch.Generator().manual_seed(seed)
     orders = [torch.randperm(x.shape[-2], generator=rng).to(x.device) for _ in range(n)]
     return torch.stack([frechet(*(x[..., i, :] for i in order.tensor_split(2))) for order in orders]).mean(0)
 
@@ -258,7 +265,8 @@ def _sq_distances(x:Tensor, y:Tensor):
     """Yield squared distances (...,rows,M) from a block of rows of `x`
     (...,N,F) at a time to all of `y` (...,M,F), with their slice."""
     members = max(1, math.prod(torch.broadcast_shapes(x.shape[:-2], y.shape[:-2])))
-    n, rows = x.shape[-2], _rows(x.shape[-2], members*(y.shape[-2] + y.shape[-1]))
+    n = x.shape[-2]
+    rows = _rows(x.shape[-2], members*(y.shape[-2] + y.shape[-1]))
     centre = y.double().mean(-2, keepdim=True)  # small numbers lose less when the squares cancel
     y = y.double() - centre
     y2 = y.square().sum(-1)[..., None, :]
@@ -277,7 +285,8 @@ def neighbours(
     index = torch.cat([d.argmin(-1) for _, d in _sq_distances(query, base)], -1)
     lead = index.shape[:-1]
     there = base.expand(*lead, *base.shape[-2:]).gather(
-        -2, index[..., None].expand(*index.shape, base.shape[-1])
+        -2,
+        index[..., None].expand(*index.shape, base.shape[-1])
     )
     return (query.double() - there.double()).square().sum(-1).sqrt(), index
 
@@ -317,7 +326,9 @@ def prdc(
     inside, recalled, closest = _in_balls(real, fake, r, _radii(fake, k))
     def share(b): return b.double().mean(-1)
     return dict(
-        precision=share(inside > 0), recall=share(recalled), density=inside.mean(-1)/k,
+        precision=share(inside > 0),
+        recall=share(recalled),
+        density=inside.mean(-1)/k,
         coverage=share(closest <= r),
     )
 

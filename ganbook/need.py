@@ -146,7 +146,8 @@ def finite(**given):  # argument=value, tensors
 
 def functions(**given):  # argument=value
     "Raise a TypeError unless each can be called."
-    for name, f in given.items(): of_type(callable(f), 'give a function', **{name: f})
+    for name, f in given.items():
+        of_type(callable(f), 'give a function', **{name: f})
 
 def ends(
     shape,    # the sizes of one sample
@@ -161,7 +162,8 @@ def ends(
 # %% ../nbs/w15_need.ipynb #5538271b
 def _matches(sizes:tuple, asked:list, known:dict)->bool:
     "Are the sizes those asked for? Letters that are met for the first time are written into `known`."
-    if asked[0] == '...': sizes, asked = sizes[max(0, len(sizes) - len(asked) + 1):], asked[1:]
+    if asked[0] == '...':
+        sizes, asked = sizes[max(0, len(sizes) - len(asked) + 1):], asked[1:]
     return len(sizes) == len(asked) and all(
         n == (int(a) if a.isdecimal() else known.setdefault(a, n)) for n, a in zip(sizes, asked)
     )
@@ -172,6 +174,7 @@ def shaped(
     **given,    # argument=value, what has a shape
 ):
     "Raise unless each has the shape, and each letter one size throughout."
-    asked, known = re.search(r'\(([^)]*)\)', wants)[1].strip(',').split(','), {}
+    asked = re.search(r'\(([^)]*)\)', wants)[1].strip(',').split(',')
+    known = {}
     for x in given.values():
         that(_matches(tuple(x.shape), asked, known), f'its sizes do not fit, give {wants}', **given)

@@ -39,7 +39,8 @@ def evaluating(
     try:
         with torch.no_grad(): yield
     finally:
-        for m, mode in was.items(): m.training = mode
+        for m, mode in was.items():
+            m.training = mode
 
 # %% ../nbs/w13_nets.ipynb #5a68ed4d
 def copy_of(
@@ -105,7 +106,8 @@ def trace(
         if not [*m.children()]:
             m.register_forward_pre_hook(begin)
             m.register_forward_hook(end)
-    with torch.no_grad(), counter: ghost(torch.empty(1, *shape, device='meta'))
+    with torch.no_grad(), counter:
+        ghost(torch.empty(1, *shape, device='meta'))
     return rows
 
 # %% ../nbs/w13_nets.ipynb #ff1052a9

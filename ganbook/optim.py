@@ -39,10 +39,12 @@ def _through(s:TrainState, wrap:Callable):
 def _gradients(s:TrainState, *args, **options)->dict:
     """Leave the gradients of both players at the present
     point in their parameters; give what the two steps log."""
-    with _through(s, _Held): return alternating(s, *args, **options)
+    with _through(s, _Held):
+        return alternating(s, *args, **options)
 
 def _step(s:TrainState):
-    for opt in (s.opt_D, s.opt_G): opt.step()
+    for opt in (s.opt_D, s.opt_G):
+        opt.step()
 
 def _critic_ahead(s:TrainState, batch:Callable, loss, penalties, n_critic:int, options:dict):
     "The updates that `D` has alone, before the one in which both move."
@@ -130,14 +132,16 @@ def _remember(opt, name:str, params:list, values:list):
     "Keep `values` in the optimiser's own state, in place from the second time on."
     for p, v in zip(params, values):
         if p.grad is None: continue  # it is never stepped, so there is nothing to remember
-        if name in opt.state[p]: opt.state[p][name].copy_(v)
+        if name in opt.state[p]:
+            opt.state[p][name].copy_(v)
         else: opt.state[p][name] = v.clone()
 
 @torch.no_grad()
 def _repeat(opt, params:list, factor:float):
     "Move each parameter by `factor` times the last move of it that is remembered, if there is one."
     known = [(p, opt.state[p]['move']) for p in params if 'move' in opt.state.get(p, ())]
-    if known: torch._foreach_add_(*map(list, zip(*known)), alpha=factor)
+    if known:
+        torch._foreach_add_(*map(list, zip(*known)), alpha=factor)
 
 # %% ../nbs/17_optimisers.ipynb #c2216961
 def past_extragradient(
@@ -152,7 +156,8 @@ def past_extragradient(
     "Extragradient that steps ahead by repeating its last move: one gradient a player, moments updated once."
     _critic_ahead(s, batch, loss, penalties, n_critic, options)
     starts = [_copies(params) for _, params in _each_with_parameters(s)]
-    for opt, params in _each_with_parameters(s): _repeat(opt, params, 1.)
+    for opt, params in _each_with_parameters(s):
+        _repeat(opt, params, 1.)
     log = _gradients(s, batch, loss, penalties, **options)
     for (opt, params), start in zip(_each_with_parameters(s), starts):
         _set_values(params, start)
@@ -189,7 +194,8 @@ def optimistic(
     **options,
 )->dict:  # column -> (...,); can be captured; with `clip_weights` take `past_extragradient`
     "One iteration in which each move counts twice, less the move before it: one gradient a player."
-    with _through(s, _Optimistic): return inner(s, batch, loss, penalties, n_critic=n_critic, **options)
+    with _through(s, _Optimistic):
+        return inner(s, batch, loss, penalties, n_critic=n_critic, **options)
 
 # %% ../nbs/17_optimisers.ipynb #79cd25fe
 def _check_lookahead(s:TrainState, k:int, alpha:float):
@@ -202,7 +208,8 @@ def _check_lookahead(s:TrainState, k:int, alpha:float):
 def _pull(opt, params:list, name:str, alpha:float):
     "Parameters to the point between their slow weights (0) and themselves (1)."
     for p in params:
-        if name in opt.state.get(p, ()): p.copy_(opt.state[p][name].lerp(p, alpha))
+        if name in opt.state.get(p, ()):
+            p.copy_(opt.state[p][name].lerp(p, alpha))
 
 # %% ../nbs/17_optimisers.ipynb #c08d432d
 def lookahead(
@@ -227,7 +234,8 @@ def lookahead(
     for (opt, params), start in zip(_each_with_parameters(s), starts):
         if s.step % k == 0 or not any(name in opt.state.get(p, ()) for p in params):
             _remember(opt, name, params, start)
-        if (s.step + 1) % k == 0: _pull(opt, params, name, alpha)
+        if (s.step + 1) % k == 0:
+            _pull(opt, params, name, alpha)
     return log
 
 # %% ../nbs/17_optimisers.ipynb #06e1d275

@@ -65,7 +65,8 @@ class Team:
     def most(self, x:int)->int:
         "The largest `x` of all processes; their hosts wait for each other, their GPUs do not."
         t = torch.tensor(int(x))
-        with _heard(): dist.all_reduce(t, dist.ReduceOp.MAX)
+        with _heard():
+            dist.all_reduce(t, dist.ReduceOp.MAX)
         return int(t)
     def first(self, f:Callable):  # () -> anything that can be pickled
         "Call `f` in process 0 alone and hand what it returns, or raises, to all."
@@ -93,7 +94,8 @@ def join(
     timeout_s:float=1800., # seconds after which a process that does not answer counts as lost
 ):                         # in the `with` block: a Team
     "Join the processes that torchrun started together with this one; without torchrun, a team of one."
-    rank, size = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
+    rank = int(os.environ.get('RANK', 0))
+    size = int(os.environ.get('WORLD_SIZE', 1))
     device = _place(device, size)
     if size == 1:
         yield Team(device)
@@ -134,7 +136,8 @@ def _keep_statistics(m:nn.Module, mean:Tensor, var:Tensor, n:int):
 # %% ../nbs/w03_parallel.ipynb #e51a5ff9
 def _normalised(m:nn.Module, team:Team, x:Tensor)->Tensor:
     "What the BatchNorm `m` makes of `x` (B,C,...), with statistics over the whole team."
-    if not m.training: return type(m).forward(m, x)
+    if not m.training:
+        return type(m).forward(m, x)
     axes = [0, *range(2, x.ndim)]
     shape = (1, -1, *[1]*(x.ndim - 2))
     n = team.size*x.numel()//x.shape[1]
@@ -143,7 +146,8 @@ def _normalised(m:nn.Module, team:Team, x:Tensor)->Tensor:
     var = _Total.apply(centred.square().sum(axes), team)/n
     _keep_statistics(m, mean.detach(), var.detach(), n)
     out = centred*(var + m.eps).rsqrt().view(shape)
-    if m.affine: out = out*m.weight.view(shape) + m.bias.view(shape)
+    if m.affine:
+        out = out*m.weight.view(shape) + m.bias.view(shape)
     return out.to(x.dtype)
 
 @contextmanager
@@ -158,7 +162,8 @@ def _norms_over(team:Team, s:TrainState):
     ]
     alone = not norms or not s.members
     need.that(alone, 'members with BatchNorm cannot share its statistics: train them in one process')
-    for m in norms: m.forward = partial(_normalised, m, team)
+    for m in norms:
+        m.forward = partial(_normalised, m, team)
     try: yield
     finally:
         for m in norms: del m.forward
@@ -199,7 +204,8 @@ class _Elsewhere(Exception):
 def _that_changes(f):
     """The callback in `f` that changes the run: `f` itself, or
     what it calls as `every` does; None if there is none."""
-    while f is not None and not getattr(f, 'changes_run', False): f = getattr(f, 'f', None)
+    while f is not None and not getattr(f, 'changes_run', False):
+        f = getattr(f, 'f', None)
     return f
 
 # %% ../nbs/w03_parallel.ipynb #d49d3134
@@ -212,14 +218,17 @@ class _Together:
         self.before = {}
         self.callbacks = [f for f in callbacks if team.leads or _that_changes(f)]
     def listen(self, *signals:int):  # to be noted from now on, where Python lets this thread hear them
-        if threading.current_thread() is not threading.main_thread(): return
-        for n in signals: self.before[n] = signal.signal(n, lambda *_: self.came.append(True))
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for n in signals:
+            self.before[n] = signal.signal(n, lambda *_: self.came.append(True))
     def mean(self, x:Tensor)->Tensor:  # what a callback measured, over the team
         worst = self.team.most(_on)
         if worst != _on: raise _Elsewhere(worst)
         return self.team.total(x.detach().clone()).div_(self.team.size)
     def __call__(self, s:TrainState):
-        if signal.SIGINT not in self.before: self.listen(signal.SIGINT)
+        if signal.SIGINT not in self.before:
+            self.listen(signal.SIGINT)
         code, error = self.look(s)
         if isinstance(error, _Elsewhere): raise _ends[code]
         worst = self.team.most(max(code, _interrupt*bool(self.came)))
@@ -241,7 +250,8 @@ def look(self, s:TrainState)->tuple:
 @patch_to(_Together)
 def close(self, s:TrainState):
     with ExitStack() as stack:
-        for f in [f for f in self.callbacks if hasattr(f, 'close')]: stack.callback(f.close, s)
+        for f in [f for f in self.callbacks if hasattr(f, 'close')]:
+            stack.callback(f.close, s)
 
 @contextmanager
 def _means_over(together:_Together):
@@ -267,7 +277,9 @@ def _begin_alike(team:Team, s:TrainState, callbacks)->list:  # the seeds of the 
     changing = [type(f).__name__ for f in map(_that_changes, callbacks) if f is not None]
     def about():
         return dict(
-            step=s.step, tensors={k: tuple(v.shape) for k, v in _tensors(s).items()}, changing=changing
+            step=s.step,
+            tensors={k: tuple(v.shape) for k, v in _tensors(s).items()},
+            changing=changing
         )
     lead, seeds = team.first(lambda: (about(), [g.initial_seed() for g in _generators(s)]))
     alike = not team.most(lead != about())
@@ -309,7 +321,8 @@ def _ended(team:Team, s:TrainState, checkpoints, e:Lost)->Lost:
     who = f'process {team.rank} of {team.size}'
     words = f"{str(e).rstrip('.')}: {who} ended after step {s.step:,}; {_newest(checkpoints)}."
     # torchrun may end this process before Python tells the error
-    if 'TORCHELASTIC_RUN_ID' in os.environ: print(words, file=sys.stderr, flush=True)
+    if 'TORCHELASTIC_RUN_ID' in os.environ:
+        print(words, file=sys.stderr, flush=True)
     return Lost(words)
 
 # %% ../nbs/w03_parallel.ipynb #06af226e
@@ -338,4 +351,5 @@ def in_parallel(
     except Lost as e: raise _ended(team, s, checkpoints, e) from e
     finally:
         for hook in hooks: hook.remove()
-        if signal.SIGTERM in together.before: signal.signal(signal.SIGTERM, together.before[signal.SIGTERM])
+        if signal.SIGTERM in together.before:
+            signal.signal(signal.SIGTERM, together.before[signal.SIGTERM])

@@ -65,7 +65,8 @@ def _warn_if_coupled(D:Callable, logits:Tensor, x:Tensor, most:int=8):
     D = inspect.unwrap(D)
     D = getattr(D, '__self__', D)  # a method is made anew at each call, what it belongs to stays
     done = _n_looks.get(D, 0)
-    if done == most or logits.shape[-1] < 2: return
+    if done == most or logits.shape[-1] < 2:
+        return
     norms = _batch_norms(D)
     coupled = _depends_on_others(logits, x) if x.device.type == 'cpu' else bool(norms)
     _n_looks[D] = most if coupled else done + 1
@@ -81,7 +82,8 @@ def _warn_if_coupled(D:Callable, logits:Tensor, x:Tensor, most:int=8):
 
 def _check_weight(weight, name:str):
     "Refuse a negative number; tensors are taken as they are, since looking at one would wait for the device."
-    if isinstance(weight, (int, float)): need.at_least(0, **{name: weight})
+    if isinstance(weight, (int, float)):
+        need.at_least(0, **{name: weight})
 
 # %% ../nbs/12_critics.ipynb #34602515
 def r1(
@@ -120,7 +122,8 @@ def _like(t:Tensor, x:Tensor)->Tensor: return t.view(*t.shape, *[1]*(x.ndim - t.
 def _uniform(shape:tuple, x:Tensor, rng)->Tensor:
     "Uniform numbers in [0,1), of the kind of `x`; members draw each from its own of a list of generators."
     def one(size, g): return torch.rand(size, generator=g, device=x.device, dtype=x.dtype)
-    if not isinstance(rng, (list, tuple)): return one(shape, rng)
+    if not isinstance(rng, (list, tuple)):
+        return one(shape, rng)
     fits = len(rng) == shape[0]
     need.that(fits, 'give one generator, or K for K members', number_of_generators=len(rng))
     return torch.stack([one(shape[1:], g) for g in rng])
@@ -219,10 +222,12 @@ class SpectralNorm(nn.Module):
     ):
         super().__init__()
         _check_layer(layer, n_power)
-        self.layer, self.n_power = layer, n_power
+        self.layer = layer
+        self.n_power = n_power
         W = self.matrix()
         first = (F.normalize(torch.randn(n).to(W), dim=0) for n in W.shape)
-        for name, t in zip('uv', _power(W, *first, 15)): self.register_buffer(name, t)
+        for name, t in zip('uv', _power(W, *first, 15)):
+            self.register_buffer(name, t)
 
     def extra_repr(self)->str: return f'n_power={self.n_power}'
 
@@ -253,7 +258,9 @@ def spectral_norm(
 )->nn.Module:          # the same, or, if it was a layer itself, its wrapper
     "Divide the weights of all layers by their largest singular values."
     if isinstance(module, SpectralNorm): return module
-    if isinstance(module, _normalisable): return SpectralNorm(module, n_power)
+    if isinstance(module, _normalisable):
+        return SpectralNorm(module, n_power)
     for name, child in module._modules.items():
-        if child is not None: setattr(module, name, spectral_norm(child, n_power))
+        if child is not None:
+            setattr(module, name, spectral_norm(child, n_power))
     return module

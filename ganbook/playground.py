@@ -138,7 +138,8 @@ def from_text(
     need.that(version == 'v1', 'a setting begins with v1, as in v1~data-grid', text=text)
     kinds = {f.name: f.type for f in fields(Setting)}
     pairs = [part.partition('-')[::2] for part in parts]
-    for name, _ in pairs: need.one_of(kinds, name, 'setting')
+    for name, _ in pairs:
+        need.one_of(kinds, name, 'setting')
     need.that(len(dict(pairs)) == len(pairs), 'name each thing once', text=text)
     return Setting(**{name: _number(value) if kinds[name] is not str else value for name, value in pairs})
 
@@ -152,7 +153,8 @@ class _Uniform(nn.Module):
     "A generator whose latents are first mapped to uniform ones in (-1,1)."
     def __init__(self, G:nn.Module):
         super().__init__()
-        self.G, self.latent_dim = G, G.latent_dim
+        self.G = G
+        self.latent_dim = G.latent_dim
     def forward(self, z:Tensor)->Tensor: return self.G(torch.erf(z/math.sqrt(2)))
 
 def _networks(s:Setting)->tuple:
@@ -165,9 +167,14 @@ def _networks(s:Setting)->tuple:
 
 def _data_of(s:Setting)->Data:
     "The data of a setting."
-    if s.data != 'drawn': return _data[s.data]()
+    if s.data != 'drawn':
+        return _data[s.data]()
     return replace(
-        mixture(from_drawing(s.drawing), .06, n=20_000, name='drawn'), y=None, modes=None, std=None, scale=1.,
+        mixture(from_drawing(s.drawing), .06, n=20_000, name='drawn'),
+        y=None,
+        modes=None,
+        std=None,
+        scale=1.,
     )
 
 # %% ../nbs/w01_playground.ipynb #a0af4e3e
@@ -200,13 +207,15 @@ def move(
     m:Match,  # one network changes
 )->str:       # whose move it was: 'D' or 'G'
     "One update: of D as often as `n_critic` says, then of G as often as `n_generator` says."
-    s, player = m.setting, 'D' if m.done < m.setting.n_critic else 'G'
+    s = m.setting
+    player = 'D' if m.done < m.setting.n_critic else 'G'
     if player == 'D':
         m.batch = draw(m.data, s.batch_size, m.state.rng)
         m.row |= d_step(m.state, m.batch, m.loss, m.penalties)
     else: m.row |= g_step(m.state, m.batch, m.loss)
     m.done += 1
-    if m.done >= s.n_critic + s.n_generator: _end(m)
+    if m.done >= s.n_critic + s.n_generator:
+        _end(m)
     return player
 
 def play(
@@ -225,9 +234,12 @@ def _end(m:Match):
     is its turn, and thin the history where it grows long."""
     m.state.step += 1
     m.state.log.append(m.row)
-    if m.state.step % m.stride == 0: m.history.append(_newest_row(m))
-    if len(m.history) > 200: m.stride, m.history = 2*m.stride, m.history[1::2]
-    m.done, m.row = 0, {}
+    if m.state.step % m.stride == 0:
+        m.history.append(_newest_row(m))
+    if len(m.history) > 200:
+        m.stride, m.history = 2*m.stride, m.history[1::2]
+    m.done = 0
+    m.row = {}
 
 def _newest_row(m:Match)->tuple:
     "The newest row of `columns`."
@@ -252,11 +264,15 @@ def change(
 )->Match:       # the same
     "Change the setting between two updates; what cannot be is refused, and nothing has changed then."
     known = {f.name: f for f in fields(Setting)}
-    for name in changes: need.one_of(known, name, 'setting')
-    old, new = m.setting, replace(m.setting, **changes)
+    for name in changes:
+        need.one_of(known, name, 'setting')
+    old = m.setting
+    new = replace(m.setting, **changes)
     if new == old: return m
-    if any(getattr(new, name) != getattr(old, name) for name in _built): return restart(m, new)
-    if (new.data, new.drawing) != (old.data, old.drawing): vars(m).update(_target(new))
+    if any(getattr(new, name) != getattr(old, name) for name in _built):
+        return restart(m, new)
+    if (new.data, new.drawing) != (old.data, old.drawing):
+        vars(m).update(_target(new))
     vars(m).update(setting=new, done=0, row={}, **_rules(new, m.state))
     _tune(m.state, new, new.optimiser != old.optimiser)
     m.state.log = Log()  # the doctor is to see what the new setting does
@@ -275,8 +291,10 @@ def _tune(s:TrainState, setting:Setting, renew:bool):
     "Give both players their learning rates, and with `renew` new optimisers too."
     for P in 'GD':
         lr = getattr(setting, f'lr_{P}')
-        if renew: setattr(s, f'opt_{P}', _optimisers[setting.optimiser](getattr(s, P).parameters(), lr))
-        for group in getattr(s, f'opt_{P}').param_groups: group['lr'] = group['initial_lr'] = lr
+        if renew:
+            setattr(s, f'opt_{P}', _optimisers[setting.optimiser](getattr(s, P).parameters(), lr))
+        for group in getattr(s, f'opt_{P}').param_groups:
+            group['lr'] = group['initial_lr'] = lr
 
 # %% ../nbs/w01_playground.ipynb #136685f2
 def dab(
@@ -287,7 +305,8 @@ def dab(
     "Draw data by hand: a dab of points at each place that has none yet."
     kept = [] if fresh or m.setting.data != 'drawn' else from_drawing(m.setting.drawing)
     for x, y in places:
-        if all(math.hypot(x - u, y - v) > .08 for u, v in kept): kept.append((x, y))
+        if all(math.hypot(x - u, y - v) > .08 for u, v in kept):
+            kept.append((x, y))
     return change(m, data='drawn', drawing=to_drawing(kept))
 
 # %% ../nbs/w01_playground.ipynb #c444a24c
@@ -378,7 +397,8 @@ class Playground(anywidget.AnyWidget):
                 frame=b''.join(parts),
                 about=about | dict(frames=list(said), n=self._n, id=id, seq=seq, what=what, error=error),
             )
-            for name, value in traits.items(): setattr(self, name, value)
+            for name, value in traits.items():
+                setattr(self, name, value)
             self._examine()
 
 # %% ../nbs/w01_playground.ipynb #12d7e289
@@ -387,7 +407,8 @@ def _examine(self:Playground):
     "Call the doctor at steps 100, 300, 500, ... since the last change."
     log = self.match.state.log
     now = log, (len(log) + 100)//200
-    if now != self._examined: self._examined, self.verdict = now, doctor_says(self.match)
+    if now != self._examined:
+        self._examined, self.verdict = now, doctor_says(self.match)
 
 def _on_message(p:Playground, message:dict, buffers):
     "Do what a front end asks; what cannot be done it is told in a sentence."

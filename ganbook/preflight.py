@@ -33,10 +33,12 @@ def _check_functions(functions:dict, lists:dict):
 # %% ../nbs/w16_preflight.ipynb #ac90ebe9
 def _made(s, data:Data, y:tuple)->Tensor:  # (...,2,*S)
     "Two samples of `G`, or one clear error if they are none of the data's."
-    K, G = s.members, type(s.G).__name__
+    K = s.members
+    G = type(s.G).__name__
     z = torch.zeros(*K, 2, s.G.latent_dim, device=s.device)
     try:
-        with evaluating(s.G): made = s.G(z, *y)
+        with evaluating(s.G):
+            made = s.G(z, *y)
     except RuntimeError as e:
         first = str(e).splitlines()[0]
         raise ValueError(f'{G} cannot take latents, as its latent_dim says: {first:.120}.') from None
@@ -52,10 +54,12 @@ def _check_shapes(s, data:Data, labels:bool):
     """Raise one clear error if the networks do not fit the
     data; two samples go through both, in evaluation mode."""
     need.that(not labels or data.y is not None, f'{data.name} has no labels, give it a y', labels=labels)
-    K, two = s.members, torch.zeros(2, dtype=torch.long)
+    K = s.members
+    two = torch.zeros(2, dtype=torch.long)
     y = (data.y.cpu()[two].expand(*K, 2).to(s.device),) if labels else ()
     made = _made(s, data, y)
-    with evaluating(s.D): logits = s.D(made, *y)
+    with evaluating(s.D):
+        logits = s.D(made, *y)
     fits = logits.shape == (*K, 2)
     need.that(fits, f'{type(s.D).__name__} must give one logit a sample, {(*K, 2)}', logits=logits)
 
@@ -67,7 +71,8 @@ _with_weights = nn.Linear, nn.modules.conv._ConvNd, _norm
 def _outputs(net:nn.Module):
     """In the `with` block: a list that gets (layer, its values a
     channel and sample, its bytes) for every layer with weights."""
-    seen, layers = [], [m for m in net.modules() if isinstance(m, _with_weights)]
+    seen = []
+    layers = [m for m in net.modules() if isinstance(m, _with_weights)]
     def note(m, given, out): seen.append((m, out.shape[2:].numel(), out.numel()*out.element_size()))
     hooks = [m.register_forward_hook(note) for m in layers]
     try: yield seen
@@ -115,8 +120,10 @@ def check_fit(
     not work, or for networks that do not fit the data."""
     _check_things(s, data, loss)
     _check_functions(functions, lists)
-    for name, n in counts.items(): whole_number(n, name)
+    for name, n in counts.items():
+        whole_number(n, name)
     need.above(0, ema_halflife=ema_halflife)
-    with _outputs(s.G) as of_G, _outputs(s.D) as of_D: _check_shapes(s, data, labels)
+    with _outputs(s.G) as of_G, _outputs(s.D) as of_D:
+        _check_shapes(s, data, labels)
     _check_norms(counts['batch_size'], [*of_G, *of_D])
     _check_memory(s.device, counts['batch_size'], _bytes_of_step(counts['batch_size'], of_G, of_D))

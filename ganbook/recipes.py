@@ -208,10 +208,12 @@ def wants_labels(
 # %% ../nbs/15_stabilised_dcgan.ipynb #25c1b96b
 def _told(r:Recipe, G:nn.Module, D:nn.Module, n_classes:int|None)->tuple:
     "(G, D), told the classes, and `D` with a head for each task, as the recipe says."
-    if not (r.classes or r.tasks): return G, D
+    if not (r.classes or r.tasks):
+        return G, D
     answers = {task.name: n_classes if task.answers is None else task.answers for task, _ in _named_tasks(r)}
     heads = {name: n for name, n in answers.items() if n != 0}
-    if not r.classes: return G, Judge(D, heads)
+    if not r.classes:
+        return G, Judge(D, heads)
     way = need.one_of(conditionings, r.classes, 'way to tell classes')
     return way.G(G, n_classes), Judge(D, heads, n_classes if way.projects else None)
 
@@ -250,7 +252,8 @@ def _check(r:Recipe, data:Data):
     need.at_least(r.pack, batch_size=r.batch_size)
     need.at_least(0, noise=r.noise, r1=r.r1, r2=r.r2, gp=r.gp)
     for name in ('lr', 'ema_halflife', 'clip'):
-        if getattr(r, name) is not None: need.above(0, **{name: getattr(r, name)})
+        if getattr(r, name) is not None:
+            need.above(0, **{name: getattr(r, name)})
     kind = 'images' if data.is_image else 'points'
     others = ' or '.join(n for n, o in recipes.items() if o.kind == kind)
     need.that(
@@ -272,7 +275,8 @@ def count_classes(
         f'the recipe {r.name} wants classes, and {data.name} has no labels: '
         'take data with labels, such as digits or a folder with a subfolder for each class',
     )
-    low, high = data.y.min().item(), data.y.max().item()
+    low = data.y.min().item()
+    high = data.y.max().item()
     fits = low >= 0 or not draws_classes(r)
     need.that(fits, 'a generator that is told the class needs labels from 0', smallest_label=low)
     return max(len(data.classes), high + 1)
@@ -307,7 +311,8 @@ def _augment(r:Recipe, rng):
     if r.augment:
         policy = need.one_of(augment.by_name, r.augment, 'augmentation')
         parts.append(augment.Augment(policy, r.augment_p, rng))
-    if r.noise: parts.append(_with_noise(r.noise, rng))
+    if r.noise:
+        parts.append(_with_noise(r.noise, rng))
     if not parts: return None
     return parts[0] if len(parts) == 1 else lambda x: parts[1](parts[0](x))
 
@@ -329,7 +334,9 @@ def _drawn_from(rng, r:Recipe)->dict:
 def _arguments(r:Recipe)->dict:
     "The other arguments of `fit`, but the data."
     return dict(
-        loss=_loss(r), update=_iteration(r), labels=wants_labels(r),
+        loss=_loss(r),
+        update=_iteration(r),
+        labels=wants_labels(r),
         n_steps=r.n_steps, batch_size=r.batch_size, n_critic=r.n_critic,
         schedule=None if r.decay_from is None else linear_decay(r.decay_from),
         # an average longer than the run would show its beginning
@@ -351,5 +358,6 @@ def build(
         G, D = (m.to(place) for m in networks(r, data.shape, seed + i, count_classes(r, data)))
         return new_state(G, D, r.lr, r.betas, ema=r.ema_halflife is not None, seed=seed + i)
     s = state() if k is None else members(state, k)
-    if r.clip is not None: penalties.clip_weights(s.opt_D, r.clip)
+    if r.clip is not None:
+        penalties.clip_weights(s.opt_D, r.clip)
     return s, dict(data=data, **_drawn_from(s.rng, r), **_arguments(r))

@@ -136,12 +136,14 @@ def check_options(every:int=None, keep:int=None, log_interval:int=None, threads:
 # %% ../nbs/w04_runs.ipynb #c46114d9
 def _check_shape(recipe:Recipe, shape:tuple):
     "Raise if the networks cannot have samples of this shape."
-    with torch.device('meta'): networks(recipe, shape, n_classes=2)
+    with torch.device('meta'):
+        networks(recipe, shape, n_classes=2)
 
 def _check_size(recipe:Recipe, source:dict):
     "The same for a folder of images, before anything is decoded."
     size = 64 if source['size'] is None else source['size']
-    if source['name'] in data_sets or not 1 <= size <= 1024: return  # chapter w9 says what is wrong
+    if source['name'] in data_sets or not 1 <= size <= 1024:
+        return  # chapter w9 says what is wrong
     _check_shape(recipe, (1 if source['grey'] else 3, size, size))
 
 def _class_counts(d:Data)->dict:
@@ -155,7 +157,8 @@ def _settings(recipe:Recipe, source:dict, d:Data, seed:int)->dict:
     "All that decides what a run becomes, as plain values."
     about = dict(name=d.name, n=len(d), shape=list(d.shape), images=d.is_image, scale=d.scale, low=d.low,
         fingerprint=mark(d, source['name']))
-    if wants_labels(recipe): about['classes'] = _class_counts(d)
+    if wants_labels(recipe):
+        about['classes'] = _class_counts(d)
     return json.loads(json.dumps(dict(recipe=asdict(recipe), source=source, data=about, seed=seed)))
 
 def _run_name(recipe:str, data:str)->str:
@@ -199,7 +202,8 @@ def repeated(
 )->Wish:
     "The wish with what the run.json called `config` says where the user says nothing."
     path = Path(wish.config)
-    if path.is_dir(): path = Files(path).run
+    if path.is_dir():
+        path = Files(path).run
     need.there(path.is_file(), 'give the run.json of a run', path)
     run = _read_file(path)
     name = run.recipe.name
@@ -226,7 +230,8 @@ def _refuse_changes(run:Run, wish:Wish):
 def _kept_options(run:Run, wish:Wish)->dict:
     "The options of a run that goes on: its own, but for what the user says now; never fewer checkpoints."
     own = run.options
-    if own is None: own = dict(keep=max(usual['keep'], len(checkpoints(run.files.checkpoints))))
+    if own is None:
+        own = dict(keep=max(usual['keep'], len(checkpoints(run.files.checkpoints))))
     own = usual | own
     more = not wish.keep or wish.keep >= own['keep']
     need.that(more, f"the run keeps {own['keep']} checkpoints: that can be raised, not lowered")
@@ -240,7 +245,8 @@ def _kept_options(run:Run, wish:Wish)->dict:
 def take(self, d:Data, where:str=None):
     "Go on with the data `d`; what the run had before is kept under `earlier_data`."
     source = source_now(self.source, where)
-    if source == self.source and not changes(d, self.about, source['name']): return
+    if source == self.source and not changes(d, self.about, source['name']):
+        return
     before = dict(name=self.source['name'], n=self.about['n'], fingerprint=self.about.get('fingerprint'),
         until_step=self.step)
     self.more['earlier_data'] = [*self.more.get('earlier_data', []), before]
@@ -271,7 +277,8 @@ def _of_training(settings:dict)->dict:
 
 def _check_truth(run:Run, stored:dict):
     "Raise if run.json was edited so that it no longer tells how the checkpoints were made."
-    says, has = _of_training(run.settings), _of_training(stored)
+    says = _of_training(run.settings)
+    has = _of_training(stored)
     for name in dict.fromkeys([*says, *has]):
         is_true = says.get(name) == has.get(name)
         need.that(is_true, f'{run.files.run} says {name} {says.get(name)}, but the run was trained with '
@@ -280,10 +287,12 @@ def _check_truth(run:Run, stored:dict):
 @patch_to(Run)
 def state(self, data:Data, device)->tuple:  # (TrainState, arguments of `fit`)
     "What trains, filled from the newest whole checkpoint if there is one."
-    newest, written = latest(self.files.checkpoints), checkpoints(self.files.checkpoints)
+    newest = latest(self.files.checkpoints)
+    written = checkpoints(self.files.checkpoints)
     can = newest or not written
     need.that(can, f'none of the checkpoints in {self.folder} can be read: begin another run')
-    if newest: _check_truth(self, read(newest)['settings'])
+    if newest:
+        _check_truth(self, read(newest)['settings'])
     seed_everything(self.seed)
     s, arguments = build(self.recipe, data, self.seed, device)
     return load(s, newest) if newest else s, arguments
@@ -330,18 +339,21 @@ class Trained:
 @patch_to(Trained)
 def write(self, path:Path, n:int, seed:int=0, k:int=None):
     "Samples as a picture, or as an array in the data's own units."
-    x, data = self.draw(n, seed, k), stand_in(self.settings)
+    x = self.draw(n, seed, k)
+    data = stand_in(self.settings)
     if path.suffix.lower() == '.png':
         save_samples(data, x, path, max(8, round(n**.5)))
         return
-    with whole_file(path) as part, open(part, 'wb') as f: np.save(f, to_units(data, x).numpy())
+    with whole_file(path) as part, open(part, 'wb') as f:
+        np.save(f, to_units(data, x).numpy())
 
 @patch_to(Trained)
 def class_number(self, name:str)->int:
     "The number of a class, by its name or number."
     need.that(self.classes, f'{self.folder} draws no classes: leave --class out')
     numbers = {known: i for i, known in enumerate(self.classes)}
-    if name not in numbers and name.isdecimal() and int(name) < len(numbers): return int(name)
+    if name not in numbers and name.isdecimal() and int(name) < len(numbers):
+        return int(name)
     return need.one_of(numbers, name, f'class of {self.folder}')
 
 # %% ../nbs/w04_runs.ipynb #96ed9178
@@ -369,7 +381,8 @@ def trained(
     path = run if run.is_file() else latest(Files(run).checkpoints)
     if path is None: raise FileNotFoundError(f"{run} holds no checkpoint: give the folder of a run.")
     content = read(path)
-    settings, parts = content['settings'], content['parts']
+    settings = content['settings']
+    parts = content['parts']
     need.that('recipe' in settings, f'{path} was not saved by ganbook train: use ganbook.checkpoints.load')
     G = untrained(settings)
     G.load_state_dict(parts.get('G_ema', parts['G']))
@@ -387,10 +400,12 @@ def _told_settings(run:Run)->dict:
 @patch_to(Run)
 def told(self)->dict:
     "What there is to tell of the run, by its name."
-    found, more = checkpoints(self.files.checkpoints), self.more
+    found = checkpoints(self.files.checkpoints)
+    more = self.more
     step = max([self.step, *(n for n, _ in found)])  # a killed run could not write it down
     now = dict(status=self.state_now, step=f'{step:,} of {self.n_steps:,}', seconds=self.seconds)
     end = dict(device=more.get('device')) | more.get('last_100', {})
-    if more.get('error'): end['error'] = more['error']
+    if more.get('error'):
+        end['error'] = more['error']
     files = dict(checkpoints=', '.join(p.name for _, p in found) or 'none')
     return _told_settings(self) | now | end | files | more.get('versions', {})

@@ -92,7 +92,8 @@ def t_quantile(
     need.at_least(1, dof=dof)
     need.lies('(0,1)', level=level)
     lo, hi = 0., 1.
-    while _t_cdf(hi, dof) < (1 + level)/2: hi *= 2
+    while _t_cdf(hi, dof) < (1 + level)/2:
+        hi *= 2
     for _ in range(60):
         mid = (lo + hi)/2
         lo, hi = (mid, hi) if _t_cdf(mid, dof) < (1 + level)/2 else (lo, mid)
@@ -159,7 +160,10 @@ def _about_stored(stored:dict)->dict:  # bench, date, device, steps
     missing = [k for k in ('bench', 'date', 'device') if not stored.get(k)]
     need.that(not missing, 'read it with read_bench(name, entry)', stored_without=missing)
     return dict(
-        bench=stored['bench'], date=stored['date'], device=stored['device'], steps=stored.get('n_steps')
+        bench=stored['bench'],
+        date=stored['date'],
+        device=stored['device'],
+        steps=stored.get('n_steps')
     )
 
 # %% ../nbs/w30_scale.ipynb #d310d05e
@@ -199,12 +203,20 @@ def claim(
     about = _about_stored(stored) if stored else None
     print('✓', line + (f' · stored, {_origin(about)}' if about else ''))
     entry = dict(
-        claim=text, value=mean, interval=bounds, members=members, op=op, target=goal, tol=tol, source=source,
+        claim=text,
+        value=mean,
+        interval=bounds,
+        members=members,
+        op=op,
+        target=goal,
+        tol=tol,
+        source=source,
         mean_only=mean_only, scale=scale(), device=about['device'] if about else device_name(), stored=about,
         seconds=round(time.perf_counter() - _start, 1),
         versions=stored.get('versions') if stored else versions(),
     )
-    if os.environ.get('GANBOOK_LEDGER'): _record(entry, Path(os.environ['GANBOOK_LEDGER']))
+    if os.environ.get('GANBOOK_LEDGER'):
+        _record(entry, Path(os.environ['GANBOOK_LEDGER']))
 
 # %% ../nbs/w30_scale.ipynb #353de28e
 def results()->Path:
@@ -265,10 +277,12 @@ def solved()->dict:  # exercise -> the day on which `check` first found it right
 
 def _keep(exercise:str):
     "Add an exercise to the list of those solved; the file is never half written."
-    path, done = _solved_path(), solved()
+    path = _solved_path()
+    done = solved()
     done.setdefault(exercise, time.strftime('%Y-%m-%d'))
     try:
-        with whole_file(path) as part: part.write_text(json.dumps(done, indent=1) + '\n', encoding='utf-8')
+        with whole_file(path) as part:
+            part.write_text(json.dumps(done, indent=1) + '\n', encoding='utf-8')
     except OSError as e:
         warnings.warn(
             "the solution is right, but it could not be written down in "
@@ -279,8 +293,10 @@ def _keep(exercise:str):
 # %% ../nbs/w30_scale.ipynb #378081b2
 def _row(value)->list:
     "The numbers in a value."
-    if isinstance(value, (list, tuple)): return [x for v in value for x in _row(v)]
-    if isinstance(value, Tensor): value = value.detach().cpu().tolist()
+    if isinstance(value, (list, tuple)):
+        return [x for v in value for x in _row(v)]
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().tolist()
     x = np.asarray(value).ravel()
     need.of_type(x.dtype.kind in 'biufc', 'give a number, or several in a tuple', value=value)
     return x.tolist()
@@ -291,8 +307,10 @@ def check(
 ):
     """Compare a result with the check number of an exercise,
     and write down that it is solved; raises if it is not."""
-    e, got = _exercise(str(exercise)), _row(value)
-    n, shown = len(e['values']), ', '.join(f'{x:.6g}' if isinstance(x, float) else str(x) for x in got[:4])
+    e = _exercise(str(exercise))
+    got = _row(value)
+    n = len(e['values'])
+    shown = ', '.join(f'{x:.6g}' if isinstance(x, float) else str(x) for x in got[:4])
     right = len(got) == n and all(abs(x - v) <= tol for x, v, tol in zip(got, e['values'], e['tolerances']))
     if not right:
         raise AssertionError(

@@ -87,7 +87,8 @@ def judged(
 )->Tensor:              # (...), 0 where D cannot tell
     """Logits as the loss understands them; a loss that only compares
     has no zero of its own, so the middle of both kinds serves."""
-    if m.setting.loss == 'least_squares': return 4*(logits - .5)
+    if m.setting.loss == 'least_squares':
+        return 4*(logits - .5)
     compares = m.setting.loss in ('wasserstein', 'relativistic')
     return logits - (real_logits.mean() + fake_logits.mean())/2 if compares else logits
 
@@ -124,7 +125,10 @@ def look(
     fake, rest, warp, field = _seen(m, _lattice(m.setting.latent_dim))
     everything = torch.cat([fake, rest]).nan_to_num()
     out = dict(
-        field=field, fake=fake, arrows=pushes(m, fake[:40]), warp=warp,
+        field=field,
+        fake=fake,
+        arrows=pushes(m, fake[:40]),
+        warp=warp,
         counts=torch.stack([m.p, shares(everything)]),
         history=torch.tensor(m.history).view(-1, len(columns)),
     )
@@ -159,7 +163,8 @@ def doctor_says(
 # %% ../nbs/w19_scenes.ipynb #c4392bd5
 def _area(quads:np.ndarray)->np.ndarray:
     "Areas (n,) of quadrilaterals (n,4,2), by the shoelace formula."
-    x, y = quads[..., 0], quads[..., 1]
+    x = quads[..., 0]
+    y = quads[..., 1]
     return np.abs((x*np.roll(y, -1, 1) - y*np.roll(x, -1, 1)).sum(1))/2
 
 def _quads(warp:np.ndarray)->np.ndarray:
@@ -169,7 +174,8 @@ def _quads(warp:np.ndarray)->np.ndarray:
 
 def _draw_warp(ax, warp:np.ndarray):
     "Each cell between latents where G puts it, the denser the fuller; on a line of latents, its pieces."
-    if len(warp) == 1: return ax.plot(*warp[0].T, color=FAKE, lw=2, alpha=.8)
+    if len(warp) == 1:
+        return ax.plot(*warp[0].T, color=FAKE, lw=2, alpha=.8)
     quads = _quads(warp)
     density = (.96/(len(warp) - 1))**2/_area(quads).clip(1e-9)  # share over area
     orange = mpl.colors.to_rgb(FAKE)
@@ -228,7 +234,8 @@ _panels = dict(  # name -> its columns, each with its colour
 
 def _draw_panel(ax, history:dict, name:str):
     "One panel of curves."
-    for column, color in _panels[name]: ax.plot(history['step'], history[column], color=color, lw=1)
+    for column, color in _panels[name]:
+        ax.plot(history['step'], history[column], color=color, lw=1)
     ax.set_ylabel(name, fontsize=8)
     ax.tick_params(labelsize=7, labelbottom=name == 'modes')
 
@@ -249,6 +256,8 @@ def picture(
     axes = fig.subplot_mosaic([['plane', name] for name in _panels], width_ratios=[1.75, 1])
     draw_plane(m, axes['plane'], layers).set_title(f'step {m.state.step:,}')
     history = dict(zip(columns, np.array(m.history).reshape(-1, len(columns)).T))
-    for name in _panels: _draw_panel(axes[name], history, name)
-    if verdict: fig.supxlabel(_verdict_in_words(m), fontsize=8, x=.01, ha='left')
+    for name in _panels:
+        _draw_panel(axes[name], history, name)
+    if verdict:
+        fig.supxlabel(_verdict_in_words(m), fontsize=8, x=.01, ha='left')
     return fig

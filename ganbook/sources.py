@@ -37,7 +37,8 @@ def data_by_name(
     grey:bool=False,  # read the images of a folder without their colours?
 )->Data:
     "A data set by its name, or by the path of a folder of images."
-    if name not in data_sets: return folder(name, 64 if size is None else size, 1 if grey else 3)
+    if name not in data_sets:
+        return folder(name, 64 if size is None else size, 1 if grey else 3)
     sized = _takes(name, 'size')
     fits = not grey and (size is None or sized)
     need.that(fits, f'--size and --grey are for a folder of images: leave them out for {name}')
@@ -111,7 +112,8 @@ def data_of(
     where:str=None,  # the folder of its images now, if it was moved
 )->Data:
     "The data of a run, with a warning if they are no longer those it began with."
-    source, about = source_now(settings['source'], where), settings['data']
+    source = source_now(settings['source'], where)
+    about = settings['data']
     d = data_by_name(**source)
     need.that(
         list(d.shape) == about['shape'],
@@ -129,7 +131,8 @@ def stand_in(
 )->Data:
     "What has the shape and the range of the run's data; for points, the data themselves."
     about = settings['data']
-    if not about['images']: return data_by_name(**settings['source'])
+    if not about['images']:
+        return data_by_name(**settings['source'])
     classes = tuple(about.get('classes') or ())
     y = torch.zeros(1, dtype=torch.int64) if classes else None
     x = torch.zeros(1, *about['shape'], dtype=torch.uint8)
@@ -142,6 +145,7 @@ def check_outside(
 ):
     "Raise if what a run writes would lie among the images that it reads."
     if data in data_sets: return
-    images, own = Path(data).resolve(), Path(path).resolve()
+    images = Path(data).resolve()
+    own = Path(path).resolve()
     apart = images not in (own, *own.parents)
     need.that(apart, f'{path} lies inside {images}, and would be read as data: name another with --out')

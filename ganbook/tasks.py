@@ -110,7 +110,15 @@ def with_tasks(
         for _ in range(n_critic):
             real, y = batch()
             log = _step_with_tasks(
-                d_step, 'discriminator', tasks, s, real, loss, y, penalties=penalties, **options
+                d_step,
+                'discriminator',
+                tasks,
+                s,
+                real,
+                loss,
+                y,
+                penalties=penalties,
+                **options
             )
         return log | _step_with_tasks(g_step, 'generator', tasks, s, real, loss, y, **options)
     return update
@@ -123,7 +131,8 @@ def nats(
     "Mean cross-entropy over the samples whose answer is known; 0 if there are none."
     need.that(guesses.shape[:-1] == target.shape, 'give one label a sample', guesses=guesses, labels=target)
     if target.device.type == 'cpu' and target.numel():
-        most, n = target.max(), guesses.shape[-1]
+        most = target.max()
+        n = guesses.shape[-1]
         need.that(most < n, f'the head has {n} answers, from 0, give it more', largest_label=most.item())
     known = target >= 0
     each = guesses.float().log_softmax(-1).gather(-1, target.clamp(min=0)[..., None])[..., 0]  # (...,B)
@@ -206,7 +215,8 @@ def counted(
     "How often each pair of values occurs."
     need.that(a.shape == b.shape, 'give two numbers a sample', a=a, b=b)
     for t, k in ((a, n), (b, m)):
-        if t.numel(): need.that(0 <= t.min() and t.max() < k, f'values must lie from 0 to {k - 1}', a_or_b=t)
+        if t.numel():
+            need.that(0 <= t.min() and t.max() < k, f'values must lie from 0 to {k - 1}', a_or_b=t)
     empty = torch.zeros(*a.shape[:-1], n*m, dtype=torch.float64, device=a.device)
     return empty.scatter_add(-1, a*m + b, torch.ones_like(a, dtype=torch.float64)).unflatten(-1, (n, m))
 
@@ -229,7 +239,8 @@ def _teach(net:Yardstick, x:Tensor, y:Tensor, n_steps:int, batch_size:int, rng:t
     "Steps of Adam on random batches; the learning rate falls to 0 in a line."
     opt = torch.optim.Adam(net.parameters(), 3e-3)
     for step in range(n_steps):
-        for group in opt.param_groups: group['lr'] = 3e-3*(1 - step/n_steps)
+        for group in opt.param_groups:
+            group['lr'] = 3e-3*(1 - step/n_steps)
         i = torch.randint(len(x), (batch_size,), generator=rng, device=x.device)
         loss = nats(net(x[i]), y[i])
         opt.zero_grad()

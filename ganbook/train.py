@@ -60,15 +60,18 @@ class Log:
         return log
     def __len__(self): return sum(map(len, self._host)) + len(self._waiting)
     def append(self, values:dict):  # column -> (...,); a column that a step lacks is NaN there
-        if values.keys() - set(self.columns): self.columns = tuple(dict.fromkeys([*self.columns, *values]))
+        if values.keys() - set(self.columns):
+            self.columns = tuple(dict.fromkeys([*self.columns, *values]))
         self._waiting.append(values)
-        if len(self._waiting) == self.block: self.rows()
+        if len(self._waiting) == self.block:
+            self.rows()
     def rows(self)->Tensor:
         "All steps so far, on the host (steps,columns,...)."
         if self._waiting:
             nan = torch.full_like(next(iter(self._waiting[0].values())), torch.nan)
             block = torch.stack([v.get(c, nan) for v in self._waiting for c in self.columns]).cpu()
-            self._host, self._waiting = [*self._host, block.unflatten(0, (-1, len(self.columns)))], []
+            self._host = [*self._host, block.unflatten(0, (-1, len(self.columns)))]
+            self._waiting = []
         self._host = [torch.cat([_widened(h, len(self.columns)) for h in self._host])] if self._host else []
         return self._host[0] if self._host else torch.empty(0, len(self.columns))
     def table(self)->dict:  # column -> array (steps,...)
@@ -92,7 +95,8 @@ class TrainState:
     rng:object=None  # torch.Generator on the device of `G`, or a list of K; made with seed 0 if not given
     extra:dict=field(default_factory=dict) # name -> object with state_dict and load_state_dict
     def __post_init__(self):
-        if self.rng is None: self.rng = torch.Generator(self.device).manual_seed(0)
+        if self.rng is None:
+            self.rng = torch.Generator(self.device).manual_seed(0)
     @property
     def device(self): return next(self.G.parameters()).device
     @property
@@ -124,7 +128,10 @@ def new_state(
     need.that(on_G == on_D, 'move both to one device', device_of_G=str(on_G), device_of_D=str(on_D))
     G_ema = copy_of(G).requires_grad_(False).eval() if ema else None
     return TrainState(
-        G, D, adam(G.parameters(), lr, betas), adam(D.parameters(), lr if lr_D is None else lr_D, betas),
+        G,
+        D,
+        adam(G.parameters(), lr, betas),
+        adam(D.parameters(), lr if lr_D is None else lr_D, betas),
         G_ema, rng=torch.Generator(on_G).manual_seed(seed),
     )
 
@@ -148,7 +155,8 @@ def _fake(s:TrainState, like:Tensor, y:tuple)->Tensor:
 
 def _of_both(s:TrainState, real:Tensor, fake:Tensor, y:tuple, amp:bool)->tuple:
     "What `D` says of real samples and of fake ones, for the loss in float32."
-    with _autocast(s, amp): both = s.D(real, *y), s.D(fake, *y)
+    with _autocast(s, amp):
+        both = s.D(real, *y), s.D(fake, *y)
     return tuple(logits.float() for logits in both) if amp else both
 
 def _given(D:nn.Module, y:tuple)->Callable:
@@ -168,13 +176,17 @@ def d_step(
     amp:bool=False,        # bfloat16 in the networks; the loss is always in float32
 )->dict:                   # column -> (...,), still on the device
     "One update of `D`, on a batch of real samples and as many new fakes."
-    with torch.no_grad(), _autocast(s, amp): fake = _fake(s, real, y).to(real.dtype)
-    if augment: real, fake = augment(real), augment(fake)
-    if penalties: real, fake = real.detach().requires_grad_(), fake.detach().requires_grad_()
+    with torch.no_grad(), _autocast(s, amp):
+        fake = _fake(s, real, y).to(real.dtype)
+    if augment:
+        real, fake = augment(real), augment(fake)
+    if penalties:
+        real, fake = real.detach().requires_grad_(), fake.detach().requires_grad_()
     real_logits, fake_logits = _of_both(s, real, fake, y, amp)
     total = loss_D = loss.discriminator(real_logits, fake_logits)
     D = _given(s.D, y) if y else s.D
-    for p in penalties: total = total + p(D, real, fake, real_logits, fake_logits)
+    for p in penalties:
+        total = total + p(D, real, fake, real_logits, fake_logits)
     _descend(s.opt_D, total)
     log = dict(loss_D=loss_D.detach())
     log |= dict(real_logit=real_logits.detach().mean(-1), fake_logit=fake_logits.detach().mean(-1))
@@ -228,7 +240,8 @@ def set_lr(
     "Set the learning rate of every group, in place where it is a tensor."
     for group in opt.param_groups:
         # read once: a tensor's value costs a wait
-        if 'initial_lr' not in group: group['initial_lr'] = float(group['lr'])
+        if 'initial_lr' not in group:
+            group['initial_lr'] = float(group['lr'])
         lr = group['initial_lr']*factor
         if isinstance(group['lr'], Tensor):
             group['lr'].fill_(lr) if isinstance(lr, float) else group['lr'].copy_(lr)
@@ -242,7 +255,8 @@ _averages = 'running_mean', 'running_var'
 def _lerp(slow:list, fast:list, share:float):
     "Move the floating ones of `slow` by `share` towards `fast`; copy the others."
     floats = [(a, b.detach()) for a, b in zip(slow, fast) if a.is_floating_point()]
-    if floats: torch._foreach_lerp_(*map(list, zip(*floats)), share)
+    if floats:
+        torch._foreach_lerp_(*map(list, zip(*floats)), share)
     for a, b in zip(slow, fast):
         if not a.is_floating_point(): a.copy_(b)
 
@@ -257,7 +271,8 @@ def average(
     pairs = list(zip(G_ema.named_buffers(), G.buffers()))
     means = [(a, b) for (name, a), b in pairs if name.rpartition('.')[2] in _averages]
     rest = [(a, b) for (name, a), b in pairs if name.rpartition('.')[2] not in _averages]
-    slow, fast = [*G_ema.parameters(), *(a for a, _ in means)], [*G.parameters(), *(b for _, b in means)]
+    slow = [*G_ema.parameters(), *(a for a, _ in means)]
+    fast = [*G.parameters(), *(b for _, b in means)]
     _lerp(slow, fast, 1 - .5**(1/halflife))
     for a, b in rest: a.copy_(b)
 
@@ -308,13 +323,15 @@ def _batches(s:TrainState, data:Data, batch_size:int, labels:bool, channels_last
     "() -> (real, y): a new batch on the device of `s`, from the run's own random numbers."
     device = s.device
     if channels_last:
-        for m in (s.G, s.D): m.to(memory_format=torch.channels_last)
+        for m in (s.G, s.D):
+            m.to(memory_format=torch.channels_last)
     def batch():
         real, y = (
             draw(data, batch_size, s.rng, labels=True) if labels else (draw(data, batch_size, s.rng), None)
         )
         real = real.to(device, non_blocking=True)
-        if channels_last and real.ndim == 4: real = real.contiguous(memory_format=torch.channels_last)
+        if channels_last and real.ndim == 4:
+            real = real.contiguous(memory_format=torch.channels_last)
         return real, (y.to(device, non_blocking=True),) if labels else ()
     return batch
 
@@ -325,10 +342,12 @@ def _loop(s:TrainState, run:Callable, schedule:Callable, callbacks)->TrainState:
     "Call `run` until `s.step` is `s.n_steps` or a callback says stop; close the callbacks in any case."
     with suppress(Stop), _whole_steps() as check, ExitStack() as stack:
         for f in callbacks:
-            if hasattr(f, 'close'): stack.callback(f.close, s)
+            if hasattr(f, 'close'):
+                stack.callback(f.close, s)
         while s.step < s.n_steps:
             factor = float(schedule(s.step/s.n_steps))
-            for opt in (s.opt_G, s.opt_D): set_lr(opt, factor)
+            for opt in (s.opt_G, s.opt_D):
+                set_lr(opt, factor)
             s.log.append(run())
             s.step += 1
             for f in callbacks: f(s)

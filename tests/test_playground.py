@@ -83,7 +83,8 @@ def test_a_damaged_text_is_refused_in_a_sentence():
         ('v1~lr_D-1_0', 'number'), ('v1~lr_D-٣', 'number'), ('v1~lr_D-inf', 'number'),
         ('v1~depth_G-2.5', 'whole number from 1 to 6'), ('v1~data-Ring', 'take one of ring'),
         ('v1~seed-1~seed-2', 'name each thing once'), ('v1~data-drawn', 'nothing has been drawn yet'),
-        ('v1~drawing-AA', 'damaged'), ('v1~drawing-' + 'AAAA'*100, 'damaged'), ('v1~__class__-1', "no setting called '__class__'"),
+        ('v1~drawing-AA', 'damaged'), ('v1~drawing-' + 'AAAA'*100, 'damaged'),
+        ('v1~__class__-1', "no setting called '__class__'"),
     ],
 )
 def test_what_is_wrong_with_a_text(text, words):

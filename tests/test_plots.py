@@ -76,7 +76,8 @@ def test_uint8_is_not_touched_and_floats_are_clipped():
     'shape, says',
     [
         ((4, 4), r'at least one image, \(N,C,H,W\)'), ((2, 4, 1, 8, 8), 'choose one member'),
-        ((0, 1, 8, 8), 'at least one image'), ((4, 2, 8, 8), 'choose 1 channel'), ((4, 4, 8, 8), 'choose 1 channel'),
+        ((0, 1, 8, 8), 'at least one image'), ((4, 2, 8, 8), 'choose 1 channel'),
+        ((4, 4, 8, 8), 'choose 1 channel'),
     ],
 )
 def test_tile_says_what_is_wrong(shape, says):

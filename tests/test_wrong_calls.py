@@ -188,7 +188,8 @@ calls = {  # name: (call, words of the sentence)
         lambda: resnet.resized(torch.zeros(1, 1, 9, 9), (3, 3)), '9 pixels cannot become 3',
     ),
     'matched width of cost 0': (
-        lambda: resnet.matched_width(lambda w: nn.Linear(1, round(w)), 0, nets.n_params), 'give a larger target',
+        lambda: resnet.matched_width(lambda w: nn.Linear(1, round(w)), 0, nets.n_params),
+        'give a larger target',
     ),
     # models.conditional
     'embedding of all latents': (lambda: cond.EmbeddedGenerator(G(), 2, 3), 'n_embed is 3'),

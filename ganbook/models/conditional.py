@@ -62,7 +62,8 @@ class ConditionalBatchNorm(nn.Module):
         n_classes:int,  # K
     ):
         super().__init__()
-        n, start = norm.num_features, norm.weight.detach() if norm.affine else torch.ones(norm.num_features)
+        n = norm.num_features
+        start = norm.weight.detach() if norm.affine else torch.ones(norm.num_features)
         self.norm = type(norm)(n, norm.eps, norm.momentum, affine=False)
         self.gain = nn.Parameter(start.repeat(whole_number(n_classes, 'n_classes'), 1))  # (K,n)
         self.shift = nn.Parameter(torch.zeros(n_classes, n))
@@ -86,7 +87,8 @@ class NormedGenerator(nn.Module):
         def is_norm(m): return isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))
         has_norm = any(map(is_norm, G.net))
         need.that(has_norm, 'it has no BatchNorm to tell its class, take EmbeddedGenerator', G=G)
-        self.latent_dim, self.shape = G.latent_dim, G.shape
+        self.latent_dim = G.latent_dim
+        self.shape = G.shape
         self.net = nn.ModuleList(
             ConditionalBatchNorm(m, n_classes) if is_norm(m) else copy.deepcopy(m) for m in G.net
         )
@@ -95,7 +97,8 @@ class NormedGenerator(nn.Module):
         "Latents (...,B,Z) and labels (...,B) to samples (...,B,*S)."
         y = _one_label(y, z, z.shape[:-1], 'G')
         h = z.reshape(-1, self.latent_dim)
-        for m in self.net: h = m(h, y) if isinstance(m, ConditionalBatchNorm) else m(h)
+        for m in self.net:
+            h = m(h, y) if isinstance(m, ConditionalBatchNorm) else m(h)
         return h.reshape(*z.shape[:-1], *self.shape)
 
 # %% ../../nbs/20_many_tasks.ipynb #2a759685

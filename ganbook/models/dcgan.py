@@ -114,7 +114,8 @@ def normal_init(
     "Draw all weights from N(0, `std`), the gains of normalisation from N(1, `std`), and set biases to 0."
     for m in module.modules():
         weight, bias = (getattr(m, name, None) for name in ('weight', 'bias'))
-        if weight is not None: nn.init.normal_(weight, 0. if isinstance(m, _weighted) else 1., std)
+        if weight is not None:
+            nn.init.normal_(weight, 0. if isinstance(m, _weighted) else 1., std)
         if bias is not None: nn.init.zeros_(bias)
 
 # %% ../../nbs/09_dcgan.ipynb #9048ddab
@@ -192,7 +193,8 @@ class DCGANDiscriminator(nn.Module):
         smallest:int=4,                        # pixels along a side of the last grid, at least: 1 to 4
     ):
         super().__init__()
-        self.shape, grids = image_shape(shape), pyramid(shape, smallest)
+        self.shape = image_shape(shape)
+        grids = pyramid(shape, smallest)
         check_makers(down=down, norm=norm or nn.Identity, act=act)
         n = _channels(self.shape[0], width, len(grids))
         shrink = _shrink_layers(n, grids, down, norm, act)

@@ -46,7 +46,8 @@ class MLPGenerator(nn.Module):
         slope:float=.2,             # of the leaky ReLU below zero (Radford et al. 2016)
     ):
         super().__init__()
-        self.shape, self.latent_dim = _shape(shape), latent_dim
+        self.shape = _shape(shape)
+        self.latent_dim = latent_dim
         sizes = _sizes(latent_dim, hidden)
         fits = callable(out) and not isinstance(out, nn.Module)
         need.of_type(fits, 'give what makes the last layer, such as nn.Tanh, without brackets', out=out)

@@ -52,7 +52,8 @@ def _blurred(x:Tensor, dim:int)->Tensor:
     """Along one axis, each pixel with its neighbours, weighed 1,
     2, 1 over 4; beyond the edge stands the edge's own copy."""
     wide = torch.cat([x.narrow(dim, 0, 1), x, x.narrow(dim, x.shape[dim] - 1, 1)], dim)
-    for n in (wide.shape[dim] - 1, x.shape[dim]): wide = (wide.narrow(dim, 0, n) + wide.narrow(dim, 1, n))/2
+    for n in (wide.shape[dim] - 1, x.shape[dim]):
+        wide = (wide.narrow(dim, 0, n) + wide.narrow(dim, 1, n))/2
     return wide
 
 def _along(x:Tensor, n:int, dim:int, n_blurs:int)->Tensor:
@@ -61,10 +62,13 @@ def _along(x:Tensor, n:int, dim:int, n_blurs:int)->Tensor:
     if n == was: return x
     fits = n in (2*was, 2*was - 1, (was + 1)//2)
     need.that(fits, f'{was} pixels cannot become {n}: an axis is doubled, halved, or left as it is')
-    if n > was: x = torch.stack([x, x], dim).flatten(dim - 1, dim).narrow(dim, 0, n)
-    for _ in range(n_blurs): x = _blurred(x, dim)
+    if n > was:
+        x = torch.stack([x, x], dim).flatten(dim - 1, dim).narrow(dim, 0, n)
+    for _ in range(n_blurs):
+        x = _blurred(x, dim)
     if n > was: return x
-    if was % 2: x = torch.cat([x, x.narrow(dim, was - 1, 1)], dim)
+    if was % 2:
+        x = torch.cat([x, x.narrow(dim, was - 1, 1)], dim)
     return x.unflatten(dim, (n, 2)).mean(dim)
 
 # %% ../../nbs/18_architectures.ipynb #d49632dd
@@ -75,7 +79,8 @@ def resized(
     n_blurs:int=0,
 )->Tensor:         # (...,*size)
     "Double by repeating pixels, halve by averaging pairs, and blur."
-    for dim, n in zip((-2, -1), size): x = _along(x, n, dim, n_blurs)
+    for dim, n in zip((-2, -1), size):
+        x = _along(x, n, dim, n_blurs)
     return x
 
 def resize_nearest(x:Tensor, size:tuple)->Tensor:
@@ -137,7 +142,8 @@ class _To(nn.Module):
     def __init__(self, size:tuple, resample:Callable):
         super().__init__()
         need.functions(resample=resample)
-        self.size, self.resample = size, resample
+        self.size = size
+        self.resample = resample
     def forward(self, x:Tensor)->Tensor: return self.resample(x, self.size)
 
 def _stage(n:int, n_blocks:int, total:int, attends:bool)->list:
@@ -176,7 +182,8 @@ class SkipImages(nn.Module):
     def forward(self, features:list)->Tensor:
         "Features (B,c,h,w) of all grids, from the smallest, to images (B,C,H,W)."
         image, *rest = (read(h) for read, h in zip(self.reads, features))
-        for finer, grow in zip(rest, self.grow): image = grow(image) + finer
+        for finer, grow in zip(rest, self.grow):
+            image = grow(image) + finer
         return image
 
 # %% ../../nbs/18_architectures.ipynb #536f58e5
@@ -240,17 +247,22 @@ class ResNetDiscriminator(nn.Module):
         smallest:int=4,                    # pixels along a side of the last grid, at least: 1 to 4
     ):
         super().__init__()
-        self.shape, grids = image_shape(shape), pyramid(shape, smallest)
-        at, n = _attending(grids, attend), _widths(width, len(grids))
+        self.shape = image_shape(shape)
+        grids = pyramid(shape, smallest)
+        at = _attending(grids, attend)
+        n = _widths(width, len(grids))
         total = whole_number(n_blocks, 'n_blocks')*len(grids)
         layers = [_weighted_by(nn.Conv2d(self.shape[0], n[0], 1)), *_stage(n[0], n_blocks, total, at == 0)]
         for i in range(1, len(grids)):
             layers += [
-                _To(grids[i], resample), _weighted_by(nn.Conv2d(n[i - 1], n[i], 1)),
+                _To(grids[i], resample),
+                _weighted_by(nn.Conv2d(n[i - 1], n[i], 1)),
                 *_stage(n[i], n_blocks, total, at == i),
             ]
         self.net = nn.Sequential(
-            *layers, nn.Flatten(), _weighted_by(nn.Linear(n[-1]*math.prod(grids[-1]), 1))
+            *layers,
+            nn.Flatten(),
+            _weighted_by(nn.Linear(n[-1]*math.prod(grids[-1]), 1))
         )
 
     def forward(self, x:Tensor, *y)->Tensor:
