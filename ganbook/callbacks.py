@@ -172,6 +172,13 @@ def log_csv(
     return _and_at_the_end(every, lambda s: write_csv(s.log, path))
 
 # %% ../nbs/a2_callbacks.ipynb #60558c8b
+def _rows_of(lines:list, n_columns:int)->Tensor:
+    "The numbers of a table but for its first column; None where a line has others, or too few."
+    try:
+        numbers = np.array([[float(v) for v in line.split(',')] for line in lines])
+        return torch.tensor(numbers.reshape(len(lines), n_columns + 1)[:, 1:]).float()
+    except ValueError: return None
+
 def read_log(
     path:Path,  # log.csv of a run
 )->Log:
@@ -180,11 +187,8 @@ def read_log(
     if not path.is_file(): return log
     head, *lines = path.read_bytes().decode('utf-8', 'replace').split() or ['']
     first, *columns = head.split(',')
-    try:
-        numbers = np.array([[float(v) for v in line.split(',')] for line in lines])
-        rows = torch.tensor(numbers.reshape(len(lines), len(columns) + 1)[:, 1:]).float()
-    except ValueError: first = 'damaged'
-    fits = first == 'step' and columns
+    rows = _rows_of(lines, len(columns))
+    fits = first == 'step' and columns and rows is not None
     need.that(fits, f'{path} is damaged or no log: remove it, and that in the newest checkpoint is taken')
     for row in rows:
         log.append(dict(zip(columns, row)))

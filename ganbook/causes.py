@@ -97,12 +97,15 @@ def _random_causes(n:int, rng)->dict:
     made['shirt'] = .56 + .28*(2*torch.pi*hue).cos()
     return made
 
+def _number_of(name:str, word:str)->int:
+    "The place of a word among those of a cause."
+    words = options.get(name, ())
+    need.that(word in words, f"take {' or '.join(words) or 'a number'}", **{name: word})
+    return words.index(word)
+
 def _fixed(name:str, v, like:Tensor)->Tensor:
     "A cause as it was asked for: a word, a value, or one value a face."
-    if isinstance(v, str):
-        words = options.get(name, ())
-        need.that(v in words, f"take {' or '.join(words) or 'a number'}", **{name: v})
-        v = words.index(v)
+    if isinstance(v, str): v = _number_of(name, v)
     try: values = torch.as_tensor(v, device=like.device)
     except (TypeError, ValueError, RuntimeError): values = torch.empty(0)
     whole = name not in options or not (values.is_floating_point() or values.is_complex())

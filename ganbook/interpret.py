@@ -268,7 +268,7 @@ def occlusion(
 )->Tensor:           # (N,h,w), a place each: by how much the logit drops without the patch
     "What each patch of an image is worth to `D`."
     x = _images(D, x)
-    need.that(x.ndim == 4, 'give images (N,C,H,W)', x=x)
+    need.shaped('images (N,C,H,W)', x=x)
     (H, W), at = x.shape[2:], lambda n: range(0, n - size + 1, stride)
     fits = 1 <= size <= min(H, W) and stride >= 1
     need.that(fits, f'a patch has 1 to {min(H, W)} pixels, and moves by at least 1', size=size, stride=stride)

@@ -68,9 +68,14 @@ wasserstein = GANLoss(_wasserstein_D, _linear_G)
 def _margin(real_logits, fake_logits):
     "Each real logit minus the fake logit of the same place."
     given = real_logits is not None
-    need.that(given, 'a relativistic generator compares, pass it the real logits too', real_logits=real_logits)
+    need.that(given, 'a relativistic generator compares, pass it the real logits too', real=real_logits)
     fits = real_logits.shape == fake_logits.shape
-    need.that(fits, 'give as many real logits as fake ones', real_logits=real_logits, fake_logits=fake_logits)
+    need.that(
+        fits,
+        'give as many real logits as fake ones',
+        real_logits=real_logits,
+        fake_logits=fake_logits,
+    )
     return real_logits - fake_logits
 
 # %% ../nbs/02_losses.ipynb #8ad4914d

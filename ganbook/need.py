@@ -32,7 +32,7 @@ def shown(x)->str:
     plain = isinstance(x, (Real, str, list, tuple, dict, type(None)))
     return f'{x!r:.60}' if plain or isinstance(x, type) else f'a {type(x).__name__}'
 
-def _told(given:dict, wants:str)->str:
+def _sentence(given:dict, wants:str)->str:
     what = ' and '.join(f'{name} is {shown(x)}' for name, x in given.items())
     return f'{what}: {wants}.' if given else f'{wants}.'
 
@@ -43,7 +43,7 @@ def that(
     **given,    # argument=value, what it was asked of, if anything
 ):
     "Raise a ValueError unless it holds."
-    if not holds: raise ValueError(_told(given, wants))
+    if not holds: raise ValueError(_sentence(given, wants))
 
 def of_type(
     holds,      # what is asked, true or false

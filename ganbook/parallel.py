@@ -302,8 +302,10 @@ def _check_means(arguments:dict):
     given = arguments.get('update'), *arguments.get('penalties', ())
     whole = [g.__name__ for f in given for g in _called(f) if g is by_consensus or g is dragan]
     need.that(not whole, 'leave out what takes its whole batch, or train in one process', given=whole)
-    # two halves of real and fake logits
-    loss = arguments['loss']
+    _check_loss(arguments['loss'])
+
+def _check_loss(loss):
+    "Raise unless a loss of a batch is the mean of those of its halves."
     logits = 3*torch.linspace(-2, 3, 16, dtype=torch.float64).sin().view(2, 2, 4)
     for f in (loss.discriminator, loss.generator):
         parts = torch.stack([f(real, fake) for real, fake in logits]).mean(0)

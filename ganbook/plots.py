@@ -318,6 +318,15 @@ def _mark(ax, columns):
         )
 
 # %% ../nbs/a1_plots.ipynb #b4ef90a7
+def _chosen(table:dict, columns)->list:
+    "The names of the columns to draw: those asked for, or those that begin with loss."
+    columns = [c for c in table if c.startswith('loss')] if columns is None else list(columns)
+    names = ', '.join(table) or 'none'
+    need.that(columns, f'give a column that begins with loss, this table has {names}', columns=columns)
+    for c in columns:
+        need.one_of(table, c, 'column')
+    return columns
+
 def curves(
     # name of a column to its values, (steps,) or (steps,K) for K members, as a run's log gives them
     table:dict,
@@ -327,11 +336,7 @@ def curves(
     cannot_tell:bool=False,  # mark where a D that cannot tell would stand, in nats (log losses only)
 ):                           # the axes
     "Draw the curves of a run: the raw values faint, their moving average above them."
-    columns = [c for c in table if c.startswith('loss')] if columns is None else list(columns)
-    names = ', '.join(table) or 'none'
-    need.that(columns, f'give a column that begins with loss, this table has {names}', columns=columns)
-    for c in columns:
-        need.one_of(table, c, 'column')
+    columns = _chosen(table, columns)
     ax = _axes(ax)
     for c in columns:
         y = _host(table[c]).astype(float)

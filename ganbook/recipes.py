@@ -245,8 +245,8 @@ def _with_noise(std:float, rng)->Callable:
     at = 1 if isinstance(rng, list) else 0  # the batch's place in the shape
     return lambda x: x + std*latents(x.shape[at], math.prod(x.shape[at + 1:]), rng, x.device).view_as(x)
 
-def _check(r:Recipe, data:Data):
-    "Raise on numbers that cannot be, and on data of another kind."
+def _check_numbers(r:Recipe):
+    "Raise on numbers that cannot be."
     need.at_least(1, latent_dim=r.latent_dim, width=r.width, pack=r.pack)
     need.at_least(1, n_critic=r.n_critic, n_steps=r.n_steps)
     need.at_least(r.pack, batch_size=r.batch_size)
@@ -254,6 +254,9 @@ def _check(r:Recipe, data:Data):
     for name in ('lr', 'ema_halflife', 'clip'):
         if getattr(r, name) is not None:
             need.above(0, **{name: getattr(r, name)})
+
+def _check_kind(r:Recipe, data:Data):
+    "Raise on data of another kind than the recipe makes."
     kind = 'images' if data.is_image else 'points'
     others = ' or '.join(n for n, o in recipes.items() if o.kind == kind)
     need.that(
@@ -294,7 +297,8 @@ def prepare(
 )->Data:        # with the range of its images set to that of the generator's last layer
     "Hold data against a recipe."
     r = find(recipe)
-    _check(r, data)
+    _check_numbers(r)
+    _check_kind(r, data)
     _check_together(r)
     count_classes(r, data)
     return replace(data, low=0. if r.out == 'sigmoid' else -1.)

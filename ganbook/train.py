@@ -22,17 +22,22 @@ from .nets import copy_of, evaluating, frozen
 from .preflight import check_fit
 
 # %% ../nbs/05_training.ipynb #eab63917
+def _check_adam(params:list, lr:float, betas):
+    "Raise one clear error for what Adam could not work with."
+    need.that(params, 'give parameters of a network with weights, as in adam(G.parameters())', params=params)
+    need.lies('[0,inf)', lr=lr)
+    fits = isinstance(betas, (tuple, list)) and len(betas) == 2 and all(0 <= b < 1 for b in betas)
+    need.that(fits, 'give two decays from 0 to below 1, such as (.5, .999)', betas=betas)
+
 def adam(
     params,                # parameters of one player
     lr:float=2e-4,         # learning rate (Radford et al. 2016, section 4)
     betas:tuple=(.5,.999), # decay a step of the running mean, and mean square, of the gradient (ditto)
 )->torch.optim.Adam:
     "Fused Adam; on a GPU its learning rate is a tensor, so that a recorded step sees it change."
-    params, lr = [] if isinstance(params, nn.Module) else list(params), float(lr)
-    need.that(params, 'give parameters of a network with weights, as in adam(G.parameters())', params=params)
-    need.lies('[0,inf)', lr=lr)
-    fits = isinstance(betas, (tuple, list)) and len(betas) == 2 and all(0 <= b < 1 for b in betas)
-    need.that(fits, 'give two decays from 0 to below 1, such as (.5, .999)', betas=betas)
+    params = [] if isinstance(params, nn.Module) else list(params)
+    lr = float(lr)
+    _check_adam(params, lr, betas)
     cuda = params[0].is_cuda
     start = torch.tensor(lr, device=params[0].device) if cuda else lr
     opt = torch.optim.Adam(params, lr=start, betas=tuple(map(float, betas)), fused=True, capturable=cuda)
@@ -109,6 +114,16 @@ class TrainState:
         return self.G if self.G_ema is None else self.G_ema
 
 # %% ../nbs/05_training.ipynb #7f67378b
+def _check_players(G, D):
+    "Raise one clear error for what is no pair of networks on one device."
+    for name, m in dict(G=G, D=D).items():
+        has_weights = isinstance(m, nn.Module) and [*m.parameters()]
+        need.of_type(has_weights, 'make a network with weights, such as MLPDiscriminator((2,))', **{name: m})
+    has_dim = hasattr(G, 'latent_dim')
+    need.of_type(has_dim, 'it has no attribute latent_dim, set it to the length of its latents', G=G)
+    on_G, on_D = (next(m.parameters()).device for m in (G, D))
+    need.that(on_G == on_D, 'move both to one device', device_of_G=str(on_G), device_of_D=str(on_D))
+
 def new_state(
     G:nn.Module,           # generator, already on its device
     D:nn.Module,           # discriminator, on the same device
@@ -119,20 +134,16 @@ def new_state(
     seed:int=0,            # of the run's own random generator: batches and latents
 )->TrainState:
     "A state at step 0 with Adam for both players."
-    for name, m in dict(G=G, D=D).items():
-        has_weights = isinstance(m, nn.Module) and [*m.parameters()]
-        need.of_type(has_weights, 'make a network with weights, such as MLPDiscriminator((2,))', **{name: m})
-    has_dim = hasattr(G, 'latent_dim')
-    need.of_type(has_dim, 'it has no attribute latent_dim, set it to the length of its latents', G=G)
-    on_G, on_D = (next(m.parameters()).device for m in (G, D))
-    need.that(on_G == on_D, 'move both to one device', device_of_G=str(on_G), device_of_D=str(on_D))
+    _check_players(G, D)
+    device = next(G.parameters()).device
     G_ema = copy_of(G).requires_grad_(False).eval() if ema else None
     return TrainState(
         G,
         D,
         adam(G.parameters(), lr, betas),
         adam(D.parameters(), lr if lr_D is None else lr_D, betas),
-        G_ema, rng=torch.Generator(on_G).manual_seed(seed),
+        G_ema,
+        rng=torch.Generator(device).manual_seed(seed),
     )
 
 # %% ../nbs/05_training.ipynb #bda4772c

@@ -130,22 +130,22 @@ def _norms(net:nn.Module)->list:
     "The BatchNorm layers of a network."
     return [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
 
+def _in_kinds(D, real, fake, y)->tuple:
+    "Logits of a batch of real samples, of one of fakes, and of one with the first half of each."
+    k = len(real)//2
+    both = torch.cat([real[:k], fake[:k]])
+    return D(real, *y), D(fake, *y), D(both, *(torch.cat([t[:k]]*2) for t in y))
+
 @torch.no_grad()
 def _company(D, real, fake, y, batch:int=64)->dict:
     "How well a D with BatchNorm orders samples in batches of one kind, and in mixed ones."
-    def judge(x, i, n, times=1): return D(x, *(torch.cat([t[i:i + n]]*times) for t in y))
+    rows = [slice(i, i + batch) for i in range(0, len(real) - batch + 1, batch)]
     D.train()
-    k = batch//2
-    alone_real = []
-    alone_fake = []
-    mixed = []
-    for i in range(0, len(real) - batch + 1, batch):
-        alone_real.append(judge(real[i:i + batch], i, batch))
-        alone_fake.append(judge(fake[i:i + batch], i, batch))
-        mixed.append(judge(torch.cat([real[i:i + k], fake[i:i + k]]), i, k, times=2))
+    judged = [_in_kinds(D, real[r], fake[r], [t[r] for t in y]) for r in rows]
     D.eval()
-    mixed = torch.stack(mixed)
-    apart = _auc(torch.stack(alone_real), torch.stack(alone_fake))
+    alone_real, alone_fake, mixed = map(torch.stack, zip(*judged))
+    k = batch//2
+    apart = _auc(alone_real, alone_fake)
     return dict(auc_apart=apart, auc_mixed=_auc(mixed[:, :k], mixed[:, k:]))
 
 # %% ../nbs/w10_vitals.ipynb #5d4c5415

@@ -137,6 +137,13 @@ def _attending(grids:list, attend:int|None)->int|None:
     need.that(at is not None, f'the grids are {sides}, give at least {max(grids[-1])}', attend=attend)
     return at
 
+def _grids_of(shape:tuple, width:float, n_blocks:int, attend:int|None, smallest:int)->tuple:
+    "(sizes of the grids, which of them has attention, channels at each, blocks in all)"
+    grids = pyramid(shape, smallest)
+    at = _attending(grids, attend)
+    n = _widths(width, len(grids))
+    return grids, at, n, whole_number(n_blocks, 'n_blocks')*len(grids)
+
 class _To(nn.Module):
     "Resize to `size`."
     def __init__(self, size:tuple, resample:Callable):
@@ -216,10 +223,7 @@ class ResNetGenerator(nn.Module):
         check_makers(head=head, out=out)
         self.shape = image_shape(shape)
         self.latent_dim = whole_number(latent_dim, 'latent_dim')
-        grids = pyramid(shape, smallest)
-        at = _attending(grids, attend)
-        n = _widths(width, len(grids))
-        total = whole_number(n_blocks, 'n_blocks')*len(grids)
+        grids, at, n, total = _grids_of(shape, width, n_blocks, attend, smallest)
         self.first = _first_grid(latent_dim, (n[-1], *grids[-1]))
         self.stages = nn.ModuleList()
         for i in reversed(range(len(grids))):
@@ -248,10 +252,7 @@ class ResNetDiscriminator(nn.Module):
     ):
         super().__init__()
         self.shape = image_shape(shape)
-        grids = pyramid(shape, smallest)
-        at = _attending(grids, attend)
-        n = _widths(width, len(grids))
-        total = whole_number(n_blocks, 'n_blocks')*len(grids)
+        grids, at, n, total = _grids_of(shape, width, n_blocks, attend, smallest)
         layers = [_weighted_by(nn.Conv2d(self.shape[0], n[0], 1)), *_stage(n[0], n_blocks, total, at == 0)]
         for i in range(1, len(grids)):
             layers += [
