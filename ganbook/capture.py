@@ -64,5 +64,5 @@ def recorded(
 )->Callable:             # the same, recorded in a CUDA graph if it may be
     "Decide whether an iteration is recorded or runs as it is."
     can = _on_one_gpu(s, data)
-    need.that(can or not capture, 'not all that trains is on one GPU, leave it out', capture=True)
+    need.that(can or not capture, 'not all that trains is on one GPU, leave capture out', capture=True)
     return Captured(s, iteration) if can and capture is not False else iteration

@@ -103,7 +103,7 @@ def read(
 )->dict:            # its content, on the CPU
     "The content of a checkpoint, checked; no code in it is run."
     path = Path(path)
-    need.there(path.is_file(), 'give the path of a checkpoint', path)
+    need.there(path.is_file(), 'check the path, or train first', f'the checkpoint {path}')
     content = _unpacked(path)
     if trouble := _wrong_with(content): raise ValueError(f"{path} {trouble}")
     return content

@@ -52,7 +52,8 @@ def cmd_train(
     in_range(10**9, n_steps=n_steps)
     in_range(10**6, batch_size=batch_size)
     check_options(every, keep, log_interval, threads)
-    need.that(not (config and resume), '--config begins a run: leave it or --resume out')
+    one = not (config and resume)
+    need.that(one, '--config begins a run and --resume goes on with one: leave one of the two out')
     wish = Wish(recipe, data, size, grey, seed, n_steps, batch_size, lr, every, keep, log_interval, threads,
         out, config, resume)
     launch(wish, place, quiet)

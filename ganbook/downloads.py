@@ -104,7 +104,8 @@ def _local(name:str, file:str):
     "The path of `file`, zipped or not, in the folder `name` under GANBOOK_DATA; None if it is not there."
     root = os.environ.get('GANBOOK_DATA', '')
     if not root: return None
-    need.there(Path(root).is_dir(), 'set GANBOOK_DATA to a folder, or leave it unset', root)
+    if not Path(root).is_dir():
+        raise FileNotFoundError(f"{root} is no folder: set GANBOOK_DATA to one, or leave it unset.")
     places = Path(root)/name/file, Path(root)/name/file.removesuffix('.gz')
     return next((p for p in places if p.is_file()), None)
 

@@ -227,8 +227,7 @@ def rehearse(
     n_steps:int=None, # steps of G; None takes the drill's own number
 )->tuple:             # (state, data, findings)
     "Train a broken setup and examine it."
-    if name != 'sound':
-        need.one_of(drills, name, 'drill')
+    need.one_of(dict(sound=None) | drills, name, 'drill')
     setup = sound(data) if name == 'sound' else drills[name][0](sound(data))
     s, shown = practise(
         setup if n_steps is None else replace(setup, n_steps=min(n_steps, setup.n_steps)), seed

@@ -64,7 +64,9 @@ def eye(
         words = f"yardstick 'faces', which reads the kind of {right} of held-out faces rightly"
         return Eye(_on_cpu(y.features), _on_cpu(y.probs), words, kinds=True)
     try: y = yardstick(name).to(device)
-    except ImportError as e: raise ValueError(f"{str(e).rstrip('.')}, or leave --features out.") from None
+    except ImportError: raise ValueError(
+        "Inception-v3 needs pip install torchmetrics torch-fidelity and, once, a network: "
+        "leave --features out to measure without it.") from None
     if name == 'inception': return Eye(_on_cpu(y.features), None, 'Inception-v3')
     words = f"yardstick '{name}', which names {y.card['accuracy']:.1%} of held-out digits rightly"
     return Eye(_on_cpu(y.features), _on_cpu(y.probs), words)
@@ -308,7 +310,7 @@ def patient(
     "What there is of a run to examine."
     log = read_log(run.files.log)
     if not latest(run.files.checkpoints):
-        need.there(len(log), f'let {run.folder} train for some steps first', run.files.checkpoints)
+        need.there(len(log), 'let it train for some steps first', f'a checkpoint or a log in {run.folder}')
         return Patient(log)
     try: data = run.data(where)
     except FileNotFoundError:

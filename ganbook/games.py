@@ -31,7 +31,10 @@ def expectation(
 )->Tensor:     # (...,)
     "Expected value of `f` under the density `p`, by the trapezoid rule."
     off = (torch.trapezoid(p, x) - 1).abs().max()
-    need.that(off <= .01, 'take a wider or a finer grid', mass_of_density_is_off_by=off.item())
+    need.that(
+        off <= .01,
+        f"the density's mass on this grid is {off:.2g} away from 1: take a wider or a finer grid",
+    )
     return torch.trapezoid(p*torch.where(p > 0, f, 0.), x)
 
 # %% ../nbs/01_game.ipynb #b610d3ca

@@ -10,8 +10,6 @@ __all__ = ['one_of', 'shown', 'that', 'of_type', 'there', 'whole', 'above', 'at_
 import re
 from collections.abc import Mapping
 from numbers import Integral, Real
-import torch
-from torch import Tensor
 
 # %% ../nbs/w15_need.ipynb #abb2164d
 def one_of(
@@ -32,7 +30,9 @@ def shown(x)->str:
     plain = isinstance(x, (Real, str, list, tuple, dict, type(None)))
     return f'{x!r:.60}' if plain or isinstance(x, type) else f'a {type(x).__name__}'
 
-def _sentence(given:dict, wants:str)->str:
+def _is_tensor(x)->bool: return hasattr(x, 'is_floating_point')  # torch is slow to import, and not needed
+
+def _refusal(given:dict, wants:str)->str:
     what = ' and '.join(f'{name} is {shown(x)}' for name, x in given.items())
     return f'{what}: {wants}.' if given else f'{wants}.'
 
@@ -43,7 +43,7 @@ def that(
     **given,    # argument=value, what it was asked of, if anything
 ):
     "Raise a ValueError unless it holds."
-    if not holds: raise ValueError(_sentence(given, wants))
+    if not holds: raise ValueError(_refusal(given, wants))
 
 def of_type(
     holds,      # what is asked, true or false
@@ -100,12 +100,12 @@ def at_least(
             raise ValueError(f"{name} is {x}: it must be at least {bound:g}.")
 
 # %% ../nbs/w15_need.ipynb #0cfc881b
-def _is_inside(x:Tensor, within:str)->bool:
-    "Do all numbers lie in the interval?"
+def _is_inside(x, within:str)->bool:
+    "Does a number, or do all of a tensor's, lie in the interval?"
     low, high = map(float, within[1:-1].split(','))
     above = x >= low if within[0] == '[' else x > low
     below = x <= high if within[-1] == ']' else x < high
-    return bool((above & below).all())
+    return bool((above & below).all() if _is_tensor(x) else above and below)
 
 def lies(
     within:str,  # an interval, such as '(0,1]'
@@ -114,16 +114,16 @@ def lies(
 ):
     "Raise unless each lies in the interval; a round bracket leaves its end out. NaN lies nowhere."
     for name, x in given.items():
-        v = torch.tensor(x, dtype=torch.float64) if isinstance(x, Real) else x
-        if not isinstance(v, Tensor) or not _is_inside(v, within):
-            told = shown(x.tolist() if isinstance(x, Tensor) else x)
-            raise ValueError(f"{name} is {told}: it must lie in {within}.")
+        if isinstance(x, Real) or _is_tensor(x):
+            if _is_inside(x, within): continue
+        told = shown(x.tolist() if _is_tensor(x) else x)
+        raise ValueError(f"{name} is {told}: it must lie in {within}.")
 
 # %% ../nbs/w15_need.ipynb #d50d189d
 def floats(**given):  # argument=value
     "Raise a TypeError unless each is a tensor of floating-point numbers."
     for name, x in given.items():
-        fits = isinstance(x, Tensor) and x.is_floating_point()
+        fits = _is_tensor(x) and x.is_floating_point()
         of_type(fits, 'give a tensor of floating-point numbers', **{name: x})
 
 def like(
@@ -133,8 +133,8 @@ def like(
 ):
     "Raise a TypeError unless each is a tensor of floating-point numbers, in the precision of the weights."
     for name, x in given.items():
-        fits = isinstance(x, Tensor) and x.is_floating_point()
-        alike = fits and (x.dtype == torch.float64) == (weight.dtype == torch.float64)
+        fits = _is_tensor(x) and x.is_floating_point()
+        alike = fits and (x.dtype.itemsize == 8) == (weight.dtype.itemsize == 8)
         wants = f'give floating-point numbers of one precision with the weights, {weight.dtype}'
         of_type(alike, wants, **{name: x})
 

@@ -91,7 +91,7 @@ def _check_norms(batch_size:int, outs:list):
         alone = batch_size == 1 and values == 1 and isinstance(layer, _norm)
         need.that(
             not alone,
-            f'a {type(layer).__name__} here sees one value a channel, which has no variance, give at least 2',
+            f'a {type(layer).__name__} here sees one value a channel and sample, give at least 2',
             batch_size=batch_size,
         )
 

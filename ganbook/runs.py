@@ -10,6 +10,7 @@ __all__ = ['usual', 'Run', 'Wish', 'check_seed', 'check_options', 'recipe_for', 
 import json
 import os
 import re
+import shlex
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 import numpy as np
@@ -91,7 +92,7 @@ def _is_run(told)->bool:
 
 def _read_file(path:Path)->Run:
     "The run of a run.json, whatever it is called."
-    need.there(path.is_file(), f'{path.parent} holds no run', path)
+    need.there(path.is_file(), f'{path.parent} holds no run, name the folder of one', path)
     try: told = json.loads(path.read_text(encoding='utf-8'))
     except ValueError: told = None
     need.that(_is_run(told), f'{path} was not written by ganbook, or has been damaged')
@@ -280,9 +281,12 @@ def _check_truth(run:Run, stored:dict):
     says = _of_training(run.settings)
     has = _of_training(stored)
     for name in dict.fromkeys([*says, *has]):
-        is_true = says.get(name) == has.get(name)
-        need.that(is_true, f'{run.files.run} says {name} {says.get(name)}, but the run was trained with '
-            f'{has.get(name)}: put that back, or begin another run with ganbook train --config')
+        need.that(
+            says.get(name) == has.get(name),
+            f'{run.files.run} says {name} {says.get(name)}, but the run was trained with {has.get(name)}: '
+            'put that back, or begin another run with '
+            f'ganbook train --config {shlex.quote(str(run.files.run))}',
+        )
 
 @patch_to(Run)
 def state(self, data:Data, device)->tuple:  # (TrainState, arguments of `fit`)

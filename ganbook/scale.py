@@ -311,11 +311,13 @@ def check(
     got = _row(value)
     n = len(e['values'])
     shown = ', '.join(f'{x:.6g}' if isinstance(x, float) else str(x) for x in got[:4])
-    right = len(got) == n and all(abs(x - v) <= tol for x, v, tol in zip(got, e['values'], e['tolerances']))
-    if not right:
+    if len(got) != n:
         raise AssertionError(
-            f"exercise {exercise} wants {n} check number{'s'*(n > 1)}, and {shown} does not agree "
-            f"to the digits printed. {e['check']}"
+            f"exercise {exercise} has {n} check number{'s'*(n > 1)}, and you gave {len(got)}. {e['check']}"
+        )
+    if not all(abs(x - v) <= tol for x, v, tol in zip(got, e['values'], e['tolerances'])):
+        raise AssertionError(
+            f"exercise {exercise}: {shown} does not agree to the digits printed. {e['check']}"
         )
     print('✓ exercise', exercise)
     _keep(str(exercise))

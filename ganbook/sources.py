@@ -40,8 +40,8 @@ def data_by_name(
     if name not in data_sets:
         return folder(name, 64 if size is None else size, 1 if grey else 3)
     sized = _takes(name, 'size')
-    fits = not grey and (size is None or sized)
-    need.that(fits, f'--size and --grey are for a folder of images: leave them out for {name}')
+    need.that(not grey, f'--grey is for a folder of images: leave it out for {name}')
+    need.that(size is None or sized, f'--size is for a folder of images: leave it out for {name}')
     return all_sets[name]() if size is None else all_sets[name](size=size)
 
 # %% ../nbs/w23_sources.ipynb #9d1aa7ec
@@ -93,7 +93,8 @@ def source_now(
     if where is None or where == name: return source
     fits = not is_set and where not in data_sets
     need.that(fits, f'the run has data {name}, not {where}: leave that out')
-    need.there(Path(where).is_dir(), 'say with --data in which folder the images are now', where)
+    if not Path(where).is_dir():
+        raise FileNotFoundError(f"{where} is no folder: say with --data where the images are now.")
     return source | dict(name=str(Path(where).resolve()))
 
 def changes(

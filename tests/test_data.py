@@ -607,7 +607,7 @@ def test_a_local_copy_comes_first_zipped_or_not(server, cache, tmp_path, monkeyp
     assert dl._fetch(r, FILE) == tmp_path/'tiny'/FILE and len(server.asked) == 1
     for wrong in (tmp_path/'typo', tmp_path/'tiny'/FILE):
         monkeypatch.setenv('GANBOOK_DATA', str(wrong))
-        with pytest.raises(FileNotFoundError, match='set GANBOOK_DATA to a folder'): dl._fetch(r, FILE)
+        with pytest.raises(FileNotFoundError, match='is no folder'): dl._fetch(r, FILE)
     monkeypatch.setenv('GANBOOK_DATA', '')  # as good as unset
     assert dl._fetch(r, FILE) == cache/'tiny'/FILE
 
@@ -684,7 +684,7 @@ def test_mnist_falls_back_on_the_small_one_and_says_so(cache, tmp_path, monkeypa
     assert len(said) == 1 and d.name == 'mnist_small' and len(d) == 20
     with pytest.raises(FileNotFoundError, match='could not be had from'): mnist(train=False)
     monkeypatch.setenv('GANBOOK_DATA', str(tmp_path/'typo'))  # a mistake is no lack of a network
-    with pytest.raises(FileNotFoundError, match='set GANBOOK_DATA to a folder'): mnist()
+    with pytest.raises(FileNotFoundError, match='is no folder'): mnist()
 
 def test_without_network_and_package_mnist_says_what_is_wrong(cache, tmp_path, monkeypatch):
     nowhere(monkeypatch)

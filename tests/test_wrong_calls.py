@@ -86,7 +86,7 @@ calls = {  # name: (call, words of the sentence)
     'density of std 0': (lambda: games.normal_pdf(x, 0, 0), 'above 0'),
     'density of mass 2': (
         lambda: games.expectation(torch.ones(5)*2, torch.ones(5), torch.linspace(0, 1, 5)),
-        'mass_of_density_is_off_by',
+        'mass on this grid',
     ),
     'game at a wrong point': (lambda: dynamics.dirac(losses.minimax).v(torch.zeros(3)), 'points (...,2)'),
     'game at whole numbers': (lambda: dynamics.dirac(losses.minimax).v(torch.tensor([1, 1])), 'floats'),
@@ -532,7 +532,7 @@ lines = {  # words of the command: part of the sentence
     'train points --log-interval 0': '--log-interval is 0',
     'train points --threads -1': '--threads is -1',
     'train pac --batch-size 1': 'batch_size is 1: it must be at least 2',
-    'train points --data ring --grey': 'are for a folder of images',
+    'train points --data ring --grey': 'is for a folder of images',
     'train dcgan --data photos --size 4': 'from 8 to 256',
     'train stable --data photos --size 2000': 'from 4 to 1024',
     'train stable --data broken': 'none of the 1 images could be decoded',
