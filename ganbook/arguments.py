@@ -15,15 +15,19 @@ from fastcore.docments import docments
 # %% ../nbs/w22_arguments.ipynb #8da2f61a
 def _of_parameter(p:inspect.Parameter, said:str)->dict:
     "What argparse is to know of a parameter of which its comment says `said`."
-    is_option, is_switch = p.kind is p.KEYWORD_ONLY, p.annotation is bool
+    is_option = p.kind is p.KEYWORD_ONLY
+    is_switch = p.annotation is bool
     default = None if p.default is p.empty else p.default
     about = dict(help=said.replace('%', '%%'))
-    if default is not None and not is_switch: about['help'] += f' (default: {default})'
+    if default is not None and not is_switch:
+        about['help'] += f' (default: {default})'
     if is_switch: about['action'] = 'store_true'
     elif p.annotation is list: about['nargs'] = '+'
     else: about |= dict(type=p.annotation, default=default)
-    if is_option and not is_switch: about['metavar'] = p.annotation.__name__.upper()
-    if not is_option and p.default is not p.empty: about['nargs'] = '?'
+    if is_option and not is_switch:
+        about['metavar'] = p.annotation.__name__.upper()
+    if not is_option and p.default is not p.empty:
+        about['nargs'] = '?'
     return about
 
 def add_arguments(
@@ -34,7 +38,8 @@ def add_arguments(
     said = docments(f)
     for name, p in inspect.signature(f).parameters.items():
         about = _of_parameter(p, said[name])
-        if p.kind is not p.KEYWORD_ONLY: parser.add_argument(name, **about)
+        if p.kind is not p.KEYWORD_ONLY:
+            parser.add_argument(name, **about)
         # class_ is --class: Python keeps the word for itself
         else: parser.add_argument('--' + name.rstrip('_').replace('_', '-'), dest=name, **about)
 
@@ -61,7 +66,8 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args=None, namespace=None):
         "An option that is not there is the mistake of the command that it was given to, so that one answers."
         found, unknown = super().parse_known_args(args, namespace)
-        if unknown: self.error(_too_much(unknown[0].split('=')[0], self._option_string_actions))
+        if unknown:
+            self.error(_too_much(unknown[0].split('=')[0], self._option_string_actions))
         return found, unknown
     def _check_value(self, action, value):
         if action.choices is None or value in action.choices: return

@@ -17,10 +17,10 @@ from .nets import evaluating
 def _check_batch(x:Tensor, rng=None):
     "Refuse what is no batch of images, and a list of generators that does not fit it."
     fits = x.ndim >= 4 and x.is_floating_point()
-    need.that(fits, 'give floating-point images (...,B,C,H,W), as `draw` makes them', batch=x)
+    need.that(fits, 'give floating-point images (...,B,C,H,W)', batch=x)
     if not isinstance(rng, (list, tuple)): return
     fits = x.ndim >= 5 and len(x) == len(rng)
-    need.that(fits, 'give one for each member, images (K,B,C,H,W)', number_of_generators=len(rng), batch=x)
+    need.that(fits, 'give images (K,B,C,H,W), K as many', number_of_generators=len(rng), batch=x)
 
 def _per_image(x:Tensor, rng, make:Callable=torch.rand, *args)->Tensor:
     "One random number an image, (...,B,1,1,1); each member's from its own generator."
@@ -113,7 +113,8 @@ def quarter_turns(
     k = _per_image(x, rng, torch.randint, 0, 4)
     need.that(x.shape[-1] == x.shape[-2], 'give square images, or take flip', x=x)
     out = x
-    for n in (1, 2, 3): out = torch.where(k == n, x.rot90(n, (-2, -1)), out)
+    for n in (1, 2, 3):
+        out = torch.where(k == n, x.rot90(n, (-2, -1)), out)
     return out
 
 # %% ../nbs/19_augmentation.ipynb #1e573efc
@@ -138,14 +139,17 @@ class Augment(nn.Module):
         self.rng = rng
         p = torch.as_tensor(p, dtype=torch.float32).clone()
         need.of_type(all(map(callable, self.ops)), 'give functions (x, rng) -> x, such as flip', ops=self.ops)
-        need.that(((p >= 0) & (p <= 1)).all(), 'a probability lies in [0,1]', p=p.tolist())
-        if isinstance(rng, (list, tuple)): p = p.to(rng[0].device).expand(len(rng)).clone()
-        elif rng is not None: p = p.to(rng.device)
+        need.lies('[0,1]', p=p)
+        if isinstance(rng, (list, tuple)):
+            p = p.to(rng[0].device).expand(len(rng)).clone()
+        elif rng is not None:
+            p = p.to(rng.device)
         self.register_buffer('p', p)
 
     def forward(self, x:Tensor)->Tensor:  # images (...,B,C,H,W), the same shape
         p = self.p[..., None, None, None, None]
-        for op in self.ops: x = torch.where(_per_image(x, self.rng) < p, op(x, self.rng), x)
+        for op in self.ops:
+            x = torch.where(_per_image(x, self.rng) < p, op(x, self.rng), x)
         return x
 
 # %% ../nbs/19_augmentation.ipynb #74a7de9c
@@ -175,7 +179,8 @@ class Overfitting:
     ): self.x = train, held_out, z
     def __call__(self, s)->Tensor:  # (...,), one a member
         train, held_out, z = (t.to(s.device).expand(*s.members, *t.shape) for t in self.x)
-        with evaluating(s.G, s.D): return r_v(*map(s.D, (train, held_out, s.G(z))))
+        with evaluating(s.G, s.D):
+            return r_v(*map(s.D, (train, held_out, s.G(z))))
 
 # %% ../nbs/19_augmentation.ipynb #dba76aaf
 class ADA:
@@ -189,7 +194,7 @@ class ADA:
         top:float=1.,         # largest p, in (0,1]; below 1, no operation can leak
     ):
         need.that(1 <= every <= rise, 'give 1 <= every <= rise', every=every, rise=rise)
-        need.that(0 < top <= 1, 'give a probability above 0', top=top)
+        need.lies('(0,1]', top=top)
         self.augment = augment
         self.signal = signal
         self.target = target
@@ -203,6 +208,7 @@ class ADA:
     def __call__(self, s):
         if s.step % self.every: return
         with torch.no_grad():
-            p, sign = self.augment.p, (self.mean(self.signal(s)) - self.target).sign().nan_to_num()
+            p = self.augment.p
+            sign = (self.mean(self.signal(s)) - self.target).sign().nan_to_num()
             need.that(sign.shape == p.shape, 'make the Augment with rng=s.rng', signal=sign, p=p)
             p.add_(self.step*sign.to(p)).clamp_(0, self.top)

@@ -19,6 +19,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 from tqdm import tqdm
+from . import need
 from .checkpoints import read, save
 from .data import Data, draw, to_units
 from .files import whole_file
@@ -38,8 +39,10 @@ def unmoved(
     with torch.random.fork_rng([s.device] if s.device.type == 'cuda' else []):
         try: yield
         finally:
-            for g, state in zip(own, stood): g.set_state(state)
-            for m, mode in modes.items(): m.training = mode
+            for g, state in zip(own, stood):
+                g.set_state(state)
+            for m, mode in modes.items():
+                m.training = mode
 
 # %% ../nbs/a2_callbacks.ipynb #f6e41c25
 def _in_order()->bool:
@@ -47,8 +50,8 @@ def _in_order()->bool:
     return sys.exc_info()[0] in (None, Stop, KeyboardInterrupt)
 
 def _at_least_one_step(n, name:str):  # n itself, at least 1
-    if n >= 1: return n
-    raise ValueError(f"{name} is {n}: it must be at least 1 step.")
+    need.at_least(1, **{name: n})
+    return n
 
 class every:
     "Call `f(s)` each `n` steps, so that the run does not notice."
@@ -58,20 +61,21 @@ class every:
         # call `f` once more when the run ends without an error, if the last step was not its turn?
         last:bool=False,
     ):
-        if not (isinstance(n, int) and n >= 1):
-            raise ValueError(f"every {n!r} steps cannot be: give a whole number of at least 1.")
-        if not callable(f): raise TypeError(f"f is {f!r:.60}: give a function of the state.")
+        need.whole(n=n)
+        need.functions(f=f)
         self.n = n
         self.f = f
         self.last = last
         self.seen = None
     def __call__(self, s:TrainState):
-        if s.step % self.n == 0: self.look(s)
+        if s.step % self.n == 0:
+            self.look(s)
     def look(self, s:TrainState):
         self.seen = s.step
         with unmoved(s): self.f(s)
     def close(self, s:TrainState):
-        if self.last and self.seen != s.step and _in_order(): self.look(s)
+        if self.last and self.seen != s.step and _in_order():
+            self.look(s)
         if hasattr(self.f, 'close'):
             with unmoved(s): self.f.close(s)
 
@@ -94,7 +98,8 @@ def _facts(s:TrainState, per_s, unit:str)->str:
 
 def _bar(s:TrainState, file):
     "A progress bar that begins at `s`; None where `file` is no terminal."
-    if not getattr(file, 'isatty', lambda: False)(): return None
+    if not getattr(file, 'isatty', lambda: False)():
+        return None
     return tqdm(total=s.n_steps, initial=s.step, file=file, unit=' steps', mininterval=0, dynamic_ncols=True)
 
 def _line(s:TrainState, first:int, elapsed:float, facts:str)->str:
@@ -117,7 +122,8 @@ class progress:
         self.first = None
     def __call__(self, s:TrainState):
         if self.first is None: self.open(s)
-        if time.monotonic() - self.shown >= self.pause or s.step >= s.n_steps: self.show(s)
+        if time.monotonic() - self.shown >= self.pause or s.step >= s.n_steps:
+            self.show(s)
     def open(self, s:TrainState):
         self.out = self.file or sys.stderr
         self.first = s.step
@@ -129,7 +135,8 @@ class progress:
         self.shown = time.monotonic()
         elapsed = max(self.shown - self.start, 1e-9)
         facts = _facts(s, (s.step - self.first)/elapsed*(self.batch_size or 0), self.unit)
-        if self.bar is None: return print(_line(s, self.first, elapsed, facts), file=self.out, flush=True)
+        if self.bar is None:
+            return print(_line(s, self.first, elapsed, facts), file=self.out, flush=True)
         self.bar.set_postfix_str(facts, refresh=False)
         self.bar.update(s.step - self.bar.n)
     def close(self, s:TrainState):
@@ -165,6 +172,13 @@ def log_csv(
     return _and_at_the_end(every, lambda s: write_csv(s.log, path))
 
 # %% ../nbs/a2_callbacks.ipynb #60558c8b
+def _rows_of(lines:list, n_columns:int)->Tensor:
+    "The numbers of a table but for its first column; None where a line has others, or too few."
+    try:
+        numbers = np.array([[float(v) for v in line.split(',')] for line in lines])
+        return torch.tensor(numbers.reshape(len(lines), n_columns + 1)[:, 1:]).float()
+    except ValueError: return None
+
 def read_log(
     path:Path,  # log.csv of a run
 )->Log:
@@ -173,13 +187,11 @@ def read_log(
     if not path.is_file(): return log
     head, *lines = path.read_bytes().decode('utf-8', 'replace').split() or ['']
     first, *columns = head.split(',')
-    instead = 'remove it, and the log in the newest checkpoint is taken.'
-    try:
-        numbers = np.array([[float(v) for v in line.split(',')] for line in lines])
-        rows = torch.tensor(numbers.reshape(len(lines), len(columns) + 1)[:, 1:]).float()
-    except ValueError: raise ValueError(f"{path} is damaged: {instead}") from None
-    if first != 'step' or not columns: raise ValueError(f"{path} is no log of a run: {instead}")
-    for row in rows: log.append(dict(zip(columns, row)))
+    rows = _rows_of(lines, len(columns))
+    fits = first == 'step' and columns and rows is not None
+    need.that(fits, f'{path} is damaged or no log: remove it, and that in the newest checkpoint is taken')
+    for row in rows:
+        log.append(dict(zip(columns, row)))
     return log
 
 # %% ../nbs/a2_callbacks.ipynb #88dfd59d
@@ -203,7 +215,8 @@ class tensorboard:
         self.writer = None
     def __call__(self, s:TrainState):
         if self.writer is None: self.open(s)
-        if s.step % self.log_interval == 0: self.write(s)
+        if s.step % self.log_interval == 0:
+            self.write(s)
     def open(self, s:TrainState):
         from torch.utils.tensorboard import SummaryWriter  # a slow import, so only where it is needed
         self.done = (s.step - 1)//self.log_interval*self.log_interval
@@ -215,7 +228,8 @@ class tensorboard:
         self.done = s.step
     def close(self, s:TrainState):
         if self.writer is None: return
-        if s.step > self.done: self.write(s)
+        if s.step > self.done:
+            self.write(s)
         self.writer = self.writer.close()
 
 # %% ../nbs/a2_callbacks.ipynb #7697e784
@@ -248,18 +262,17 @@ def _finite(s:TrainState)->bool:
 
 def _prune(folder:Path, step:int, keep:int):
     "Remove all but the newest `keep` checkpoints up to `step`; later ones are none of our business."
-    for _, old in [(n, p) for n, p in checkpoints(folder) if n <= step][:-keep]: old.unlink()
+    for _, old in [(n, p) for n, p in checkpoints(folder) if n <= step][:-keep]:
+        old.unlink()
 
 def _claim_folder(folder:Path, step:int):
     """Refuse a folder whose newest checkpoint is not from before
     `step`; clear away what a killed run left half written."""
     newest = latest(folder)
-    if newest and step_of(newest) >= step:
-        raise ValueError(
-            f"{newest} is ahead of this run, which is at step {step:,}: "
-            "load it and go on from there, or use another folder."
-        )
-    for left in folder.glob('step_*.part'): left.unlink(missing_ok=True)
+    fits = not newest or step_of(newest) < step
+    need.that(fits, f'{newest} is ahead of this run, at step {step:,}: load it, or use another folder')
+    for left in folder.glob('step_*.part'):
+        left.unlink(missing_ok=True)
 
 # %% ../nbs/a2_callbacks.ipynb #dfb4b965
 class checkpoint:
@@ -270,7 +283,7 @@ class checkpoint:
         keep:int=3,          # how many to keep, at least 1
         settings:dict=None,  # plain values to save with each
     ):
-        if keep < 1 or every < 1: raise ValueError(f"every={every} and keep={keep}: both must be at least 1.")
+        need.at_least(1, every=every, keep=keep)
         self.folder = Path(folder)
         self.every = every
         self.keep = keep
@@ -280,7 +293,8 @@ class checkpoint:
         if self.saved is None:
             _claim_folder(self.folder, s.step)
             self.saved = s.step - 1
-        if s.step % self.every == 0: self.save(s)
+        if s.step % self.every == 0:
+            self.save(s)
     def save(self, s:TrainState):
         if not _finite(s):
             return warnings.warn(
@@ -290,7 +304,8 @@ class checkpoint:
         _prune(self.folder, s.step, self.keep)
         self.saved = s.step
     def close(self, s:TrainState):
-        if _in_order() and self.saved not in (None, s.step): self.save(s)
+        if _in_order() and self.saved not in (None, s.step):
+            self.save(s)
 
 # %% ../nbs/a2_callbacks.ipynb #91c85346
 def save_samples(
@@ -300,11 +315,13 @@ def save_samples(
     n_cols:int=8,   # images a row
 )->Path:
     "Images as a grid; points of the plane over as many real ones."
-    if data.is_image: return save_png(to_units(data, x), path, n_cols)
+    if data.is_image:
+        return save_png(to_units(data, x), path, n_cols)
     fig = Figure(figsize=(5, 5), dpi=120, layout='constrained')
     real = draw(data, len(x), torch.Generator(data.x.device).manual_seed(0))
     scatter(to_units(data, real), to_units(data, x), fig.subplots())
-    with whole_file(path) as part: part.write_bytes(to_png(fig))
+    with whole_file(path) as part:
+        part.write_bytes(to_png(fig))
     return Path(path)
 
 def preview(
@@ -330,15 +347,15 @@ def stop_on_nan(
     "Raise FloatingPointError once the log holds a NaN or an infinity, and say where it began."
     _at_least_one_step(every, 'every')
     def look(s:TrainState):
-        if s.step % every and s.step != s.n_steps: return
+        if s.step % every and s.step != s.n_steps:
+            return
         rows = s.log.rows()[-every:]  # (steps,columns,...)
         bad = (~rows.isfinite()).nonzero()
         if not len(bad): return
         row, column = bad[0, :2].tolist()
         raise FloatingPointError(
             f"{s.log.columns[column]} became {rows[tuple(bad[0])].item()} at "
-            f"step {s.step - len(rows) + row + 1:,}: go back to a checkpoint "
-            "before it, with a lower learning rate or a penalty on D."
+            f"step {s.step - len(rows) + row + 1:,}: go back to a checkpoint, with a lower learning rate."
         )
     return look
 
@@ -347,9 +364,10 @@ def time_limit(
     limit_s:float,  # seconds, counted from the first step
 )->Callable:
     "End the run in good order when its time is up."
-    if not limit_s >= 0: raise ValueError(f"limit_s is {limit_s}: give at least 0 seconds.")
+    need.at_least(0, limit_s=limit_s)
     start = []
     def look(s:TrainState):
         start[:] = start or [time.monotonic()]
-        if time.monotonic() - start[0] >= limit_s: raise Stop
+        if time.monotonic() - start[0] >= limit_s:
+            raise Stop
     return look

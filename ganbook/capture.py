@@ -9,6 +9,7 @@ __all__ = ['Captured', 'recorded']
 from collections.abc import Callable
 import torch
 from torch import Tensor
+from . import need
 
 # %% ../nbs/w02_speed.ipynb #b6d6fab8
 class Captured:
@@ -27,7 +28,8 @@ class Captured:
         if self.n_plain:
             self.n_plain -= 1
             self.side.wait_stream(torch.cuda.current_stream(self.s.device))
-            with torch.cuda.stream(self.side): values = self.iteration()
+            with torch.cuda.stream(self.side):
+                values = self.iteration()
             torch.cuda.current_stream(self.s.device).wait_stream(self.side)
             return values
         if self.graph is None: self.record()
@@ -37,10 +39,12 @@ class Captured:
         self.graph = torch.cuda.CUDAGraph()
         own = self.s.rng if self.s.members else [self.s.rng]
         for g in own: self.graph.register_generator_state(g)
-        for opt in (self.s.opt_G, self.s.opt_D): opt.zero_grad()
+        for opt in (self.s.opt_G, self.s.opt_D):
+            opt.zero_grad()
         with torch.cuda.graph(self.graph, stream=self.side, capture_error_mode='thread_local'):
             values = self.iteration()
-            self.columns, self.row = tuple(values), torch.stack(list(values.values()))
+            self.columns = tuple(values)
+            self.row = torch.stack(list(values.values()))
 
 # %% ../nbs/w02_speed.ipynb #125ec695
 def _on_one_gpu(s, data)->bool:
@@ -60,9 +64,5 @@ def recorded(
 )->Callable:             # the same, recorded in a CUDA graph if it may be
     "Decide whether an iteration is recorded or runs as it is."
     can = _on_one_gpu(s, data)
-    if capture and not can:
-        raise ValueError(
-            "capture=True wants networks, data and learning rates on one GPU: "
-            "move them, make optimisers with train.adam, or leave capture out."
-        )
+    need.that(can or not capture, 'not all that trains is on one GPU, leave capture out', capture=True)
     return Captured(s, iteration) if can and capture is not False else iteration

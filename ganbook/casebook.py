@@ -69,7 +69,12 @@ def _draw_findings(ax, findings:list, width:int=94):
     for k, text in enumerate(report(findings, width).split('\n')):
         severity = '' if text.startswith(' ') or not findings else text.split()[1].rstrip(':').lower()
         ax.annotate(
-            text, (0, 1), xycoords='axes fraction', xytext=(0, -14*k), textcoords='offset points', va='top',
+            text,
+            (0, 1),
+            xycoords='axes fraction',
+            xytext=(0, -14*k),
+            textcoords='offset points',
+            va='top',
             fontsize=9, family='monospace', color=_colors.get(severity),
             weight='bold' if severity else 'normal',
         )
@@ -94,7 +99,8 @@ def one_page(
 )->Figure:
     "Curves, samples and verdict on one page."
     s = state_or_log
-    if findings is None: findings = diagnose(s, data, labels=labels)
+    if findings is None:
+        findings = diagnose(s, data, labels=labels)
     is_log = isinstance(s, Log)
     log = s if is_log else s.log
     pair = [] if is_log or data is None else [3.2]
@@ -103,7 +109,8 @@ def one_page(
         style()
         fig, (top, *middle, bottom) = _page(heights)
         _draw_both_logs(top.subplots(1, 2), log)
-        for part in middle: _draw_pair(part.subplots(1, 2), s, data, labels)
+        for part in middle:
+            _draw_pair(part.subplots(1, 2), s, data, labels)
         _draw_findings(bottom.subplots(), findings)
         fig.suptitle(title or f'{len(log):,} steps')
     return fig
@@ -125,7 +132,8 @@ def draw_case(
     for ax in (pictures, logits):
         ax.set(xlabel='', ylabel='')
         ax.tick_params(labelsize=7)
-    if logits.get_legend(): logits.get_legend().remove()
+    if logits.get_legend():
+        logits.get_legend().remove()
     verdict.set_axis_off()
     verdict.text(0, 1, title, va='top', weight='bold', fontsize=9)
     said = ['\n'.join(wrap(f'{f.name}: {f.evidence}', 52)) for f in findings[:2]]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from numbers import Integral
 import torch
 from torch import Tensor
+from . import need
 
 # %% ../nbs/w31_causes.ipynb #7b1eba2e
 # cause -> a word for each of its values 0, 1, ...
@@ -38,16 +39,17 @@ spans = dict(
 def _check_cause(name:str, v, shape:tuple):
     "Refuse a cause of the wrong kind, the wrong shape or outside its span."
     whole = name in options
-    if not isinstance(v, Tensor) or v.dtype != (torch.int64 if whole else torch.float32) or v.shape != shape:
-        said = f'{v.dtype} of shape {tuple(v.shape)}' if isinstance(v, Tensor) else type(v).__name__
-        raise ValueError(
-            f"{name} is {said}: give a tensor {'int64' if whole else 'float32'} of shape {tuple(shape)}."
-        )
+    kind = 'int64' if whole else 'float32'
+    fits = isinstance(v, Tensor) and v.dtype == getattr(torch, kind) and v.shape == shape
+    need.that(fits, f'give a tensor {kind} of shape {tuple(shape)}', **{name: v})
     low, high = (0, len(options[name]) - 1) if whole else spans.get(name, (0., 1.))
-    if v.is_cpu and v.numel() and not (v.min() >= low and v.max() <= high + 1e-6):
-        raise ValueError(
-            f"{name} reaches from {v.min():g} to {v.max():g}: it must lie between {low:g} and {high:g}."
-        )
+    if not v.is_cpu or not v.numel(): return
+    least = v.min()
+    most = v.max()
+    need.that(
+        least >= low and most <= high + 1e-6,
+        f'{name} reaches from {least:g} to {most:g}: it must lie between {low:g} and {high:g}',
+    )
 
 # %% ../nbs/w31_causes.ipynb #5125816a
 @dataclass(frozen=True, eq=False, repr=False)
@@ -89,28 +91,28 @@ def _random_causes(n:int, rng)->dict:
     "Cause -> its random values; always drawn in the same order."
     made = {name: torch.randint(len(words), (n,), generator=rng) for name, words in options.items()}
     made['beard'] = (torch.rand(n, generator=rng) < .3).long()
-    for name, (low, high) in spans.items(): made[name] = low + (high - low)*torch.rand(n, generator=rng)
+    for name, (low, high) in spans.items():
+        made[name] = low + (high - low)*torch.rand(n, generator=rng)
     hue = torch.rand(n, 1, generator=rng) + torch.tensor([0., 1/3, 2/3])
     made['shirt'] = .56 + .28*(2*torch.pi*hue).cos()
     return made
 
+def _number_of(name:str, word:str)->int:
+    "The place of a word among those of a cause."
+    words = options.get(name, ())
+    need.that(word in words, f"take {' or '.join(words) or 'a number'}", **{name: word})
+    return words.index(word)
+
 def _fixed(name:str, v, like:Tensor)->Tensor:
     "A cause as it was asked for: a word, a value, or one value a face."
-    if isinstance(v, str):
-        words = options.get(name, ())
-        if v not in words:
-            raise ValueError(f"{name} is {v!r}: take {' or '.join(words) if words else 'a number'}.")
-        v = words.index(v)
-    try: v = torch.as_tensor(v, device=like.device)
-    except (TypeError, ValueError, RuntimeError): v = torch.empty(0)
+    if isinstance(v, str): v = _number_of(name, v)
+    try: values = torch.as_tensor(v, device=like.device)
+    except (TypeError, ValueError, RuntimeError): values = torch.empty(0)
+    whole = name not in options or not (values.is_floating_point() or values.is_complex())
+    fits = whole and values.shape in (like.shape, like.shape[1:], torch.Size())
     number = 'number' if like.is_floating_point() else 'whole number'
-    broken = name in options and (v.is_floating_point() or v.is_complex())
-    if broken or v.shape not in (like.shape, like.shape[1:], torch.Size()):
-        raise ValueError(
-            f"{name} cannot be fixed to that: give one {number} for all faces, "
-            f"or a tensor of shape {tuple(like.shape)}."
-        )
-    return v.to(like.dtype).expand_as(like).clone()
+    need.that(fits, f'give one {number} for all faces, or a tensor of shape {tuple(like.shape)}', **{name: v})
+    return values.to(like.dtype).expand_as(like).clone()
 
 def draw_causes(
     n:int,       # faces
@@ -118,11 +120,10 @@ def draw_causes(
     **fixed,     # cause=value for all faces, a word of `options`, or a tensor with one value a face
 )->Causes:
     "Draw what makes `n` faces at random, but for what is fixed."
-    if not isinstance(n, Integral) or isinstance(n, bool) or n < 1:
-        raise ValueError(f"n is {n!r}: it must be a whole number of at least 1.")
+    need.whole(n=n)
     made = _random_causes(n, torch.Generator().manual_seed(seed))
-    wrong = [name for name in fixed if name not in made]
-    if wrong: raise ValueError(f"there is no cause called {wrong[0]!r}: take one of {', '.join(made)}.")
+    for name in fixed:
+        need.one_of(made, name, 'cause')
     return Causes(**made | {name: _fixed(name, v, made[name]) for name, v in fixed.items()})
 
 # %% ../nbs/w31_causes.ipynb #fc32c0b6
@@ -135,5 +136,6 @@ def kind(
     "One number for background, skin, hair colour, hair style and glasses."
     columns = causes.columns() if isinstance(causes, Causes) else causes
     k = 0
-    for name in kind_causes: k = k*len(options[name]) + columns[name]
+    for name in kind_causes:
+        k = k*len(options[name]) + columns[name]
     return k

@@ -16,6 +16,7 @@ import zlib
 from pathlib import Path
 import torch
 from torch import nn, Tensor
+from . import need
 from .files import whole_file
 from .train import Log, TrainState
 
@@ -42,7 +43,11 @@ _version = 1  # of the layout of a checkpoint
 def _content(s:TrainState, settings:dict)->dict:
     "All that a checkpoint holds."
     return dict(
-        format='ganbook', version=_version, settings=settings, step=s.step, random=_random_states(s),
+        format='ganbook',
+        version=_version,
+        settings=settings,
+        step=s.step,
+        random=_random_states(s),
         log=dict(columns=list(s.log.columns), rows=s.log.rows()),
         kinds=dict(opt_G=type(s.opt_G).__name__, opt_D=type(s.opt_D).__name__),
         parts={name: part.state_dict() for name, part in _parts(s).items()},
@@ -60,25 +65,23 @@ def save(
         raise TypeError(f"settings must be plain values (strings, numbers, lists, dicts), but {e}.") from None
     buffer = io.BytesIO()
     torch.save(_content(s, settings), buffer)
-    with whole_file(path) as part: part.write_bytes(buffer.getvalue())
+    with whole_file(path) as part:
+        part.write_bytes(buffer.getvalue())
 
 # %% ../nbs/w08_checkpoints.ipynb #901acb6d
 def _unpacked(path:Path):
     "What `torch.save` put into a file, on the CPU; no code in it is run."
     raw = io.BytesIO(path.read_bytes())
     try:
-        with zipfile.ZipFile(raw) as z: broken = z.testzip()
+        with zipfile.ZipFile(raw) as z:
+            broken = z.testzip()
         if broken: raise zipfile.BadZipFile(broken)
         raw.seek(0)
         return torch.load(raw, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError:
-        raise ValueError(
-            f"{path} holds more than tensors and plain values, so it was not loaded: it could run code."
-        ) from None
+        raise ValueError(f"{path} could run code: it holds more than tensors and plain values.") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError, LookupError):
-        raise ValueError(
-            f"{path} is damaged or no checkpoint at all: use an older one, or train again."
-        ) from None
+        raise ValueError(f"{path} is damaged or no checkpoint: use an older one, or train again.") from None
 
 def _wrong_with(content)->str:
     "Why this is no checkpoint that can be used, in words; empty if it is one."
@@ -100,8 +103,7 @@ def read(
 )->dict:            # its content, on the CPU
     "The content of a checkpoint, checked; no code in it is run."
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no checkpoint at {path}: check the path, or train first.")
+    need.there(path.is_file(), 'check the path, or train first', f'the checkpoint {path}')
     content = _unpacked(path)
     if trouble := _wrong_with(content): raise ValueError(f"{path} {trouble}")
     return content
@@ -124,14 +126,18 @@ def _difference(name:str, saved:dict, part)->str:
 
 def _differences(s:TrainState, content:dict):
     "All that does not fit `s` in a checkpoint, in words, one after the other."
-    parts, saved = _parts(s), content['parts']
-    for name in parts.keys() ^ saved.keys(): yield f"{'it has' if name in saved else 'it lacks'} {name}"
+    parts = _parts(s)
+    saved = content['parts']
+    for name in parts.keys() ^ saved.keys():
+        yield f"{'it has' if name in saved else 'it lacks'} {name}"
     for name, opt in dict(opt_G=s.opt_G, opt_D=s.opt_D).items():
-        was, now = content['kinds'][name], type(opt).__name__
+        was = content['kinds'][name]
+        now = type(opt).__name__
         if was != now: yield f"its {name} is {was}, here it is {now}"
     n_members = len(content['random']['own'])
     if n_members != len(_run_generators(s)): yield f"it has {n_members} members"
-    for name, part in parts.items(): yield _difference(name, saved[name], part)
+    for name, part in parts.items():
+        yield _difference(name, saved[name], part)
 
 def _no_fit(path:str|Path, trouble:str)->ValueError:
     "The error for a checkpoint that does not fit."
@@ -148,7 +154,8 @@ def _load_optimizer(opt:torch.optim.Optimizer, saved:dict):
     ]
     opt.load_state_dict(saved)
     for group, own in zip(opt.param_groups, ours):
-        lr, now = own.pop('lr'), group['lr']
+        lr = own.pop('lr')
+        now = group['lr']
         group.update(own, lr=torch.as_tensor(now, device=lr.device) if isinstance(lr, Tensor) else float(now))
 
 def _set_random(s:TrainState, states:dict):
@@ -160,13 +167,16 @@ def _set_random(s:TrainState, states:dict):
             f"{s.device.type} the run goes on, with other random numbers.",
             stacklevel=3,
         )
-    for g, state in zip(_run_generators(s), states['own']): g.set_state(state)
-    if s.device.type == 'cuda': torch.cuda.set_rng_state(states['gpu'], s.device)
+    for g, state in zip(_run_generators(s), states['own']):
+        g.set_state(state)
+    if s.device.type == 'cuda':
+        torch.cuda.set_rng_state(states['gpu'], s.device)
 
 # %% ../nbs/w08_checkpoints.ipynb #54ddfd7e
 def _load_part(part, saved:dict):
     "Load `saved` into a network, an optimiser or an extra part."
-    if isinstance(part, torch.optim.Optimizer): _load_optimizer(part, saved)
+    if isinstance(part, torch.optim.Optimizer):
+        _load_optimizer(part, saved)
     else: part.load_state_dict(saved)
 
 def _put_all(parts:dict, saved:dict, path:str|Path):
@@ -177,7 +187,8 @@ def _put_all(parts:dict, saved:dict, path:str|Path):
         done.append(name)
         try: _load_part(part, saved[name])
         except Exception as e:
-            for other in done: _load_part(parts[other], before[other])
+            for other in done:
+                _load_part(parts[other], before[other])
             raise _no_fit(path, f"its {name} was refused ({str(e).splitlines()[0]:.100})") from e
 
 def load(
@@ -186,7 +197,8 @@ def load(
 )->TrainState:      # the same `s`
     "Fill `s` from a checkpoint; on any misfit, say what it is and leave `s` as it was."
     content = read(path)
-    for trouble in filter(None, _differences(s, content)): raise _no_fit(path, trouble)
+    for trouble in filter(None, _differences(s, content)):
+        raise _no_fit(path, trouble)
     _put_all(_parts(s), content['parts'], path)
     s.step = content['step']
     s.log = Log.of(**content['log'])

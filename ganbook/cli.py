@@ -16,6 +16,7 @@ import warnings
 from contextlib import contextmanager
 from json import dumps
 from pathlib import Path
+from . import need
 from .arguments import Parser, add_arguments, in_range, short, table
 from .files import Files, free_file, run_folders
 
@@ -51,8 +52,8 @@ def cmd_train(
     in_range(10**9, n_steps=n_steps)
     in_range(10**6, batch_size=batch_size)
     check_options(every, keep, log_interval, threads)
-    if config and resume: raise ValueError(
-        "--config begins a run and --resume goes on with one: leave one of the two out.")
+    one = not (config and resume)
+    need.that(one, '--config begins a run and --resume goes on with one: leave one of the two out')
     wish = Wish(recipe, data, size, grey, seed, n_steps, batch_size, lr, every, keep, log_interval, threads,
         out, config, resume)
     launch(wish, place, quiet)
@@ -91,8 +92,8 @@ def cmd_sample(
     from ganbook.sources import check_outside
     in_range(10**7, n=n)
     check_seed(seed)
-    if out and Path(out).suffix.lower() not in ('.png', '.npy'):
-        raise ValueError(f"{out} is neither a .png nor a .npy file: choose one of the two.")
+    fits = not out or Path(out).suffix.lower() in ('.png', '.npy')
+    need.that(fits, f'{out} is neither a .png nor a .npy file: choose one of the two')
     what = trained(existing(run), scale.device(device))
     if out: check_outside(Path(out), what.settings['source']['name'])
     k = None if class_ is None else what.class_number(class_)
@@ -160,7 +161,7 @@ def cmd_evaluate(
     from ganbook.evaluate import evaluate, meanings
     from ganbook.runs import existing
     in_range(10**6, n=n)
-    if n < 20: raise ValueError(f"--n is {n}: measuring needs at least 20 samples.")
+    need.at_least(20, **{'--n': n})
     about, folder = evaluate(existing(run), n, features, seed, scale.device(device), data)
     print(
         f"{folder}, step {about['step']:,}: {about['n']:,} samples against as many "
@@ -185,7 +186,7 @@ def cmd_compare(
     from ganbook import scale
     from ganbook import evaluate as judge
     from ganbook.runs import Run
-    if out and Path(out).suffix.lower() != '.png': raise ValueError(f"{out} is no .png file: choose one.")
+    need.that(not out or Path(out).suffix.lower() == '.png', f'{out} is no .png file: choose one')
     folders, place = run_folders(runs), scale.device(device)
     read = [Run.read(f) for f in folders]
     found = [judge.evaluation(f, place) for f in folders]

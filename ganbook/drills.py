@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 import torch
 from torch import Tensor, nn
+from . import need
 from .data import Data, latents, subset
 from .doctor import diagnose
 from .losses import GANLoss, minimax, non_saturating, wasserstein
@@ -65,7 +66,12 @@ def practise(
         torch.manual_seed(seed)
         G = MLPGenerator(setup.data.shape, setup.latent_dim, setup.hidden, setup.out)
         s = new_state(
-            G, MLPDiscriminator(setup.data.shape, setup.hidden), setup.lr, setup.betas, setup.lr_D, seed=seed
+            G,
+            MLPDiscriminator(setup.data.shape, setup.hidden),
+            setup.lr,
+            setup.betas,
+            setup.lr_D,
+            seed=seed
         )
         if setup.before: setup.before(s)
         fit(
@@ -89,7 +95,8 @@ def several_of_G(
     "One step of D, then `k` of G."
     real, y = batch()
     log = d_step(s, real, loss, penalties, y, **options)
-    for _ in range(k): log |= g_step(s, real, loss, y, **options)
+    for _ in range(k):
+        log |= g_step(s, real, loss, y, **options)
     return log
 
 def _strong_D(b:Setup)->Setup: return replace(b, loss=minimax, gamma=0., n_critic=5, lr_D=5e-3, decay=False)
@@ -124,7 +131,8 @@ def _detached_fakes(s, batch, loss, penalties=(), n_critic=1, **options):
     "An iteration in whose second half the fakes are made without a gradient."
     real, y = batch()
     log = d_step(s, real, loss, penalties, y, **options)
-    with torch.no_grad(): fake = s.G(latents(len(real), s.G.latent_dim, s.rng))
+    with torch.no_grad():
+        fake = s.G(latents(len(real), s.G.latent_dim, s.rng))
     loss_G = loss.generator(None, s.D(fake))
     loss_G.backward()
     s.opt_G.step()
@@ -155,7 +163,8 @@ def _ten_samples(b:Setup)->Setup:
     """Ten training samples, and many steps; the modes of points
     are made ten times wider, so that ten points differ."""
     d = b.data
-    if not d.is_image: d = replace(d, x=d.modes[d.y] + 10*(d.x - d.modes[d.y]), std=10*d.std)
+    if not d.is_image:
+        d = replace(d, x=d.modes[d.y] + 10*(d.x - d.modes[d.y]), std=10*d.std)
     return replace(b, data=subset(d, 10), n_steps=1500, gamma=.1)
 
 # %% ../nbs/w11_drills.ipynb #6eb965a1
@@ -164,7 +173,8 @@ def with_norm(
     player:str,   # 'G' or 'D', an MLP
 ):
     "Give the hidden layers of a player BatchNorm, and the player an optimiser of its new weights."
-    net, old = getattr(s, player), getattr(s, f'opt_{player}').param_groups[0]
+    net = getattr(s, player)
+    old = getattr(s, f'opt_{player}').param_groups[0]
     last = [m for m in net.net if isinstance(m, nn.Linear)][-1]
     def with_one(m):
         return (m, nn.BatchNorm1d(m.out_features)) if isinstance(m, nn.Linear) and m is not last else (m,)
@@ -175,7 +185,8 @@ def _average_without_buffers(s:TrainState):
     "An average of G whose running statistics are still those of the start."
     s.G_ema = copy.deepcopy(s.G)
     for m in s.G_ema.modules():
-        if isinstance(m, nn.BatchNorm1d): m.reset_running_stats()
+        if isinstance(m, nn.BatchNorm1d):
+            m.reset_running_stats()
 
 def _norm_in_D(b:Setup)->Setup: return replace(b, gamma=0., before=partial(with_norm, player='D'))
 def _stale_average(b:Setup)->Setup:
@@ -216,8 +227,7 @@ def rehearse(
     n_steps:int=None, # steps of G; None takes the drill's own number
 )->tuple:             # (state, data, findings)
     "Train a broken setup and examine it."
-    if name != 'sound' and name not in drills:
-        raise ValueError(f"there is no drill called {name!r}: take 'sound' or one of {', '.join(drills)}.")
+    need.one_of(dict(sound=None) | drills, name, 'drill')
     setup = sound(data) if name == 'sound' else drills[name][0](sound(data))
     s, shown = practise(
         setup if n_steps is None else replace(setup, n_steps=min(n_steps, setup.n_steps)), seed

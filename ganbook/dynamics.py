@@ -13,6 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 from torch.autograd import grad
+from . import need
 
 # %% ../nbs/11_dynamics.ipynb #0d9ae354
 @dataclass(frozen=True)
@@ -25,13 +26,9 @@ class Game:
 
     def v(self, point:Tensor)->Tensor:
         "The vector field: each player's own downhill direction at points (...,n+m), theta first."
-        if not (
-            isinstance(point, Tensor) and point.is_floating_point() and point.shape[-1:] == (self.n + self.m,)
-        ):
-            raise ValueError(
-                f"this game is played at points (...,{self.n + self.m}) of "
-                "floats, theta first and then psi: give a tensor of that shape."
-            )
+        d = self.n + self.m
+        fits = isinstance(point, Tensor) and point.is_floating_point() and point.shape[-1:] == (d,)
+        need.that(fits, f'this game is played at points (...,{d}) of floats', point=point)
         with torch.enable_grad():
             x = point if point.requires_grad else point.detach().requires_grad_()
             theta, psi = x.split((self.n, self.m), -1)
@@ -46,10 +43,7 @@ def bilinear(
     A:Tensor,  # matrix (n,m), float
 )->Game:       # of n numbers against m; its solution is 0
     "The game in which G minimises theta' A psi, and D maximises it."
-    if A.ndim != 2:
-        raise ValueError(
-            f"A has shape {tuple(A.shape)}: give a matrix (n,m), rows for theta and columns for psi."
-        )
+    need.shaped('a matrix (n,m)', A=A)
     def value(theta, psi): return (theta @ A.to(theta)*psi).sum(-1)
     return Game(value, lambda theta, psi: -value(theta, psi), *A.shape)
 
@@ -67,11 +61,14 @@ def _ask(t:Tensor)->Tensor: return t if t.requires_grad else t.requires_grad_()
 # %% ../nbs/11_dynamics.ipynb #0149beb1
 def _mean(losses:Tensor, weights:Tensor, theta:Tensor)->Tensor:
     "The expected value of losses (Q,...) at the points of a quadrature."
-    if losses.shape == (len(weights), *theta.shape[:-1]): return torch.tensordot(weights, losses, 1)
-    raise ValueError(
-        f"the losses have shape {tuple(losses.shape)}, but the points the leading sizes "
-        f"{tuple(theta.shape[:-1])}: give the points the leading sizes of gamma, one member a gamma."
+    fits = losses.shape == (len(weights), *theta.shape[:-1])
+    need.that(
+        fits,
+        'give the points the leading sizes of gamma, one member a gamma',
+        losses=losses,
+        theta=theta,
     )
+    return torch.tensordot(weights, losses, 1)
 
 def _quadrature(G:Callable, D:Callable, real:Callable, noise:list, theta, psi)->tuple:
     "What a penalty takes, (critic, real, fake, real logits, fake logits), at the points of a quadrature."
@@ -105,26 +102,25 @@ def dirac(
 )->Game:             # its solution is (0,0)
     "The Dirac-GAN: real samples at 0, fakes at theta, and D(x) = psi x (Mescheder et al. 2018)."
     s = torch.as_tensor(noise, dtype=torch.float64)
-    if not (s >= 0).all(): raise ValueError(f"noise is {noise}: a standard deviation is at least 0.")
+    need.lies('[0,inf]', noise=s)
     s = s[..., None, None]
     def fake(theta, e):
-        if s.ndim <= theta.ndim: return theta + s*e
-        raise ValueError(
-            f"noise has shape {tuple(s.shape[:-2])}: give the points its leading sizes, one member a noise."
-        )
+        need.that(s.ndim <= theta.ndim, 'give the points its leading sizes, one member a noise', noise=s)
+        return theta + s*e
     return _expected(fake, lambda psi, x: psi*x, lambda e: s*e, loss, penalties, n_nodes if s.any() else 1)
 
 # %% ../nbs/11_dynamics.ipynb #e63fafa3
 def _mover(game:Game, h, clip)->tuple:
     "A function that moves those players whose coordinates are marked, and the coordinates of D."
-    if not (torch.as_tensor(h) > 0).all(): raise ValueError(f"the step size is {h}: give one above 0.")
-    if clip is not None and not clip > 0:
-        raise ValueError(f"clip is {clip}: psi is clipped to [-clip,clip], so give a number above 0.")
+    need.lies('(0,inf]', h=h)
+    if clip is not None:
+        need.lies('(0,inf]', clip=clip)
     h = h[..., None] if isinstance(h, Tensor) else h
     of_D = torch.arange(game.n + game.m) >= game.n
     def move(x, who):
         moved = x + h*game.v(x)
-        if clip is not None: moved = torch.where(of_D, moved.clamp(-clip, clip), moved)
+        if clip is not None:
+            moved = torch.where(of_D, moved.clamp(-clip, clip), moved)
         return torch.where(who, moved, x)
     return move, of_D
 
@@ -145,11 +141,11 @@ def alternate(
     clip:float=None,
 )->Callable:          # point (...,n+m) -> point
     "`n_critic` steps of D, then one of G, who sees what D has become."
-    if not (isinstance(n_critic, int) and n_critic >= 1):
-        raise ValueError(f"n_critic is {n_critic}: give a whole number of at least 1.")
+    need.whole(n_critic=n_critic)
     move, of_D = _mover(game, h, clip)
     def step(x):
-        for _ in range(n_critic): x = move(x, of_D)
+        for _ in range(n_critic):
+            x = move(x, of_D)
         return move(x, ~of_D)
     return step
 
@@ -161,7 +157,8 @@ def trajectory(
 )->Tensor:          # (...,n_steps+1,n+m), the start first
     "The path of a point under many steps."
     path = [start]
-    for _ in range(n_steps): path.append(step(path[-1]))
+    for _ in range(n_steps):
+        path.append(step(path[-1]))
     return torch.stack(torch.broadcast_tensors(*path), -2)
 
 # %% ../nbs/11_dynamics.ipynb #b22f3ee7
@@ -208,8 +205,7 @@ def consensus(
     gamma,      # weight (Mescheder et al. 2017), at least 0: a number, or one a member (K,)
 )->Game:        # the same players, who also reduce their speed
     "Both players' losses plus `gamma` times half the squared length of the game's vector field."
-    if not (torch.as_tensor(gamma) >= 0).all():
-        raise ValueError(f"gamma is {gamma}: give a weight of at least 0.")
+    need.lies('[0,inf]', gamma=gamma)
     def speed(theta, psi): return gamma*game.v(torch.cat((theta, psi), -1)).square().sum(-1)/2
     return Game(lambda theta, psi: game.loss_G(theta, psi) + speed(theta, psi),
         lambda theta, psi: game.loss_D(theta, psi) + speed(theta, psi), game.n, game.m)

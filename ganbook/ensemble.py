@@ -14,13 +14,15 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.optim.adam import adam as adam_step
 from torch.overrides import TorchFunctionMode
+from . import need
 from .models.mlp import MLPDiscriminator, MLPGenerator
 from .train import Log, TrainState, adam
 
 # %% ../nbs/10_rules_on_trial.ipynb #9af9b6aa
 def _with_tensors(net:nn.Module, change:Callable)->nn.Module:
     "A copy of `net` in which change(path of the module, name, tensor) stands for every parameter and buffer."
-    net, new = copy.deepcopy(net), {}
+    net = copy.deepcopy(net)
+    new = {}
     for path, m in net.named_modules():
         for table in (m._parameters, m._buffers):
             for name, t in table.items():
@@ -45,15 +47,14 @@ def _side_by_side(net:nn.Module, xs:tuple)->Tensor:
     def one(tensors, *x): return functional_call(net, tensors, x)
     try:
         return vmap(one, randomness='different')(
-            dict(net.named_parameters()) | dict(net.named_buffers()), *xs
+            dict(net.named_parameters()) | dict(net.named_buffers()),
+            *xs
         )
     except RuntimeError as e:
-        if 'vmap' not in str(e):
-            raise
+        if 'vmap' not in str(e): raise
         raise ValueError(
-            f"{type(net).__name__} cannot run side by side, as its forward asks for "
-            "the value of a tensor or changes one in place: use torch.where and new "
-            f"tensors, or train its members one by one ({str(e).splitlines()[0]:.80})."
+            f"{type(net).__name__} cannot run side by side, as its forward asks for a tensor's value or "
+            f"changes one in place: train its members one by one ({str(e).splitlines()[0]:.80})."
         ) from e
 
 # %% ../nbs/10_rules_on_trial.ipynb #e310b1c5
@@ -61,7 +62,8 @@ class _Linears(TorchFunctionMode):
     """Inside, a linear layer with stacked weights (K,O,I) maps
     (K,...,I) to (K,...,O) in one product of batches of matrices."""
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func is not F.linear: return func(*args, **(kwargs or {}))
+        if func is not F.linear:
+            return func(*args, **(kwargs or {}))
         x, weight, bias = args
         flat = x if x.ndim == 3 else x.flatten(1, -2)
         out = flat @ weight.mT if bias is None else torch.baddbmm(bias[:, None], flat, weight.mT)
@@ -74,33 +76,35 @@ _direct = (
 )
 
 # %% ../nbs/10_rules_on_trial.ipynb #7ce61d0c
+def _check_alike(nets:list):
+    "Raise one clear error unless all share one architecture, mode and device."
+    for i, net in enumerate(nets):
+        alike = _plan(net) == _plan(nets[0])
+        need.that(alike, f'network {i} is not built like network 0: members share architecture and mode')
+
 class Stacked(nn.Module):
     "K networks of one architecture as one: every parameter and buffer has a leading size K."
     def __init__(self,
         nets:list,  # K modules of one architecture; their weights are copied
     ):
         super().__init__()
-        if not nets: raise ValueError("there are no networks to stack: give at least one.")
-        for i, other in enumerate(nets):
-            if _plan(other) != _plan(nets[0]):
-                raise ValueError(
-                    f"network {i} is not built like network 0: "
-                    "members share one architecture, mode and device."
-                )
+        need.that(nets, 'give at least one', nets=nets)
+        _check_alike(nets)
         def stack(path, name, t):
             return torch.stack([getattr(n.get_submodule(path), name).detach() for n in nets])
-        self.net, self.k = _with_tensors(nets[0], stack), len(nets)
+        self.net = _with_tensors(nets[0], stack)
+        self.k = len(nets)
         self.direct = all(type(m) in _direct for m in self.net.modules())
         for name in ('latent_dim', 'shape'):
-            if hasattr(nets[0], name): setattr(self, name, getattr(nets[0], name))
+            if hasattr(nets[0], name):
+                setattr(self, name, getattr(nets[0], name))
 
     def forward(self, *xs:Tensor)->Tensor:  # (K,B,...) each: member i sees xs[.][i]
-        if any(x.shape[:1] != (self.k,) for x in xs):
-            raise ValueError(
-                f"inputs of shape {', '.join(str(tuple(x.shape)) for x in xs)} do "
-                f"not suit {self.k} members: give each a leading size {self.k}."
-            )
-        if not self.direct: return _side_by_side(self.net, xs)
+        for x in xs:
+            fits = x.shape[:1] == (self.k,)
+            need.that(fits, f'{self.k} members want a leading size {self.k}', x=x)
+        if not self.direct:
+            return _side_by_side(self.net, xs)
         with _Linears(): return self.net(*xs)
 
     def member(self, i:int)->nn.Module:
@@ -112,7 +116,9 @@ def _moments(state:dict, p:Tensor)->dict:
     "Adam's memory of `p`, made at its first step."
     if not state:
         state.update(
-            step=torch.zeros((), device=p.device), exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p)
+            step=torch.zeros((), device=p.device),
+            exp_avg=torch.zeros_like(p),
+            exp_avg_sq=torch.zeros_like(p)
         )
     return state
 
@@ -122,8 +128,20 @@ def _unit_step(moves:list, grads:list, states:list, group:dict):
     beta1, beta2 = group['betas']
     kept = [[s[name] for s in states] for name in ('exp_avg', 'exp_avg_sq')]
     adam_step(
-        moves, grads, *kept, [], [s['step'] for s in states], fused=True, capturable=group['capturable'],
-        amsgrad=False, beta1=beta1, beta2=beta2, lr=1., weight_decay=0., eps=group['eps'], maximize=False,
+        moves,
+        grads,
+        *kept,
+        [],
+        [s['step'] for s in states],
+        fused=True,
+        capturable=group['capturable'],
+        amsgrad=False,
+        beta1=beta1,
+        beta2=beta2,
+        lr=1.,
+        weight_decay=0.,
+        eps=group['eps'],
+        maximize=False,
     )
 
 # %% ../nbs/10_rules_on_trial.ipynb #265fe606
@@ -137,13 +155,11 @@ class MemberAdam(torch.optim.Optimizer):
     ):
         params = list(params)
         lr = torch.as_tensor(lr, dtype=params[0].dtype, device=params[0].device)
-        if any(p.shape[:1] != lr.shape for p in params):
-            raise ValueError(
-                f"{lr.numel()} learning rates do not suit parameters "
-                f"of shape {tuple(params[0].shape)}: give one a member."
-            )
+        fits = all(p.shape[:1] == lr.shape for p in params)
+        need.that(fits, 'give one a member', lr=lr, params=params[0])
         super().__init__(params, dict(lr=lr, betas=tuple(betas), eps=eps, fused=True, capturable=lr.is_cuda))
-        for group in self.param_groups: group['initial_lr'] = lr.clone()
+        for group in self.param_groups:
+            group['initial_lr'] = lr.clone()
 
     @torch.no_grad()
     def step(self):
@@ -152,7 +168,9 @@ class MemberAdam(torch.optim.Optimizer):
             moves = [torch.zeros_like(p) for p in params]
             _unit_step(moves, [p.grad for p in params], [_moments(self.state[p], p) for p in params], group)
             torch._foreach_addcmul_(
-                params, moves, [group['lr'].to(p.dtype).view(-1, *[1]*(p.ndim - 1)) for p in params]
+                params,
+                moves,
+                [group['lr'].to(p.dtype).view(-1, *[1]*(p.ndim - 1)) for p in params]
             )
 
     def load_state_dict(self, state_dict:dict):
@@ -164,38 +182,27 @@ class MemberAdam(torch.optim.Optimizer):
 def _first_rate(opt): return opt.param_groups[0].get('initial_lr', opt.param_groups[0]['lr'])
 
 # %% ../nbs/10_rules_on_trial.ipynb #a45ea6df
+def _check_optimiser(opt, first, name:str):
+    "Raise one clear error if `opt` cannot be stacked with the first."
+    plain = (
+        isinstance(opt, torch.optim.Adam)
+        and len(opt.param_groups) == 1
+        and not any(opt.defaults[k] for k in ('weight_decay', 'amsgrad', 'maximize'))
+    )
+    need.of_type(plain, 'members are trained with the Adam of train.adam alone', **{name: opt})
+    for key in ('betas', 'eps'):
+        a, b = (o.param_groups[0][key] for o in (opt, first))
+        need.that(a == b, f'give all members those of make(0), {b}', **{f'{key} of {name}': a})
+
 def _check_member(s:TrainState, first:TrainState, i:int):
     "Raise one clear error if state `i` cannot stand beside the first."
-    if not isinstance(s, TrainState):
-        raise TypeError(f"make({i}) gave a {type(s).__name__}: it must give a TrainState, as new_state does.")
-    if s.members: raise ValueError(f"make({i}) gave {s.members[0]} members: it must give one GAN.")
-    if s.step or s.extra:
-        raise ValueError(
-            f"make({i}) gave a state at step {s.step} with {len(s.extra)} "
-            "extra parts: give one at step 0, without any."
-        )
-    if (s.G_ema is None) != (first.G_ema is None):
-        raise ValueError(
-            f"of make(0) and make({i}) only one keeps an average of G: let all keep one, or none."
-        )
+    need.of_type(isinstance(s, TrainState), 'give a TrainState, as new_state does', **{f'make({i})': s})
+    alone = not (s.members or s.step or s.extra)
+    need.that(alone, f'make({i}) must give one GAN', members=s.members, step=s.step, extra=[*s.extra])
+    alike = (s.G_ema is None) == (first.G_ema is None)
+    need.that(alike, f'of make(0) and make({i}) one keeps an average of G: let all keep one, or none')
     for name in ('opt_G', 'opt_D'):
-        opt, other = getattr(s, name), getattr(first, name)
-        plain = (
-            isinstance(opt, torch.optim.Adam)
-            and len(opt.param_groups) == 1
-            and not any(opt.defaults[k] for k in ('weight_decay', 'amsgrad', 'maximize'))
-        )
-        if not plain:
-            raise TypeError(
-                f"{name} of make({i}) is not the Adam of train.adam: members are trained with that alone."
-            )
-        for key in ('betas', 'eps'):
-            a, b = (o.param_groups[0][key] for o in (opt, other))
-            if a != b:
-                raise ValueError(
-                    f"{name} of make({i}) has {key} {a} and that of make(0) {b}: members "
-                    "may differ in learning rate, weights and seed, not in this."
-                )
+        _check_optimiser(getattr(s, name), getattr(first, name), f'{name} of make({i})')
 
 # %% ../nbs/10_rules_on_trial.ipynb #67de18b9
 def members(
@@ -204,25 +211,25 @@ def members(
     k:int,          # K, how many, at least 1
 )->TrainState:      # of K GANs, to be given to `fit` as it is
     "Stack K GANs into one state."
-    if not isinstance(k, int) or k < 1:
-        raise ValueError(f"k is {k!r}: give a whole number of members, at least 1.")
+    need.whole(k=k)
     each = [make(i) for i in range(k)]
-    for i, s in enumerate(each): _check_member(s, each[0], i)
-    if len({id(s.rng) for s in each}) < k:
-        raise ValueError(
-            "two members share one random generator: let make give each its own, with a seed from i."
-        )
+    for i, s in enumerate(each):
+        _check_member(s, each[0], i)
+    apart = len({id(s.rng) for s in each}) == k
+    need.that(apart, 'two members share one random generator: let make give each its own')
     G, D = (_stacked(name, each) for name in ('G', 'D'))
     G_ema = None if each[0].G_ema is None else _stacked('G_ema', each)
-    def optimiser(net, name):
-        group = getattr(each[0], name).param_groups[0]
-        return MemberAdam(
-            net.parameters(), [float(_first_rate(getattr(s, name))) for s in each], group['betas'],
-            group['eps'],
-        )
-    return TrainState(G, D, optimiser(G, 'opt_G'), optimiser(D, 'opt_D'), G_ema, rng=[s.rng for s in each])
+    opt_G = _joint_adam('opt_G', each, G)
+    opt_D = _joint_adam('opt_D', each, D)
+    return TrainState(G, D, opt_G, opt_D, G_ema, rng=[s.rng for s in each])
 
 # %% ../nbs/10_rules_on_trial.ipynb #6603353d
+def _joint_adam(name:str, each:list, net:Stacked)->MemberAdam:
+    "The optimisers called `name` of all states as one, for the stacked `net`."
+    group = getattr(each[0], name).param_groups[0]
+    rates = [float(_first_rate(getattr(s, name))) for s in each]
+    return MemberAdam(net.parameters(), rates, group['betas'], group['eps'])
+
 def _stacked(name:str, each:list)->Stacked:
     "The networks called `name` of all states, stacked."
     try: return Stacked([getattr(s, name) for s in each])
@@ -234,15 +241,21 @@ def member(
     i:int,         # which, from 0 to K-1
 )->TrainState:     # of one GAN, without extra parts; it shares nothing with `s`
     "Take one GAN out of a run, as if it had been trained alone."
-    if not isinstance(s.G, Stacked):
-        raise TypeError("this state holds no members: give one that `members` made.")
-    if not 0 <= i < s.G.k:
-        raise ValueError(f"there is no member {i}: the {s.G.k} of this run are 0 to {s.G.k - 1}.")
+    need.of_type(isinstance(s.G, Stacked), 'it holds no members, give a state that `members` made', G=s.G)
+    need.whole(0, s.G.k - 1, i=i)
     G, D, G_ema = (None if net is None else net.member(i) for net in (s.G, s.D, s.G_ema))
     rng = torch.Generator(s.device)
     rng.set_state(s.rng[i].get_state())
     return TrainState(
-        G, D, _alone(s.opt_G, G, i), _alone(s.opt_D, D, i), G_ema, s.step, s.n_steps, _column(s.log, i), rng
+        G,
+        D,
+        _alone(s.opt_G, G, i),
+        _alone(s.opt_D, D, i),
+        G_ema,
+        s.step,
+        s.n_steps,
+        _column(s.log, i),
+        rng
     )
 
 # %% ../nbs/10_rules_on_trial.ipynb #b057924f

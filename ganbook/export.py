@@ -18,6 +18,7 @@ from typing import NamedTuple
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from . import need
 from .data import latents
 from .runs import Trained, untrained
 from .files import whole_file
@@ -42,14 +43,19 @@ def _traced(G:nn.Module, given:tuple)->tuple:
 
 def _make_torch(G:nn.Module, given:tuple, about:str)->bytes:
     net, shapes = _traced(G, given)
-    program, out = torch.export.export(net, given, dynamic_shapes=shapes), io.BytesIO()
+    program = torch.export.export(net, given, dynamic_shapes=shapes)
+    out = io.BytesIO()
     torch.export.save(program, out, extra_files={'ganbook.json': about})
     return out.getvalue()
 
 def _make_onnx(G:nn.Module, given:tuple, about:str)->bytes:
     net, shapes = _traced(G, given)
     model = torch.onnx.export(
-        net, given, dynamo=True, dynamic_shapes=shapes, input_names=['z', 'y'][:len(given)],
+        net,
+        given,
+        dynamo=True,
+        dynamic_shapes=shapes,
+        input_names=['z', 'y'][:len(given)],
         output_names=['x'], verbose=False,
     ).model_proto
     model.metadata_props.add(key='ganbook', value=about)
@@ -62,7 +68,8 @@ def _try_safetensors(raw:bytes, given:tuple, settings:dict)->Tensor:
     return sample(G, *given)
 
 def _try_torch(raw:bytes, given:tuple, settings:dict)->Tensor:
-    with torch.no_grad(): return torch.export.load(io.BytesIO(raw)).module()(*given)
+    with torch.no_grad():
+        return torch.export.load(io.BytesIO(raw)).module()(*given)
 
 def _try_onnx(raw:bytes, given:tuple, settings:dict)->Tensor:
     import onnxruntime
@@ -118,17 +125,18 @@ def exported(
     "The generator in one form, tried."
     G = what.G
     about = dict(step=what.step, latent_dim=G.latent_dim, settings=what.settings)
-    z, y = latents(9, G.latent_dim, torch.Generator().manual_seed(0)), what.labels(9)
+    z = latents(9, G.latent_dim, torch.Generator().manual_seed(0))
+    y = what.labels(9)
     given = (z,) if y is None else (z, y)
     want = sample(G, *given)
-    if not want.isfinite().all(): raise ValueError(
-        "this generator draws NaN or infinite numbers: ganbook "
-        "doctor says why, and an older checkpoint may do.")
+    need.that(want.isfinite().all(), 'it draws NaN or infinite numbers: ganbook doctor says why')
     raw, drawn = _made_and_tried(G, given, about, form)
     gap = (drawn - want).abs().max().item()
-    if not gap <= 1e-5: raise ValueError(
-        f"the {form} file does not draw what the generator "
-        f"draws, it is off by {gap:.1e}: it was not written.")
+    need.that(
+        gap <= 1e-5,
+        f'the {form} file does not draw what the generator draws, it was not written',
+        largest_difference=gap,
+    )
     return raw, gap
 
 # %% ../nbs/w06_export.ipynb #1543b006
@@ -137,9 +145,8 @@ def chosen_forms(
 )->list:
     "The forms that are meant and can be had, with a warning for one that cannot."
     lacks = needs_onnx()
-    if name not in ('all', *forms):
-        raise ValueError(f"there is no format {name!r}: take one of {', '.join(forms)}, or all.")
-    if lacks and name == 'onnx': raise ValueError(lacks)
+    need.one_of({'all': None, **forms}, name, 'format')
+    need.that(not lacks or name != 'onnx', lacks.rstrip('.'))
     if name != 'all': return [name]
     if not lacks: return list(forms)
     warnings.warn(f"left out onnx: {lacks}", stacklevel=2)

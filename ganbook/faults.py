@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from . import need
 from .objectives import levels
 from .vitals import Vitals
 
@@ -30,8 +31,7 @@ class Finding:
     chapter:str        # the chapter that explains it
     certainty:float=.5 # in [0,1]; 1 for a fact, less for a symptom
     def __post_init__(self):
-        if self.severity not in severities:
-            raise ValueError(f"severity {self.severity!r} is unknown: take one of {', '.join(severities)}.")
+        need.one_of(dict.fromkeys(severities), self.severity, 'severity')
     def __str__(self):
         grade = self.severity.upper()
         return f'{grade}: {self.name}. {self.evidence} Try: {self.try_} See chapter {self.chapter}.'
@@ -70,8 +70,10 @@ def too_early(v:Vitals):
     """Too few steps to tell, or samples that are still on their
     way: far from the data, or behind in the eyes of D."""
     on_its_way = young(v) and v['unlike'] > lagging or v['usable'] < 2*few_steps and v['auc'] > ahead
-    if v['usable'] < v['steps'] or settled(v) and not on_its_way: return None
-    rate, far = max(v['lr_G'], v['lr_D']), ''
+    if v['usable'] < v['steps'] or settled(v) and not on_its_way:
+        return None
+    rate = max(v['lr_G'], v['lr_D'])
+    far = ''
     if 'lr_G' in v:
         far = (
             f" at a learning rate of {rate:g}: no weight has moved by more than about {v['steps']*rate:.2g}"
@@ -98,7 +100,8 @@ def diverges(v:Vitals):
             evidence=f"The first loss or logit that is no finite number came at step {v['first_bad']:,.0f}.",
             certainty=1.,
         )
-    if 'broken' in v: return f(evidence=f"Weights of {v['broken']} are no finite numbers.", certainty=1.)
+    if 'broken' in v:
+        return f(evidence=f"Weights of {v['broken']} are no finite numbers.", certainty=1.)
     if v['fake_finite'] < 1:
         return f(
             evidence=f"{1 - v['fake_finite']:.0%} of the generated values are not finite.", certainty=1.
@@ -186,7 +189,8 @@ def _as_said(v:Vitals)->tuple:
 def _out_of_reach(v:Vitals, f:Callable):
     "G cannot give what the data have."
     width = v['real_high'] - v['real_low']
-    if not max(v['reach_low'] - v['real_low'], v['real_high'] - v['reach_high']) > .05*width: return None
+    if not max(v['reach_low'] - v['real_low'], v['real_high'] - v['reach_high']) > .05*width:
+        return None
     data, reach = _as_said(v)
     return f(
         'alarm', f"The data span {data}, but the last layer of G gives {reach} only.",
@@ -197,7 +201,8 @@ def _out_of_reach(v:Vitals, f:Callable):
 
 def _odd_size(v:Vitals, f:Callable):
     "The data are not of unit size."
-    if not (v['real_rms'] > 5 or v['real_rms'] < .05): return None
+    if not (v['real_rms'] > 5 or v['real_rms'] < .05):
+        return None
     return f(
         'alarm',
         "A coordinate of the data, as drawn, has a root mean "
@@ -208,8 +213,10 @@ def _odd_size(v:Vitals, f:Callable):
 # %% ../nbs/w20_faults.ipynb #54fbb527
 def _one_sided(v:Vitals, f:Callable):
     "The data lie in the upper part of what G gives."
-    width, whole = v['real_high'] - v['real_low'], v['reach_high'] - v['reach_low']
-    if not (width > 0 and v['real_low'] > v['reach_low'] + .2*whole < math.inf): return None
+    width = v['real_high'] - v['real_low']
+    whole = v['reach_high'] - v['reach_low']
+    if not (width > 0 and v['real_low'] > v['reach_low'] + .2*whole < math.inf):
+        return None
     data, reach = _as_said(v)
     return f(
         'warning', f"The data span {data}, only {width/whole:.0%} of the {reach} that G gives.",
@@ -219,8 +226,10 @@ def _one_sided(v:Vitals, f:Callable):
 
 def _dark_data(v:Vitals, f:Callable):
     "Nearly all values lie close together."
-    bulk, whole = v['real_bulk'], v['reach_high'] - v['reach_low']
-    if not 0 < bulk < 2*narrow*whole < math.inf: return None
+    bulk = v['real_bulk']
+    whole = v['reach_high'] - v['reach_low']
+    if not 0 < bulk < 2*narrow*whole < math.inf:
+        return None
     grade = 'note'
     if bulk < narrow*whole: grade = 'warning'
     if bulk < narrow/3*whole: grade = 'alarm'
@@ -246,7 +255,8 @@ def _wrong(v:Vitals, P:str)->bool:
 
 def _poor(v:Vitals, P:str)->bool:
     "Does no right form fit well, and a wrong one hardly worse, or better?"
-    fit, misfit = v[f'fit_{P}'], v[f'misfit_{P}']
+    fit = v[f'fit_{P}']
+    misfit = v[f'misfit_{P}']
     return .3*max(1., abs(v[f'loss_{P}'])) < fit > misfit/2 or misfit < fit > .05
 
 def _fits(v:Vitals, P:str)->str:
@@ -259,7 +269,8 @@ def _fits(v:Vitals, P:str)->str:
 def _fits_badly(v:Vitals, f:Callable):
     "No proper form fits, and the run is as good as lost."
     P = next((P for P in 'GD' if _poor(v, P)), None)
-    if P is None or not v['unlike'] > costly: return None
+    if P is None or not v['unlike'] > costly:
+        return None
     return f(
         f"{_fits(v, P)}: no proper form fits well, and the samples are far from the data.",
         'check the signs and labels of both losses, batch '
@@ -272,7 +283,8 @@ def swapped(v:Vitals):
     "A player follows a wrong form of its loss."
     grade = 'warning' if not young(v) and v['unlike'] < harmless else 'alarm'
     f = partial(Finding, 'labels or losses swapped', grade, chapter='02_losses')
-    if not settled(v) or v['lr_D'] == 0 or v['stepped_D'] == 0 or v['held_D'] < 1: return None
+    if not settled(v) or v['lr_D'] == 0 or v['stepped_D'] == 0 or v['held_D'] < 1:
+        return None
     if _wrong(v, 'G'):
         return f(f"{_fits(v, 'G')}: it falls when D rejects the fakes.", _labels_of_G, certainty=.94)
     if _wrong(v, 'D'):
@@ -298,9 +310,11 @@ def unequal_rates(v:Vitals):
     lost = not young(v) and v['unlike'] > costly
     fast, slow, times = ('G', 'D', ratio) if ratio > 1 else ('D', 'G', 1/ratio if ratio > 0 else math.nan)
     behind = fast == 'D' and v['auc'] > ahead
-    if not times > (mild_ratio if lost or behind else rate_ratio): return None
+    if not times > (mild_ratio if lost or behind else rate_ratio):
+        return None
     grade = 'alarm' if times > 3*rate_ratio or lost else 'warning' if times > rate_ratio else 'note'
-    if settled(v) and v['unlike'] < harmless: grade = 'note'
+    if settled(v) and v['unlike'] < harmless:
+        grade = 'note'
     return Finding(
         'learning rates out of balance', grade,
         f"{fast} learns at {v['lr_' + fast]:g} and {slow} at {v['lr_' + slow]:g}, a ratio of {times:.0f}.",
@@ -317,7 +331,8 @@ old_average = 1000  # steps after which an average has forgotten the initial wei
 
 def _grade_of_modes(v:Vitals, both:bool)->str:
     "By harm, by the age of the average, and by whether G itself is ill as well."
-    if v['untouched'] == 1 and not v['unlike'] < harmless: return 'alarm'
+    if v['untouched'] == 1 and not v['unlike'] < harmless:
+        return 'alarm'
     if 'mode_harm' not in v or v['mode_harm'] < mode_harm or not both and v['usable'] < old_average:
         return 'note'
     return graded(v, 'alarm' if v['mode_harm'] > 4*mode_harm else 'warning')
@@ -343,7 +358,8 @@ def stale_BatchNorm(v:Vitals):
 def mixing_BatchNorm(v:Vitals):
     "The judgement of D depends on the company of a sample."
     off = max(abs(v['auc'] - v['auc_apart']), abs(v['auc_mixed'] - v['auc_apart']))
-    if not (settled(v) and off > auc_shift): return None
+    if not (settled(v) and off > auc_shift):
+        return None
     return Finding(
         'BatchNorm in D mixes real and fake',
         graded(v, 'alarm' if off > 2*auc_shift or v['unlike'] > .1 else 'warning'),
@@ -360,7 +376,8 @@ def average_behind(v:Vitals):
     "The average of G draws worse samples than G itself."
     lost = v['unlike'] - v['raw_unlike']
     beyond = v['fake_rms'] > 3*max(v['raw_fake_rms'], v['real_rms'])
-    if not (settled(v) and (lost > harmless or beyond)): return None
+    if not (settled(v) and (lost > harmless or beyond)):
+        return None
     of_G = f"{v['raw_unlike']:.3f} for G itself"
     far = f"The energy distance from the data is {v['unlike']:.3f} for the average and {of_G}"
     if beyond:

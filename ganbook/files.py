@@ -11,6 +11,7 @@ import os
 import re
 from contextlib import contextmanager
 from pathlib import Path
+from . import need
 
 # %% ../nbs/w14_files.ipynb #45e0486d
 @contextmanager
@@ -23,10 +24,12 @@ def whole_file(
     part = path.with_name(f'{path.name}.{os.getpid()}.part')
     try:
         yield part
-        with open(part, 'rb+') as f: os.fsync(f.fileno())  # on the disk, not only on its way there
+        with open(part, 'rb+') as f:
+            os.fsync(f.fileno())  # on the disk, not only on its way there
         os.replace(part, path)
     except OSError as e:
-        if e.errno is None or e.filename not in (None, str(part)): raise
+        if e.errno is None or e.filename not in (None, str(part)):
+            raise
         raise OSError(e.errno, e.strerror, str(path)) from None  # the name that the user knows
     finally: part.unlink(missing_ok=True)
 
@@ -64,13 +67,10 @@ def check_own(
     path:Path,  # a folder, there or not
 ):
     "Raise unless `path` can be the folder of a new run."
-    if path.exists() and not path.is_dir(): raise ValueError(
-        f"{path} is a file: name a folder, new or empty.")
-    if path.is_dir() and any(p != Files(path).lock for p in path.iterdir()): raise ValueError(
-        f"{path} is not empty: add --resume to go on with the run in it, or name another folder.")
-    above = next(p for p in path.absolute().parents if p.exists())
-    if not above.is_dir(): raise ValueError(
-        f"{above} is a file, so {path} could not be used: name another folder with --out.")
+    others = path.is_dir() and any(p != Files(path).lock for p in path.iterdir())
+    need.that(not others, f'{path} is not empty: add --resume to go on in it, or name another folder')
+    above = next(p for p in (path, *path.absolute().parents) if p.exists())
+    need.that(above.is_dir(), f'{above} is a file: name another folder with --out')
 
 def own_folder(
     out:str,  # as the user named it
@@ -89,9 +89,8 @@ def newest_folder(
     pattern = re.compile(re.escape(name) + r'(?:-(\d+))?')
     named = ((pattern.fullmatch(p.name), p) for p in Path('runs').glob(f'{name}*'))
     found = [(int(m[1] or 1), p) for m, p in named if m]
-    if found: return max(found)[1]
-    raise FileNotFoundError(
-        f"there is no run runs/{name} to resume: leave --resume out, or name the folder with --out.")
+    need.there(found, 'leave --resume out, or name the folder with --out', f'runs/{name}')
+    return max(found)[1]
 
 # %% ../nbs/w14_files.ipynb #d9fa16a4
 def _locks():
@@ -109,17 +108,18 @@ def locked(
     fcntl = _locks()
     with open(Files(folder).lock, 'w') as f:
         try:
-            if fcntl: fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl:
+                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise ValueError(
-                f"another process is training in {folder}: wait for it, or stop it first.") from None
+            raise ValueError(f"another process is training in {folder}: wait for it, or stop it.") from None
         yield
 
 def is_locked(
     folder:Path,  # of a run
 )->bool:          # None where the system does not say
     "Is a process training in `folder`?"
-    lock, fcntl = Files(folder).lock, _locks()
+    lock = Files(folder).lock
+    fcntl = _locks()
     if fcntl is None: return None
     if not lock.is_file(): return False
     with open(lock) as f:
@@ -139,9 +139,8 @@ def run_folders(
         inside = [] if single else sorted(q for q in p.glob('*') if Files(q).run.exists())
         found += inside or [p]
     found = list(dict.fromkeys(found))
-    if len(found) < 2: raise ValueError(
-        f"there is nothing to compare {found[0]} with: name two or more runs, or a folder that holds them.")
-    if len(found) > most: raise ValueError(f"these are {len(found)} runs: compare at most {most} at a time.")
+    fits = 2 <= len(found) <= most
+    need.that(fits, f'name from 2 to {most} runs to compare', runs=[str(p) for p in found])
     return found
 
 def free_file(folder:Path, stem:str, ending:str)->Path:

@@ -11,6 +11,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from . import need
 
 # %% ../nbs/01_game.ipynb #6e2d601f
 def normal_pdf(
@@ -19,8 +20,7 @@ def normal_pdf(
     std=1.,    # the same; above 0
 )->Tensor:     # (...,N), per unit of `x`
     "Density of the normal distribution."
-    if (torch.as_tensor(std) <= 0).any():
-        raise ValueError("a standard deviation must be above 0: use a small one for a narrow bell.")
+    need.that(not (torch.as_tensor(std) <= 0).any(), 'it must be above 0', std=std)
     return torch.exp(-((x - mean)/std)**2/2)/(std*math.sqrt(2*math.pi))
 
 # %% ../nbs/01_game.ipynb #da2515b3
@@ -31,10 +31,10 @@ def expectation(
 )->Tensor:     # (...,)
     "Expected value of `f` under the density `p`, by the trapezoid rule."
     off = (torch.trapezoid(p, x) - 1).abs().max()
-    if off > .01:
-        raise ValueError(
-            f"the density's mass on this grid is {off:.2g} away from 1: take a wider or a finer grid."
-        )
+    need.that(
+        off <= .01,
+        f"the density's mass on this grid is {off:.2g} away from 1: take a wider or a finer grid",
+    )
     return torch.trapezoid(p*torch.where(p > 0, f, 0.), x)
 
 # %% ../nbs/01_game.ipynb #b610d3ca

@@ -20,6 +20,7 @@ import pooch
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
+from . import need
 from .data import Data
 from .downloads import brief, scratch_folder
 from .memory import from_npy, host_memory
@@ -29,7 +30,8 @@ def _span(img:Image.Image)->tuple:
     "(kind, least, greatest value) of an image with more than 8 bits a pixel; None for the others."
     if img.mode[0] not in 'IF': return None
     a = np.asarray(img)
-    if a.dtype.kind == 'f': a = a[np.isfinite(a)]
+    if a.dtype.kind == 'f':
+        a = a[np.isfinite(a)]
     return (img.mode[0], float(a.min()), float(a.max())) if a.size else (img.mode[0], 0., 0.)
 
 def _range(kind:str, low:float, high:float)->tuple:
@@ -39,7 +41,8 @@ def _range(kind:str, low:float, high:float)->tuple:
     if kind == 'F' and low >= -.01:
         if high <= 1.01: return 0., 1.
         return 0., 255. if 32 < high < 255.5 else high
-    if kind == 'F' and low >= -1.01 and high <= 1.01: return -1., 1.
+    if kind == 'F' and low >= -1.01 and high <= 1.01:
+        return -1., 1.
     return low, max(high, low + 1e-9)
 
 # %% ../nbs/w09_images.ipynb #59e00a2e
@@ -59,7 +62,8 @@ def _eight_bit(img:Image.Image, ranges:dict=None)->Image.Image:
 def _fit(img:Image.Image, h:int, w:int)->Image.Image:
     "The largest centred part of proportions h:w, scaled to (h,w)."
     k = min(img.width/w, img.height/h)
-    x, y = (img.width - k*w)/2, (img.height - k*h)/2
+    x = (img.width - k*w)/2
+    y = (img.height - k*h)/2
     return img.resize((w, h), Image.Resampling.LANCZOS, box=(x, y, x + k*w, y + k*h), reducing_gap=3.)
 
 # %% ../nbs/w09_images.ipynb #c8ca83b5
@@ -71,10 +75,12 @@ def _decode(
     "The image file `path`; of an animation the first frame."
     with Image.open(path) as img:
         turned = img.getexif().get(0x112, 1) > 4     # by a quarter
-        if seen is not None: seen['size'] = img.size[::-1] if turned else img.size
+        if seen is not None:
+            seen['size'] = img.size[::-1] if turned else img.size
         img.draft(None, (2*max(h, w), 2*max(h, w)))  # a JPEG need not be decoded much larger than it is used
         img = ImageOps.exif_transpose(img)           # a camera held upright says so in a tag
-        if seen is not None: seen['span'] = _span(img)
+        if seen is not None:
+            seen['span'] = _span(img)
         img = _fit(_eight_bit(img, ranges).convert('RGB' if channels == 3 else 'L'), h, w)
     return np.asarray(img).reshape(h, w, channels).transpose(2, 0, 1)
 
@@ -89,10 +95,12 @@ _signs = (b'\xff\xd8\xff', b'\x89PNG\r\n', b'GIF8', b'II*\0', b'MM\0*')
 def _is_image(path:Path)->bool:
     "By the ending; where that says nothing, by the first bytes."
     end = path.suffix.lower()
-    if end in _endings or Image.registered_extensions().get(end) in ('HEIF', 'JXL'): return True
+    if end in _endings or Image.registered_extensions().get(end) in ('HEIF', 'JXL'):
+        return True
     if end in _photos | _archives: return False
     try:
-        with open(path, 'rb') as f: head = f.read(12)
+        with open(path, 'rb') as f:
+            head = f.read(12)
     except OSError: return False
     return head.startswith(_signs) or head[:4] == b'RIFF' and head[8:] == b'WEBP'
 
@@ -114,14 +122,16 @@ def _walk(root:Path)->tuple:
             continue
         for p in sorted(at.iterdir()):
             if p.name.startswith('.'): continue
-            if p.is_dir(): (links if p.is_symlink() else waiting).append(p)
+            if p.is_dir():
+                (links if p.is_symlink() else waiting).append(p)
             elif p.is_file(): files.append(p)
     return files, sorted(runs)
 
 # %% ../nbs/w09_images.ipynb #376861ed
 def _unpacking(archive:Path)->str:
     "A command that unpacks an archive into a folder beside it."
-    end, new = archive.suffix.lower(), archive.with_name(archive.name.split('.')[0] or 'images')
+    end = archive.suffix.lower()
+    new = archive.with_name(archive.name.split('.')[0] or 'images')
     is_one_file = end in ('.gz', '.bz2', '.xz') and '.tar' not in archive.name.lower()
     if is_one_file or end == '.7z': return f'7z x "{archive}"'
     if end == '.rar': return f'unrar x "{archive}"'
@@ -129,18 +139,13 @@ def _unpacking(archive:Path)->str:
 
 def _check_root(root:Path):
     "Refuse what is no folder of images, in words that say what to do."
-    if not root.exists():
-        raise FileNotFoundError(f"{root} is not there: give the path of a folder of images.")
-    if root.is_dir():
-        if not (root/'run.json').is_file(): return
-        raise ValueError(f"{root} is the folder of a run, and its pictures are generated: "
-                         "give the folder of the images to train on.")
-    if root.suffix.lower() not in _archives:
-        raise ValueError(f"{root} is a file: give the folder that it lies in.")
-    raise ValueError(
-        f"{root} is a file, an archive: unpack it with `{_unpacking(root)}`, "
-        "and give the folder that this makes."
-    )
+    need.there(root.exists(), 'give the path of a folder of images', root)
+    is_run = (root/'run.json').is_file()
+    need.that(not is_run, f'{root} is the folder of a run: give the folder of the images to train on')
+    if root.is_dir(): return
+    packed = root.suffix.lower() in _archives
+    need.that(not packed, f'{root} is a file, an archive: unpack it with `{_unpacking(root)}`')
+    raise ValueError(f"{root} is a file: give the folder that it lies in.")
 
 # %% ../nbs/w09_images.ipynb #427c5c64
 def _counts(paths:list)->str:
@@ -181,17 +186,17 @@ def _image_files(root:Path)->tuple:
 def _folder_labels(files:list):
     """(labels int64 (N,), names): the first folder of each relative
     path; (None, ()) if an image lies outside the subfolders."""
-    if any(len(f.parts) == 1 for f in files): return None, ()
+    if any(len(f.parts) == 1 for f in files):
+        return None, ()
     index = {name: i for i, name in enumerate(sorted({f.parts[0] for f in files}))}
     return torch.tensor([index[f.parts[0]] for f in files]), tuple(index)
 
 def _sides(size)->tuple:
     "(H,W) of a whole number or a pair of them, each from 4 to 1024."
     hw = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
-    if len(hw) == 2 and all(isinstance(s, int) and 4 <= s <= 1024 for s in hw): return hw
-    raise ValueError(
-        f"size {size} is out of range: give a whole number from 4 to 1024, or a pair (H,W) of them."
-    )
+    fits = len(hw) == 2 and all(isinstance(s, int) and 4 <= s <= 1024 for s in hw)
+    need.that(fits, 'give a whole number from 4 to 1024, or a pair (H,W) of them', size=size)
+    return hw
 
 # %% ../nbs/w09_images.ipynb #717c28b0
 def _ranges(spans:list)->tuple:
@@ -210,7 +215,8 @@ def _crops(sizes:list, h:int, w:int)->list:
     kept, and about those enlarged to twice their size or more."""
     kept = [min(x/w, y/h)**2*w*h/(x*y) for x, y in sizes]
     grown = [min(x/w, y/h) <= .5 for x, y in sizes]
-    lost, small = sum(k < .5 for k in kept), sum(grown)
+    lost = sum(k < .5 for k in kept)
+    small = sum(grown)
     said = []
     if lost:
         said.append(
@@ -225,10 +231,8 @@ def _crops(sizes:list, h:int, w:int)->list:
 def _report(files:list, broken:dict):
     "Warn of images that were left out; raise if none is left."
     first = ', '.join(f'{files[i]} ({f})' for i, f in list(broken.items())[:5])
-    if len(broken) == len(files):
-        raise ValueError(
-            f"none of the {len(files):,} images could be decoded, such as {first}: are these really images?"
-        )
+    some = len(broken) < len(files)
+    need.that(some, f'none of the {len(files):,} images could be decoded, such as {first}: give others')
     more = f' and {len(broken) - 5:,} more' if len(broken) > 5 else ''
     if broken:
         warnings.warn(
@@ -274,7 +278,8 @@ def _in_threads(f:Callable, items:list)->list:
 def _move_up(out:np.ndarray, broken:dict):
     "Let the rows of `out` that are not broken come first, in their order."
     good = [i for i in range(len(out)) if i not in broken]
-    for row, i in enumerate(good): out[row] = out[i]
+    for row, i in enumerate(good):
+        out[row] = out[i]
 
 # %% ../nbs/w09_images.ipynb #f86c0571
 def _decode_each(root:Path, files:list, which:list, out:np.ndarray, ranges:dict, seen:list=None)->dict:
@@ -294,7 +299,8 @@ def _decode_all(root:Path, files:list, out:np.ndarray)->tuple:
     deep = [i for i in good if seen[i]['span']]
     ranges, said = _ranges([seen[i]['span'] for i in deep])
     said += _crops([seen[i]['size'] for i in good], h, w)
-    if deep: broken |= _decode_each(root, files, deep, out, ranges)
+    if deep:
+        broken |= _decode_each(root, files, deep, out, ranges)
     if broken: _move_up(out, broken)
     return broken, said
 
@@ -311,12 +317,13 @@ def _cache_name(root:Path, files:list, shape:tuple)->str:
 
 def _check_room(home:Path, shape:tuple):
     "Refuse a file of bytes, of this shape, that the disk of `home` has no room for."
-    need, free = math.prod(shape), shutil.disk_usage(home.parent).free
-    if need > free:
-        raise ValueError(
-            f"{shape[0]:,} images need {need/1e9:.1f} GB in {home.parent}, which "
-            f"has {free/1e9:.1f} GB free: choose a smaller size, or make room."
-        )
+    wanted = math.prod(shape)
+    free = shutil.disk_usage(home.parent).free
+    need.that(
+        wanted <= free,
+        f'{shape[0]:,} images want {wanted/1e9:.1f} GB in {home.parent}, '
+        f'and {free/1e9:.1f} are free: choose a smaller size, or make room',
+    )
 
 def _store(part:Path, root:Path, files:list, shape:tuple):
     "Decode into a file in the new folder `part`, with what was found beside it."
@@ -354,8 +361,7 @@ def folder(
     max_bytes:int=None,
 )->Data:                # labels are the subfolders, if every image lies in one
     "Your own images: any size and mode, the largest centred part scaled to `size`, decoded once."
-    if channels not in (1, 3):
-        raise ValueError(f"channels={channels} is not to be had: choose 3 (colour) or 1 (grey).")
+    need.that(channels in (1, 3), 'choose 3 (colour) or 1 (grey)', channels=channels)
     root = Path(path).expanduser()
     hw = _sides(size)
     files, said = _image_files(root)

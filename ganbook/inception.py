@@ -8,24 +8,18 @@ __all__ = ['unpadded', 'Inception']
 # %% ../nbs/w27_inception.ipynb #2820c5b3
 import torch
 from torch import Tensor, nn
+from . import need
 
 # %% ../nbs/w27_inception.ipynb #9922f54d
 def unpadded(x:Tensor, shape:tuple)->Tensor:
     """The images (...,N,C,H,W) themselves, without a border of
     2 if they were padded from 28 to 32; or one clear error."""
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        raise TypeError(
-            "images must be floating-point tensors in [-1,1]: take them from `draw`, or scale the bytes."
-        )
-    if shape[1:] == (28, 28) and x.shape[-2:] == (32, 32): x = x[..., 2:-2, 2:-2]
-    if x.ndim < 4 or x.shape[-3:] != shape:
-        raise ValueError(
-            f"images of shape {tuple(x.shape)} do not fit this "
-            f"yardstick: give (...,N,{','.join(map(str, shape))})."
-        )
-    if not x.numel(): raise ValueError("there are no images to measure: give at least one.")
-    if not x.isfinite().all() or x.abs().max() > 8:
-        raise ValueError(f"images reach from {x.min():g} to {x.max():g}: a yardstick takes values in [-1,1].")
+    need.floats(images=x)
+    if shape[1:] == (28, 28) and x.shape[-2:] == (32, 32):
+        x = x[..., 2:-2, 2:-2]
+    need.shaped(f"(...,N,{','.join(map(str, shape))})", images=x)
+    need.that(x.numel(), 'give at least one', images=x)
+    need.that(x.abs().max() <= 8, 'a yardstick takes values in [-1,1]', images=x)
     return x
 
 # %% ../nbs/w27_inception.ipynb #2ca795e2
@@ -38,8 +32,8 @@ class Inception(nn.Module):
             self.net = NoTrainInceptionV3('inception-v3-compat', ['2048'], antialias=False).eval()
         except (ImportError, OSError) as e:
             raise ImportError(
-                "the Inception yardstick needs a network, once, and `pip install "
-                f"torchmetrics torch-fidelity` ({e}): without them use 'digits' or 'mnist'."
+                "the Inception yardstick needs a network, once, and "
+                f"pip install torchmetrics torch-fidelity ({e})."
             ) from None
         self.card = dict(name='inception', n_features=2048)
 

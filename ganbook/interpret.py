@@ -24,11 +24,10 @@ from .train import sample
 # %% ../nbs/21_inside.ipynb #62a1db43
 def _checked(x, name:str, shape:tuple=())->Tensor:
     "`x` if it is a finite floating-point batch (N,*shape); an empty `shape` leaves the sizes free."
-    floats = isinstance(x, Tensor) and x.is_floating_point()
-    need.of_type(floats, 'give a tensor of floating-point numbers', **{name: x})
+    need.floats(**{name: x})
     fits = x.ndim > 1 and x.numel() and (not shape or tuple(x.shape[1:]) == tuple(shape))
     need.that(fits, f"give at least one, as (N,{','.join(map(str, shape)) or '...'})", **{name: x})
-    need.that(x.isfinite().all(), 'find out where its NaN or infinite values come from', **{name: x})
+    need.finite(**{name: x})
     return x
 
 def _home(module, x:Tensor)->Tensor:
@@ -44,24 +43,16 @@ def _images(D, x)->Tensor: return _home(D, _checked(x, 'images', getattr(D, 'sha
 def _watched(*modules):
     "Evaluation mode and frozen parameters, while gradients flow to inputs; all is put back."
     modules = [m for m in modules if isinstance(m, nn.Module)]
-    with evaluating(*modules), frozen(p for m in modules for p in m.parameters()), torch.enable_grad(): yield
+    with evaluating(*modules), frozen(p for m in modules for p in m.parameters()), torch.enable_grad():
+        yield
 
 # %% ../nbs/21_inside.ipynb #1dd836af
 def _both_ends(a:Tensor, b:Tensor, t)->tuple:
     "Both ends in one shape, and `t` with as many sizes of 1 as they have after its own."
-    for x in (a, b):
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            raise TypeError("ends of a path must be tensors of floating-point numbers: convert them first.")
-        if not x.ndim or not x.numel() or not x.isfinite().all():
-            raise ValueError(
-                f"an end of shape {tuple(x.shape)} is empty or "
-                "holds NaN or infinite values: give finite (...,Z)."
-            )
-    if a.shape[-1] != b.shape[-1]:
-        raise ValueError(
-            f"ends with {a.shape[-1]} and {b.shape[-1]} numbers "
-            "have no path between them: give latents of one length."
-        )
+    need.floats(a=a, b=b)
+    need.finite(a=a, b=b)
+    fits = a.ndim and b.ndim and a.numel() and b.numel() and a.shape[-1] == b.shape[-1]
+    need.that(fits, 'give ends (...,Z) of one length, none empty', a=a, b=b)
     a, b = torch.broadcast_tensors(a, b)
     t = torch.as_tensor(t, dtype=a.dtype, device=a.device)
     return a, b, t.reshape(*t.shape, *[1]*a.ndim)
@@ -98,7 +89,8 @@ def slerp(
     a, b, t = _both_ends(a, b, t)
     need.that(a.shape[-1] > 1, 'latents of one number have no circle between them, take lerp', a=a)
     long_a, long_b = (x.norm(dim=-1, keepdim=True) for x in (a, b))
-    u, v = _unit(torch.where(long_a > 0, a, b)), _unit(torch.where(long_b > 0, b, a))
+    u = _unit(torch.where(long_a > 0, a, b))
+    v = _unit(torch.where(long_b > 0, b, a))
     angle, w = _turn(u, v)
     return torch.lerp(long_a, long_b, t)*((t*angle).cos()*u + (t*angle).sin()*w)
 
@@ -114,8 +106,11 @@ def attribute_means(
     known = labels.dtype == torch.int64 and labels.min() >= 0 and labels.max() < n_classes
     need.that(known, f'give int64 from 0 to {n_classes - 1}', labels=labels)
     counts = labels.bincount(minlength=n_classes)
-    advice = 'draw more latents, or leave out the classes that none has'
-    need.that(counts.all(), advice, latents_by_class=counts.tolist())
+    need.that(
+        counts.all(),
+        'draw more latents, or leave out the classes that none has',
+        latents_by_class=counts.tolist(),
+    )
     return torch.zeros(n_classes, z.shape[1]).to(z).index_add_(0, labels, z)/counts[:, None].to(z)
 
 def traverse(
@@ -132,9 +127,7 @@ def traverse(
 # %% ../nbs/21_inside.ipynb #9f054d9d
 def _layer(G:nn.Module, name:str)->nn.Module:
     "The layer of `G` with this name."
-    found = dict(list(G.named_modules())[1:])
-    if name in found: return found[name]
-    raise ValueError(f"{type(G).__name__} has no layer {name!r}: choose one of {', '.join(found)}.")
+    return need.one_of(dict(list(G.named_modules())[1:]), name, f'layer of {type(G).__name__}')
 
 def activations(
     G:nn.Module,  # generator
@@ -146,11 +139,9 @@ def activations(
     handle = _layer(G, layer).register_forward_hook(lambda m, x, out: kept.append(out.detach()))
     try: sample(G, z)
     finally: handle.remove()
-    if sum(map(len, kept)) == len(z): return torch.cat(kept)
-    raise ValueError(
-        f"layer {layer!r} gave {sum(map(len, kept))} rows for "
-        f"{len(z)} latents: choose a layer that G uses once."
-    )
+    rows = sum(map(len, kept))
+    need.that(rows == len(z), 'choose a layer that G uses once', z=z, rows=rows)
+    return torch.cat(kept)
 
 # %% ../nbs/21_inside.ipynb #feadc573
 class Directions(NamedTuple):
@@ -174,8 +165,11 @@ def principal_directions(
     # columns of U: standardised coordinates, over the root of N
     U, S, _ = torch.linalg.svd(f - f.mean(0), full_matrices=False)
     rank = int((S > 1e-6*S[0]).sum()) if S[0] > 0 else 0
-    advice = f'features vary along {rank} directions, take k from 1 to {rank}, or more latents'
-    need.that(1 <= k <= rank, advice, k=k)
+    need.that(
+        1 <= k <= rank,
+        f'features vary along {rank} directions, take k from 1 to {rank}, or more latents',
+        k=k,
+    )
     vectors = U[:, :k].mT @ (z - z.mean(0)).double()/math.sqrt(len(z))
     return Directions(_signed(vectors).to(z), (S[:k].square()/S.square().sum()).to(z))
 
@@ -190,7 +184,8 @@ def factorise(
     need.that(1 <= k <= A.shape[1], f'take k from 1 to {A.shape[1]}, as many as latents', k=k)
     values, vectors = torch.linalg.eigh(A.mT @ A)  # smallest first
     return Directions(
-        _signed(vectors.mT.flip(0)[:k]).to(weight), (values.flip(0)[:k]/values.sum()).to(weight)
+        _signed(vectors.mT.flip(0)[:k]).to(weight),
+        (values.flip(0)[:k]/values.sum()).to(weight)
     )
 
 # %% ../nbs/21_inside.ipynb #827b1f20
@@ -224,7 +219,8 @@ def dissect(
     share:float=None,  # of all places, how many of a unit's highest are on; None: as many as the mask has
 )->Tensor:             # (C,): intersection over union of each unit with the concept, 0 to 1
     "Which units of a layer agree with a concept (after Bau et al. 2019)."
-    maps, mask = activations(G, layer, z), concept(sample(G, _latents(G, z)))
+    maps = activations(G, layer, z)
+    mask = concept(sample(G, _latents(G, z)))
     _check_maps(maps, mask)
     n_on = round(mask.numel()*share) if share is not None else int(mask.sum())
     some = 0 < n_on < mask.numel() and mask.any()
@@ -246,11 +242,8 @@ def ablated(
     units = [int(u) for u in units]
     def switch(module, args, out):
         axis = -3 if out.ndim > 3 else -1
-        wrong = [u for u in units if not 0 <= u < out.shape[axis]]
-        if wrong:
-            raise ValueError(
-                f"layer {layer!r} has no unit {wrong[0]}: its units are 0 to {out.shape[axis] - 1}."
-            )
+        fits = all(0 <= u < out.shape[axis] for u in units)
+        need.that(fits, f'units are 0 to {out.shape[axis] - 1}', units=units)
         return out.index_fill(axis, torch.tensor(units, dtype=torch.int64, device=out.device), value)
     handle = _layer(G, layer).register_forward_hook(switch)
     try: yield G
@@ -275,7 +268,7 @@ def occlusion(
 )->Tensor:           # (N,h,w), a place each: by how much the logit drops without the patch
     "What each patch of an image is worth to `D`."
     x = _images(D, x)
-    need.that(x.ndim == 4, 'give images (N,C,H,W)', x=x)
+    need.shaped('images (N,C,H,W)', x=x)
     (H, W), at = x.shape[2:], lambda n: range(0, n - size + 1, stride)
     fits = 1 <= size <= min(H, W) and stride >= 1
     need.that(fits, f'a patch has 1 to {min(H, W)} pixels, and moves by at least 1', size=size, stride=stride)
@@ -332,7 +325,8 @@ def invert(
     need.whole(0, n_steps=n_steps)
     need.that(1 <= restarts <= pool, 'take at least 1, at most the pool', restarts=restarts, pool=pool)
     z = _starts(G, x, restarts, pool, seed).clone()
-    with _watched(G): _approach(G, z, x, n_steps, lr, prior)
+    with _watched(G):
+        _approach(G, z, x, n_steps, lr, prior)
     with evaluating(G):
         error, best = _errors(G, z, x).min(0)
         z = z.detach()[best, torch.arange(len(x), device=x.device)]
@@ -354,7 +348,9 @@ def latent_view(
     start, end = sample(G, torch.cat([z, z + amounts.to(vectors) @ vectors[:len(amounts)]])).split(1)
     fig = Figure((6, 2.3), dpi=80)
     for ax, x, title in zip(
-        fig.subplots(1, 3), (start, end, (end - start)/2), (f'latent {seed}', 'moved', 'difference')
+        fig.subplots(1, 3),
+        (start, end, (end - start)/2),
+        (f'latent {seed}', 'moved', 'difference')
     ):
         image_grid(x, ax, title=title)
     return fig

@@ -57,7 +57,8 @@ class Forecast:
         if self.start is None: self.start, self.first = time.monotonic(), s.step  # the first step warms up
         elapsed, steps = time.monotonic() - self.start, s.step - self.first
         if self.after_s is None or steps < 3 or elapsed < self.after_s: return
-        self.after_s, left = None, (s.n_steps - self.first)*elapsed/steps
+        self.after_s = None
+        left = (s.n_steps - self.first)*elapsed/steps
         if left > 20: tqdm.write(
             f"{s.n_steps - self.first:,} steps will take about {duration(left)}", file=sys.stderr)
 
@@ -78,7 +79,8 @@ def watchers(
     quiet:bool=False,     # show no progress?
 )->list:                  # of callbacks
     "Everything that watches a run and writes into its folder."
-    files, every = run.files, run.options['every']
+    files = run.files
+    every = run.options['every']
     picture = preview(files.samples, shown[0], data, every, y=shown[1:])
     def first_pictures(s):
         if s.step in early: picture.look(s)
@@ -86,7 +88,8 @@ def watchers(
     save = checkpoint(files.checkpoints, every, run.options['keep'], run.settings)
     samples = progress(run.recipe.batch_size*n_processes, unit='img' if data.is_image else 'points')
     return [
-        stop_on_nan(min(100, every)), *([] if quiet else [Forecast(), samples]),
+        stop_on_nan(min(100, every)),
+        *([] if quiet else [Forecast(), samples]),
         tensorboard(run.folder, run.options['log_interval']),
         save, Minutes(save, (picture, table)), first_pictures, picture, table,
     ]
@@ -97,7 +100,8 @@ def _draw_curves(s:TrainState, loss:str, path:Path):
         style()
         fig = mpl.figure.Figure(dpi=120)
         curves(s.log.table(), ax=fig.subplots(), cannot_tell=loss in ('minimax', 'non_saturating'))
-        with whole_file(path) as part: part.write_bytes(to_png(fig))
+        with whole_file(path) as part:
+            part.write_bytes(to_png(fig))
 
 # %% ../nbs/w26_launch.ipynb #3ad60224
 @contextmanager
@@ -117,7 +121,8 @@ def written_down(
         raise
     except BaseException as e:
         note('failed', str(e))
-        if len(s.log): write_csv(s.log, run.files.log)
+        if len(s.log):
+            write_csv(s.log, run.files.log)
         raise
     note('finished' if s.step >= run.n_steps else 'stopped')
 
@@ -140,9 +145,11 @@ def _fitted(run:Run, s:TrainState, arguments:dict, team:Team):
 def _shown(run:Run, data:Data, latent_dim:int)->tuple:
     "Latents for pictures; with classes also labels: of images a row a class, up to 16, a column one latent."
     rng = torch.Generator().manual_seed(run.seed)
-    if not draws_classes(run.recipe): return (latents(64 if data.is_image else 2000, latent_dim, rng),)
+    if not draws_classes(run.recipe):
+        return (latents(64 if data.is_image else 2000, latent_dim, rng),)
     n_classes = len(run.about['classes'])
-    if not data.is_image: return latents(2000, latent_dim, rng), torch.arange(2000) % n_classes
+    if not data.is_image:
+        return latents(2000, latent_dim, rng), torch.arange(2000) % n_classes
     rows = torch.arange(min(n_classes, 16))
     return latents(8, latent_dim, rng).repeat(len(rows), 1), rows.repeat_interleave(8)
 
@@ -158,7 +165,8 @@ def train_run(
     shown = _shown(run, data, s.G.latent_dim)
     run.more['threads'] = n_threads(
         s, arguments['batch_size'], run.options['threads'], arguments['labels'])
-    if team.leads: _announce(run, data, s, team)
+    if team.leads:
+        _announce(run, data, s, team)
     arguments['callbacks'] = watchers(run, data, shown, team.size, quiet) if team.leads else []
     try: _fitted(run, s, arguments, team)
     except KeyboardInterrupt: raise KeyboardInterrupt(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 import torch.nn.functional as F
 from torch import Tensor
+from . import need
 
 # %% ../nbs/02_losses.ipynb #d18d66e7
 def bce(
@@ -66,13 +67,15 @@ wasserstein = GANLoss(_wasserstein_D, _linear_G)
 # %% ../nbs/02_losses.ipynb #baff1df0
 def _margin(real_logits, fake_logits):
     "Each real logit minus the fake logit of the same place."
-    if real_logits is None:
-        raise ValueError("a relativistic generator compares with real samples: pass it the real logits too.")
-    if real_logits.shape != fake_logits.shape:
-        raise ValueError(
-            "relativistic pairing needs as many real logits as fake ones, not "
-            f"{tuple(real_logits.shape)} and {tuple(fake_logits.shape)}: draw batches of one size."
-        )
+    given = real_logits is not None
+    need.that(given, 'a relativistic generator compares, pass it the real logits too', real=real_logits)
+    fits = real_logits.shape == fake_logits.shape
+    need.that(
+        fits,
+        'give as many real logits as fake ones',
+        real_logits=real_logits,
+        fake_logits=fake_logits,
+    )
     return real_logits - fake_logits
 
 # %% ../nbs/02_losses.ipynb #8ad4914d
@@ -97,10 +100,10 @@ def smooth(
     real:float=.9,  # label of real samples, in (0,1] (Salimans et al. 2016, section 3.4)
 )->GANLoss:         # the same loss but for its discriminator's labels
     "One-sided label smoothing: real samples get the label `real` in place of 1, fakes keep 0."
-    if loss.label_loss is None: raise ValueError("this loss fits no labels, so it has none to smooth: "
-        "take minimax, non_saturating or least_squares.")
-    if not 0 < real <= 1:
-        raise ValueError(
-            f"the label of real samples is {real}, which is out of range: take one above 0 and at most 1."
-        )
+    need.that(
+        loss.label_loss is not None,
+        'it fits no labels, so it has none to smooth, take minimax, non_saturating or least_squares',
+        loss=loss,
+    )
+    need.lies('(0,1]', real=real)
     return replace(loss, discriminator=partial(_to_labels, label_loss=loss.label_loss, real=real))

@@ -53,7 +53,8 @@ def from_npy(
     is asked for; what is written to it stays in memory."""
     about = np.load(path, mmap_mode='r')
     if about.dtype != np.uint8: raise ValueError(f"{path} holds {about.dtype}: images are bytes, uint8.")
-    if sys.platform != 'linux': return torch.from_numpy(np.load(path, mmap_mode='c'))
+    if sys.platform != 'linux':
+        return torch.from_numpy(np.load(path, mmap_mode='c'))
     no_reserve = 0x4000  # else Linux sets memory aside for all of a private map, in case it is written to
     with open(path, 'rb') as f:
         pages = mmap.mmap(f.fileno(), 0, mmap.MAP_PRIVATE | no_reserve, mmap.PROT_READ | mmap.PROT_WRITE)

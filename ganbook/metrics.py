@@ -16,6 +16,7 @@ from importlib.resources import files
 import torch
 from safetensors.torch import load
 from torch import Tensor, nn
+from . import need
 from .inception import Inception, unpadded
 
 # %% ../nbs/07_measuring.ipynb #ad3f2a98
@@ -31,14 +32,14 @@ class Yardstick(nn.Module):
         n_classes:int=10,        # K
         card:dict=None):         # what is known of the weights
         super().__init__()
-        if len(shape) != 3 or min(shape[1:]) < 8:
-            raise ValueError(
-                f"{tuple(shape)} is no shape for a yardstick: give (C,H,W) with sides of at least 8."
-            )
-        self.shape, self.card = tuple(shape), dict(card or {})
+        fits = len(shape) == 3 and min(shape[1:]) >= 8
+        need.that(fits, 'give (C,H,W) with sides of at least 8', shape=shape)
+        self.shape = tuple(shape)
+        self.card = dict(card or {})
         sizes = shape[0], width, 2*width, 4*width
         self.body = nn.Sequential(
-            *(layer for a, b in zip(sizes, sizes[1:]) for layer in _block(a, b)), nn.Flatten(),
+            *(layer for a, b in zip(sizes, sizes[1:]) for layer in _block(a, b)),
+            nn.Flatten(),
             nn.Linear(4*width*(shape[1]//8)*(shape[2]//8), n_features, bias=False),
             nn.BatchNorm1d(n_features),
         )
@@ -77,11 +78,8 @@ def from_card(
     folder = files('ganbook')/'yardsticks'
     card = json.loads((folder/f'{name}.json').read_text(encoding='utf-8'))
     raw = (folder/f'{name}.safetensors').read_bytes()
-    if hashlib.sha256(raw).hexdigest() != card['sha256']:
-        raise ValueError(
-            f"the weights of the yardstick {name!r} are not those "
-            "that its card describes: install the package again."
-        )
+    whole = hashlib.sha256(raw).hexdigest() == card['sha256']
+    need.that(whole, 'its weights are not those of its card, install the package again', name=name)
     y = network(**card['network'], card=card)
     y.load_state_dict(load(raw))
     return y.eval().requires_grad_(False)
@@ -91,9 +89,11 @@ def yardstick(
 )->nn.Module:          # in evaluation mode on the CPU; `features`, `probs`, `card`
     "A trained classifier to measure images with; all but 'inception' come with the package."
     if name == 'inception': return Inception()
-    if name not in ('digits', 'mnist'):
-        more = ' (faces have readers.face_reader())' if name == 'faces' else ''
-        raise ValueError(f"there is no yardstick {name!r}{more}: choose one of digits, mnist or inception.")
+    need.that(
+        name in ('digits', 'mnist'),
+        'choose one of digits, mnist or inception, and for faces readers.face_reader()',
+        yardstick=name,
+    )
     return from_card(Yardstick, name)
 
 # %% ../nbs/07_measuring.ipynb #43cd5d9f
@@ -105,37 +105,21 @@ def _rows(n:int, per_row:int)->int:
 
 def _samples(x:Tensor, name:str, least:int=1)->Tensor:
     "The samples (...,N,F) themselves, or one clear error."
-    if not isinstance(x, Tensor):
-        raise TypeError(f"{name} is a {type(x).__name__}: give a tensor with one row a sample, (...,N,F).")
-    if not x.is_floating_point():
-        raise TypeError(
-            f"{name} is {x.dtype}: give floating-point numbers; of images take features, or pixels in [-1,1]."
-        )
-    if x.ndim < 2 or not x.shape[-1]:
-        raise ValueError(f"{name} has shape {tuple(x.shape)}: give one row a sample, (...,N,F).")
-    if x.shape[-2] < least:
-        raise ValueError(f"{name} holds {x.shape[-2]} samples, too few: give at least {least}.")
+    need.floats(**{name: x})
+    fits = x.ndim > 1 and x.shape[-1] and x.shape[-2] >= least
+    need.that(fits, f'give one row a sample (...,N,F), at least {least}', **{name: x})
     for part in x.split(_rows(x.shape[-2], x[..., 0, :].numel()), -2):
-        if not part.isfinite().all():
-            raise ValueError(
-                f"{name} holds NaN or infinite numbers: find out "
-                "which samples they come from before measuring."
-            )
+        need.finite(**{name: part})
     return x.cpu() if x.device.type == 'mps' else x  # there is no float64 on mps
 
 def _pair(real:Tensor, fake:Tensor, least:int=1, names:tuple=('real', 'fake'))->tuple:
     "Two sets of samples that can be compared, or one clear error."
     real, fake = _samples(real, names[0], least), _samples(fake, names[1], least)
-    if any(a != b and 1 not in (a, b) for a, b in zip(real.shape[-3::-1], fake.shape[-3::-1])):
-        raise ValueError(
-            f"{names[0]} has shape {tuple(real.shape)} and {names[1]} "
-            f"{tuple(fake.shape)}: give both the same members."
-        )
-    if real.shape[-1] == fake.shape[-1]: return real, fake
-    raise ValueError(
-        f"{names[0]} has {real.shape[-1]} numbers a sample and {names[1]} "
-        f"{fake.shape[-1]}: measure both with the same features."
-    )
+    alike = all(a == b or 1 in (a, b) for a, b in zip(real.shape[-3::-1], fake.shape[-3::-1]))
+    both = dict(zip(names, (real, fake)))
+    need.that(alike, 'give both the same members', **both)
+    need.that(real.shape[-1] == fake.shape[-1], 'measure both with the same features', **both)
+    return real, fake
 
 # %% ../nbs/07_measuring.ipynb #49344e1d
 def _gram(x:Tensor, block:int=512)->Tensor:  # (...,N,F) -> (...,F,F)
@@ -143,7 +127,8 @@ def _gram(x:Tensor, block:int=512)->Tensor:  # (...,N,F) -> (...,F,F)
     columns = x.split(block, -1)
     rows = [[a.mT @ b if i <= j else None for j, b in enumerate(columns)] for i, a in enumerate(columns)]
     for i in range(len(columns)):
-        for j in range(i): rows[i][j] = rows[j][i].mT
+        for j in range(i):
+            rows[i][j] = rows[j][i].mT
     return torch.cat([torch.cat(row, -1) for row in rows], -2)
 
 def moments(
@@ -151,10 +136,12 @@ def moments(
 )->tuple:     # mean (...,F) and covariance (...,F,F), float64
     "Mean and unbiased covariance of the samples, in float64, a block of rows at a time."
     x = _samples(x, 'x', 2)
-    n, blocks = x.shape[-2], x.split(_rows(x.shape[-2], x[..., 0, :].numel()), -2)
+    n = x.shape[-2]
+    blocks = x.split(_rows(x.shape[-2], x[..., 0, :].numel()), -2)
     mean = sum(b.double().sum(-2) for b in blocks)/n
     cov = 0
-    for b in blocks: cov = _gram(b.double() - mean[..., None, :]).add_(cov)
+    for b in blocks:
+        cov = _gram(b.double() - mean[..., None, :]).add_(cov)
     return mean, cov/(n - 1)
 
 # %% ../nbs/07_measuring.ipynb #97675c28
@@ -172,11 +159,8 @@ def frechet_gaussians(
     C2:Tensor, # its covariance
 )->Tensor:     # (...,), float64, in squared units of the features
     "Squared Fréchet distance between normal distributions (Dowson and Landau 1982)."
-    if not C1.shape[-2:] == C2.shape[-2:] == 2*m1.shape[-1:] == 2*m2.shape[-1:]:
-        raise ValueError(
-            f"means {tuple(m1.shape)}, {tuple(m2.shape)} and covariances {tuple(C1.shape)}, "
-            f"{tuple(C2.shape)} do not go together: give (...,F) and (...,F,F)."
-        )
+    fits = C1.shape[-2:] == C2.shape[-2:] == 2*m1.shape[-1:] == 2*m2.shape[-1:]
+    need.that(fits, 'give means (...,F) and covariances (...,F,F)', m1=m1, C1=C1, m2=m2, C2=C2)
     m1, C1, m2, C2 = (t.double() for t in (m1, C1, m2, C2))
     root = _sqrt(C1)
     l = torch.linalg.eigvalsh(root @ C2 @ root)
@@ -202,9 +186,8 @@ def frechet_bias(
     """What `frechet` gives on average for two finite samples
     of one normal distribution, to first order in 1/n."""
     m = n if m is None else m
-    if min(n, m) < 1: raise ValueError(f"the sets have {n} and {m} samples: give at least 1 each.")
-    if cov.ndim < 2 or cov.shape[-1] != cov.shape[-2]:
-        raise ValueError(f"cov has shape {tuple(cov.shape)}: give a covariance, (...,F,F).")
+    need.at_least(1, n=n, m=m)
+    need.shaped('a covariance (...,F,F)', cov=cov)
     l = torch.linalg.eigvalsh(cov.double()).clamp(min=0)
     pairs = (
         l[..., :, None]
@@ -220,8 +203,9 @@ def frechet_floor(
 )->Tensor:           # (...,), float64
     """Mean `frechet` distance between two random halves of real features:
     what a perfect generator scores with samples of that size."""
-    if n < 1: raise ValueError(f"n is {n}: average at least 1 division.")
-    x, rng = _samples(features, 'features', 4), torch.Generator().manual_seed(seed)
+    need.at_least(1, n=n)
+    x = _samples(features, 'features', 4)
+    rng = torch.Generator().manual_seed(seed)
     orders = [torch.randperm(x.shape[-2], generator=rng).to(x.device) for _ in range(n)]
     return torch.stack([frechet(*(x[..., i, :] for i in order.tensor_split(2))) for order in orders]).mean(0)
 
@@ -263,7 +247,7 @@ def kid(
 )->tuple:             # value (...,) and its standard error (...,), float64
     """Kernel inception distance (Binkowski et al. 2018) over
     all pairs: unbiased, with a jackknife standard error."""
-    if n_blocks < 2: raise ValueError(f"n_blocks is {n_blocks}: the standard error needs at least 2.")
+    need.at_least(2, n_blocks=n_blocks)
     real, fake = _pair(real, fake, 2*n_blocks)
     b = _n_blocks(real, fake, n_blocks)
     x = real.tensor_split(b, -2)
@@ -281,7 +265,8 @@ def _sq_distances(x:Tensor, y:Tensor):
     """Yield squared distances (...,rows,M) from a block of rows of `x`
     (...,N,F) at a time to all of `y` (...,M,F), with their slice."""
     members = max(1, math.prod(torch.broadcast_shapes(x.shape[:-2], y.shape[:-2])))
-    n, rows = x.shape[-2], _rows(x.shape[-2], members*(y.shape[-2] + y.shape[-1]))
+    n = x.shape[-2]
+    rows = _rows(x.shape[-2], members*(y.shape[-2] + y.shape[-1]))
     centre = y.double().mean(-2, keepdim=True)  # small numbers lose less when the squares cancel
     y = y.double() - centre
     y2 = y.square().sum(-1)[..., None, :]
@@ -300,7 +285,8 @@ def neighbours(
     index = torch.cat([d.argmin(-1) for _, d in _sq_distances(query, base)], -1)
     lead = index.shape[:-1]
     there = base.expand(*lead, *base.shape[-2:]).gather(
-        -2, index[..., None].expand(*index.shape, base.shape[-1])
+        -2,
+        index[..., None].expand(*index.shape, base.shape[-1])
     )
     return (query.double() - there.double()).square().sum(-1).sqrt(), index
 
@@ -334,13 +320,15 @@ def prdc(
 )->dict:         # precision, recall, density, coverage, each (...,), float64
     """Precision and recall (Kynkäänniemi et al. 2019), density
     and coverage (Naeem et al. 2020), from balls about samples."""
-    if k < 1 or k != int(k): raise ValueError(f"k is {k}: give a whole number of neighbours, at least 1.")
+    need.whole(k=k)
     real, fake = _pair(real, fake, k + 1)
     r = _radii(real, k)
     inside, recalled, closest = _in_balls(real, fake, r, _radii(fake, k))
     def share(b): return b.double().mean(-1)
     return dict(
-        precision=share(inside > 0), recall=share(recalled), density=inside.mean(-1)/k,
+        precision=share(inside > 0),
+        recall=share(recalled),
+        density=inside.mean(-1)/k,
         coverage=share(closest <= r),
     )
 
@@ -349,7 +337,7 @@ def kl_uniform(
     counts:Tensor, # samples in each mode (...,M)
 )->Tensor:         # (...,) in nats, float64; 0 at best, log M at worst, NaN where nothing was counted
     "KL divergence of the shares of the modes from equal shares."
-    if (counts < 0).any(): raise ValueError("counts are below 0: give how many samples fell into each mode.")
+    need.that(not (counts < 0).any(), 'none may be below 0', counts=counts)
     p = counts.double()/counts.sum(-1, keepdim=True)
     return math.log(counts.shape[-1]) + torch.xlogy(p, p).sum(-1)
 
@@ -364,7 +352,7 @@ def mode_coverage(
     "Which modes are found, how well and how evenly; a sample is good within 3 `std` of its nearest mode."
     x, modes = _pair(x, modes, 1, ('x', 'modes'))
     modes = modes.to(x)
-    if not std > 0: raise ValueError(f"std is {std}: give the standard deviation of a mode, above 0.")
+    need.lies('(0,inf]', std=std)
     distance, index = neighbours(x, modes)
     good = distance <= 3*std
     empty = torch.zeros(*x.shape[:-2], len(modes), dtype=torch.float64, device=x.device)
@@ -379,10 +367,8 @@ def inception_score(
     """Inception score (Salimans et al. 2016) with any classifier:
     exp of the mean KL divergence of p(y|x) from p(y)."""
     p = _samples(probs, 'probs').double()
-    if (p < 0).any() or (p.sum(-1) - 1).abs().max() > 1e-3:
-        raise ValueError(
-            "probs are no probabilities: give rows of numbers from 0 that sum to 1, as softmax makes them."
-        )
+    fits = (p >= 0).all() and (p.sum(-1) - 1).abs().max() <= 1e-3
+    need.that(fits, 'give probabilities, rows that sum to 1, as softmax makes them', probs=probs)
     marginal = p.mean(-2)
     return (torch.xlogy(p, p).sum(-1).mean(-1) - torch.xlogy(marginal, marginal).sum(-1)).exp()
 
@@ -395,10 +381,7 @@ def memorisation(
     "Median distance to the nearest training sample, generated samples over held-out ones."
     def median(x): return nearest(x, train).quantile(.5, -1)
     unseen = median(held_out)
-    if (unseen == 0).any():
-        raise ValueError(
-            "half of the held-out samples lie in the training set: hold out samples that it does not contain."
-        )
+    need.that((unseen != 0).all(), 'half of them lie in the training set, take others', held_out=held_out)
     return median(fake)/unseen
 
 # %% ../nbs/07_measuring.ipynb #a842f05c
@@ -409,7 +392,7 @@ def birthday(
     """Birthday test (Arora and Zhang 2017): from the pairs of
     equal samples, how many different ones the generator has."""
     x = _samples(x, 'x', 2)
-    if not within >= 0: raise ValueError(f"within is {within}: give a distance of at least 0.")
+    need.lies('[0,inf]', within=within)
     n = x.shape[-2]
     close = 0
     x = x.double()

@@ -39,7 +39,8 @@ def evaluating(
     try:
         with torch.no_grad(): yield
     finally:
-        for m, mode in was.items(): m.training = mode
+        for m, mode in was.items():
+            m.training = mode
 
 # %% ../nbs/w13_nets.ipynb #5a68ed4d
 def copy_of(
@@ -49,12 +50,10 @@ def copy_of(
     try:
         return copy.deepcopy(G)
     except RuntimeError as e:
-        if 'deepcopy' not in str(e):
-            raise
+        if 'deepcopy' not in str(e): raise
         raise ValueError(
-            f"{type(G).__name__} cannot be copy_of after a forward, as a hook such "
-            "as torch.nn.utils.spectral_norm keeps a computed weight in it: make "
-            "the state first, or use torch.nn.utils.parametrizations.spectral_norm."
+            f"{type(G).__name__} cannot be copied after a forward, as a hook keeps a weight in it: "
+            "make the state first, or use torch.nn.utils.parametrizations.spectral_norm."
         ) from e
 
 # %% ../nbs/w13_nets.ipynb #6ff38d45
@@ -107,7 +106,8 @@ def trace(
         if not [*m.children()]:
             m.register_forward_pre_hook(begin)
             m.register_forward_hook(end)
-    with torch.no_grad(), counter: ghost(torch.empty(1, *shape, device='meta'))
+    with torch.no_grad(), counter:
+        ghost(torch.empty(1, *shape, device='meta'))
     return rows
 
 # %% ../nbs/w13_nets.ipynb #ff1052a9
@@ -133,18 +133,8 @@ def folded(
     shape:tuple,    # of one of them
     weight:Tensor,  # of the network that they go into
     what:str,       # what they are, in words
-    wants:str,      # what to do about a shape that does not fit, in words
 )->Tensor:          # (B',*shape)
     "`x` with all its leading sizes folded into one, checked."
-    if x.shape[-len(shape):] != shape:
-        raise ValueError(f"{what} of shape {tuple(x.shape)} do not fit: {wants}.")
-    if not x.is_floating_point():
-        raise TypeError(
-            f"{what} are {x.dtype}: give floating-point numbers, as `draw` and `latents` make them."
-        )
-    if (x.dtype == torch.float64) != (weight.dtype == torch.float64):
-        raise TypeError(
-            f"{what} are {x.dtype}, but the weights {weight.dtype}: "
-            "bring both to one precision, with .float() for instance."
-        )
+    need.ends(shape, **{what: x})
+    need.like(weight, **{what: x})
     return x.reshape(math.prod(x.shape[:-len(shape)]), *shape)

@@ -10,10 +10,10 @@ __all__ = ['by_name', 'at_once', 'multipliers', 'extragradient', 'past_extragrad
 import math
 from collections.abc import Callable
 from contextlib import contextmanager
-from numbers import Integral
 import torch
 from torch import Tensor
 from torch.autograd import grad
+from . import need
 from .data import latents
 from .train import TrainState, alternating, d_step
 
@@ -39,10 +39,12 @@ def _through(s:TrainState, wrap:Callable):
 def _gradients(s:TrainState, *args, **options)->dict:
     """Leave the gradients of both players at the present
     point in their parameters; give what the two steps log."""
-    with _through(s, _Held): return alternating(s, *args, **options)
+    with _through(s, _Held):
+        return alternating(s, *args, **options)
 
 def _step(s:TrainState):
-    for opt in (s.opt_D, s.opt_G): opt.step()
+    for opt in (s.opt_D, s.opt_G):
+        opt.step()
 
 def _critic_ahead(s:TrainState, batch:Callable, loss, penalties, n_critic:int, options:dict):
     "The updates that `D` has alone, before the one in which both move."
@@ -79,14 +81,11 @@ def multipliers(
 )->Tensor:         # complex (memory*d,), the largest modulus first
     "Eigenvalues of the step that made a path, read off the path."
     d = path.shape[-1]
-    if path.ndim != 2 or not memory >= 1 or len(path) <= memory*(d + 1):
-        raise ValueError(
-            f"{memory*d} multipliers cannot be read off a path of shape "
-            f"{tuple(path.shape)}: give points (T,d), T above memory*(d+1)."
-        )
+    fits = path.ndim == 2 and memory >= 1 and len(path) > memory*(d + 1)
+    need.that(fits, f'give points (T,d), T above {memory*(d + 1)}', path=path)
     past, after = _looks_back(path.double(), memory)
-    if not past.isfinite().all() or torch.linalg.matrix_rank(past, rtol=1e-6) < memory*d: raise ValueError(
-        "these points do not tell the multipliers apart: start elsewhere, or lower memory.")
+    apart = past.isfinite().all() and torch.linalg.matrix_rank(past, rtol=1e-6) == memory*d
+    need.that(apart, 'these points do not tell the multipliers apart: start elsewhere, or lower memory')
     M = torch.linalg.lstsq(past, after).solution.mT  # (d,memory*d)
     e = torch.linalg.eigvals(torch.cat([M, torch.eye(memory*d, dtype=M.dtype)[:-d]]))
     return e[e.abs().argsort(descending=True)]
@@ -133,14 +132,16 @@ def _remember(opt, name:str, params:list, values:list):
     "Keep `values` in the optimiser's own state, in place from the second time on."
     for p, v in zip(params, values):
         if p.grad is None: continue  # it is never stepped, so there is nothing to remember
-        if name in opt.state[p]: opt.state[p][name].copy_(v)
+        if name in opt.state[p]:
+            opt.state[p][name].copy_(v)
         else: opt.state[p][name] = v.clone()
 
 @torch.no_grad()
 def _repeat(opt, params:list, factor:float):
     "Move each parameter by `factor` times the last move of it that is remembered, if there is one."
     known = [(p, opt.state[p]['move']) for p in params if 'move' in opt.state.get(p, ())]
-    if known: torch._foreach_add_(*map(list, zip(*known)), alpha=factor)
+    if known:
+        torch._foreach_add_(*map(list, zip(*known)), alpha=factor)
 
 # %% ../nbs/17_optimisers.ipynb #c2216961
 def past_extragradient(
@@ -155,7 +156,8 @@ def past_extragradient(
     "Extragradient that steps ahead by repeating its last move: one gradient a player, moments updated once."
     _critic_ahead(s, batch, loss, penalties, n_critic, options)
     starts = [_copies(params) for _, params in _each_with_parameters(s)]
-    for opt, params in _each_with_parameters(s): _repeat(opt, params, 1.)
+    for opt, params in _each_with_parameters(s):
+        _repeat(opt, params, 1.)
     log = _gradients(s, batch, loss, penalties, **options)
     for (opt, params), start in zip(_each_with_parameters(s), starts):
         _set_values(params, start)
@@ -192,26 +194,22 @@ def optimistic(
     **options,
 )->dict:  # column -> (...,); can be captured; with `clip_weights` take `past_extragradient`
     "One iteration in which each move counts twice, less the move before it: one gradient a player."
-    with _through(s, _Optimistic): return inner(s, batch, loss, penalties, n_critic=n_critic, **options)
+    with _through(s, _Optimistic):
+        return inner(s, batch, loss, penalties, n_critic=n_critic, **options)
 
 # %% ../nbs/17_optimisers.ipynb #79cd25fe
 def _check_lookahead(s:TrainState, k:int, alpha:float):
-    if not (isinstance(k, Integral) and k >= 1 and 0 < alpha <= 1):
-        raise ValueError(
-            f"k is {k} and alpha {alpha}: k is a whole number of steps, "
-            "at least 1, and alpha lies above 0 and at most at 1."
-        )
-    if s.device.type == 'cuda' and torch.cuda.is_current_stream_capturing():
-        raise ValueError(
-            "a captured iteration does the same each time, but "
-            "lookahead pulls back at every k-th: give fit capture=False."
-        )
+    need.whole(k=k)
+    need.lies('(0,1]', alpha=alpha)
+    captured = s.device.type == 'cuda' and torch.cuda.is_current_stream_capturing()
+    need.that(not captured, 'lookahead does not the same at each step: give fit capture=False')
 
 @torch.no_grad()
 def _pull(opt, params:list, name:str, alpha:float):
     "Parameters to the point between their slow weights (0) and themselves (1)."
     for p in params:
-        if name in opt.state.get(p, ()): p.copy_(opt.state[p][name].lerp(p, alpha))
+        if name in opt.state.get(p, ()):
+            p.copy_(opt.state[p][name].lerp(p, alpha))
 
 # %% ../nbs/17_optimisers.ipynb #c08d432d
 def lookahead(
@@ -236,7 +234,8 @@ def lookahead(
     for (opt, params), start in zip(_each_with_parameters(s), starts):
         if s.step % k == 0 or not any(name in opt.state.get(p, ()) for p in params):
             _remember(opt, name, params, start)
-        if (s.step + 1) % k == 0: _pull(opt, params, name, alpha)
+        if (s.step + 1) % k == 0:
+            _pull(opt, params, name, alpha)
     return log
 
 # %% ../nbs/17_optimisers.ipynb #06e1d275
@@ -289,7 +288,7 @@ def by_consensus(
 )->dict:                   # column -> (...,), with the squared length as `speed`; can be captured
     """One iteration of consensus optimisation: simultaneous
     steps of players who also reduce their common speed."""
-    if not weight >= 0: raise ValueError(f"weight is {weight}: it must be at least 0.")
+    need.lies('[0,inf]', weight=weight)
     _critic_ahead(s, batch, loss, penalties, n_critic, dict(augment=augment, amp=amp))
     loss_G, loss_D, log = _both_losses(s, *batch(), loss, penalties, augment, amp)
     params, field = _field(s, loss_G, loss_D)
@@ -306,8 +305,7 @@ def cosine_decay(
     start:float=0., # progress at which the fall begins, in [0,1)
 )->Callable:        # progress in [0,1] -> factor on both learning rates, for `fit(schedule=...)`
     "A schedule: constant up to `start`, then down to 0 along half a cosine."
-    if not 0 <= start < 1:
-        raise ValueError(f"start is {start}: the fall begins at a progress from 0 to below 1.")
+    need.lies('[0,1)', start=start)
     return lambda progress: .5 + .5*math.cos(math.pi*max(0., progress - start)/(1 - start))
 
 def warm_up(
@@ -315,7 +313,7 @@ def warm_up(
     then:Callable=None,  # schedule that it is multiplied by; None: 1 throughout
 )->Callable:             # progress in [0,1] -> factor on both learning rates
     "A schedule that begins at 0 and rises straight to that of `then`."
-    if not 0 < until < 1: raise ValueError(f"until is {until}: the rise ends at a progress between 0 and 1.")
+    need.lies('(0,1)', until=until)
     return lambda progress: min(1., progress/until)*(then(progress) if then else 1.)
 
 # %% ../nbs/17_optimisers.ipynb #dd6620d1

@@ -21,6 +21,7 @@ import torch
 import torch.distributed as dist
 from fastcore.basics import patch_to
 from torch import Tensor, nn
+from . import need
 from .optim import by_consensus
 from .penalties import dragan
 from .scale import device as best_device
@@ -40,8 +41,8 @@ def _heard():
     try: yield
     except RuntimeError as e:
         said = str(e).lower()
-        if isinstance(e, torch.OutOfMemoryError) or 'address already in use' in said: raise
-        if not any(words in said for words in _gone): raise
+        lost = any(words in said for words in _gone) and 'address already in use' not in said
+        if not lost or isinstance(e, torch.OutOfMemoryError): raise
         raise Lost("another process is gone, or has not answered in time.") from e
 
 def _tried(f:Callable)->list:  # [what f() returns, the error that it raises]
@@ -64,7 +65,8 @@ class Team:
     def most(self, x:int)->int:
         "The largest `x` of all processes; their hosts wait for each other, their GPUs do not."
         t = torch.tensor(int(x))
-        with _heard(): dist.all_reduce(t, dist.ReduceOp.MAX)
+        with _heard():
+            dist.all_reduce(t, dist.ReduceOp.MAX)
         return int(t)
     def first(self, f:Callable):  # () -> anything that can be pickled
         "Call `f` in process 0 alone and hand what it returns, or raises, to all."
@@ -80,15 +82,9 @@ def _place(device, size:int)->torch.device:
     device = torch.device(device or best_device())
     if size == 1 or device.type == 'cpu': return device
     k = int(os.environ.get('LOCAL_RANK', 0))
-    if device.type != 'cuda':
-        raise ValueError(
-            "several processes cannot share a device of kind "
-            f"{device.type}: choose cpu, or cuda with a GPU for each."
-        )
-    if k >= torch.cuda.device_count():
-        raise ValueError(
-            f"process {k} finds only {torch.cuda.device_count()} GPUs here: start one process a GPU."
-        )
+    need.that(device.type == 'cuda', 'several processes cannot share it, choose cpu', device=device.type)
+    n = torch.cuda.device_count()
+    need.that(k < n, f'there are {n} GPUs here, start one process a GPU', LOCAL_RANK=k)
     torch.cuda.set_device(k)
     return torch.device('cuda', k)
 
@@ -98,15 +94,13 @@ def join(
     timeout_s:float=1800., # seconds after which a process that does not answer counts as lost
 ):                         # in the `with` block: a Team
     "Join the processes that torchrun started together with this one; without torchrun, a team of one."
-    rank, size = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
+    rank = int(os.environ.get('RANK', 0))
+    size = int(os.environ.get('WORLD_SIZE', 1))
     device = _place(device, size)
     if size == 1:
         yield Team(device)
         return
-    if 'MASTER_ADDR' not in os.environ:
-        raise ValueError(
-            "WORLD_SIZE is set, but nobody says where the other processes are: start them all with torchrun."
-        )
+    need.that('MASTER_ADDR' in os.environ, 'WORLD_SIZE is set alone: start all processes with torchrun')
     backend = 'cpu:gloo,cuda:nccl' if device.type == 'cuda' else 'gloo'
     with _heard():
         dist.init_process_group(backend, rank=rank, world_size=size, timeout=timedelta(seconds=timeout_s))
@@ -142,7 +136,8 @@ def _keep_statistics(m:nn.Module, mean:Tensor, var:Tensor, n:int):
 # %% ../nbs/w03_parallel.ipynb #e51a5ff9
 def _normalised(m:nn.Module, team:Team, x:Tensor)->Tensor:
     "What the BatchNorm `m` makes of `x` (B,C,...), with statistics over the whole team."
-    if not m.training: return type(m).forward(m, x)
+    if not m.training:
+        return type(m).forward(m, x)
     axes = [0, *range(2, x.ndim)]
     shape = (1, -1, *[1]*(x.ndim - 2))
     n = team.size*x.numel()//x.shape[1]
@@ -151,7 +146,8 @@ def _normalised(m:nn.Module, team:Team, x:Tensor)->Tensor:
     var = _Total.apply(centred.square().sum(axes), team)/n
     _keep_statistics(m, mean.detach(), var.detach(), n)
     out = centred*(var + m.eps).rsqrt().view(shape)
-    if m.affine: out = out*m.weight.view(shape) + m.bias.view(shape)
+    if m.affine:
+        out = out*m.weight.view(shape) + m.bias.view(shape)
     return out.to(x.dtype)
 
 @contextmanager
@@ -164,12 +160,10 @@ def _norms_over(team:Team, s:TrainState):
         for m in net.modules()
         if isinstance(m, kind) and not isinstance(m, nn.SyncBatchNorm)
     ]
-    if norms and s.members:
-        raise ValueError(
-            "members with BatchNorm cannot share its statistics between "
-            "processes: train them in one process, or without it."
-        )
-    for m in norms: m.forward = partial(_normalised, m, team)
+    alone = not norms or not s.members
+    need.that(alone, 'members with BatchNorm cannot share its statistics: train them in one process')
+    for m in norms:
+        m.forward = partial(_normalised, m, team)
     try: yield
     finally:
         for m in norms: del m.forward
@@ -210,7 +204,8 @@ class _Elsewhere(Exception):
 def _that_changes(f):
     """The callback in `f` that changes the run: `f` itself, or
     what it calls as `every` does; None if there is none."""
-    while f is not None and not getattr(f, 'changes_run', False): f = getattr(f, 'f', None)
+    while f is not None and not getattr(f, 'changes_run', False):
+        f = getattr(f, 'f', None)
     return f
 
 # %% ../nbs/w03_parallel.ipynb #d49d3134
@@ -223,14 +218,17 @@ class _Together:
         self.before = {}
         self.callbacks = [f for f in callbacks if team.leads or _that_changes(f)]
     def listen(self, *signals:int):  # to be noted from now on, where Python lets this thread hear them
-        if threading.current_thread() is not threading.main_thread(): return
-        for n in signals: self.before[n] = signal.signal(n, lambda *_: self.came.append(True))
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for n in signals:
+            self.before[n] = signal.signal(n, lambda *_: self.came.append(True))
     def mean(self, x:Tensor)->Tensor:  # what a callback measured, over the team
         worst = self.team.most(_on)
         if worst != _on: raise _Elsewhere(worst)
         return self.team.total(x.detach().clone()).div_(self.team.size)
     def __call__(self, s:TrainState):
-        if signal.SIGINT not in self.before: self.listen(signal.SIGINT)
+        if signal.SIGINT not in self.before:
+            self.listen(signal.SIGINT)
         code, error = self.look(s)
         if isinstance(error, _Elsewhere): raise _ends[code]
         worst = self.team.most(max(code, _interrupt*bool(self.came)))
@@ -252,7 +250,8 @@ def look(self, s:TrainState)->tuple:
 @patch_to(_Together)
 def close(self, s:TrainState):
     with ExitStack() as stack:
-        for f in [f for f in self.callbacks if hasattr(f, 'close')]: stack.callback(f.close, s)
+        for f in [f for f in self.callbacks if hasattr(f, 'close')]:
+            stack.callback(f.close, s)
 
 @contextmanager
 def _means_over(together:_Together):
@@ -278,14 +277,14 @@ def _begin_alike(team:Team, s:TrainState, callbacks)->list:  # the seeds of the 
     changing = [type(f).__name__ for f in map(_that_changes, callbacks) if f is not None]
     def about():
         return dict(
-            step=s.step, tensors={k: tuple(v.shape) for k, v in _tensors(s).items()}, changing=changing
+            step=s.step,
+            tensors={k: tuple(v.shape) for k, v in _tensors(s).items()},
+            changing=changing
         )
     lead, seeds = team.first(lambda: (about(), [g.initial_seed() for g in _generators(s)]))
-    if team.most(lead != about()):
-        raise ValueError(
-            "the processes do not train the same GAN from the same step: build the same networks in "
-            "each, give each the same callbacks that change the run, and load the same checkpoint."
-        )
+    alike = not team.most(lead != about())
+    need.that(alike, 'the processes do not train the same GAN from the same step: '
+        'give each the same networks, callbacks and checkpoint')
     with _heard():
         for v in _tensors(s).values():
             dist.broadcast(sent := v.contiguous(), 0)
@@ -301,22 +300,17 @@ def _called(f)->list:
 def _check_means(arguments:dict):
     "Raise if an argument of `fit` asks for more of a batch than means over its samples."
     given = arguments.get('update'), *arguments.get('penalties', ())
-    for g in (g for f in given for g in _called(f)):
-        if g is by_consensus or g is dragan:
-            raise ValueError(
-                f"{g.__name__} takes its whole batch at once, and several processes "
-                "would each take their own: leave it out, or train in one process."
-            )
-    # two halves of real and fake logits
-    loss = arguments['loss']
+    whole = [g.__name__ for f in given for g in _called(f) if g is by_consensus or g is dragan]
+    need.that(not whole, 'leave out what takes its whole batch, or train in one process', given=whole)
+    _check_loss(arguments['loss'])
+
+def _check_loss(loss):
+    "Raise unless a loss of a batch is the mean of those of its halves."
     logits = 3*torch.linspace(-2, 3, 16, dtype=torch.float64).sin().view(2, 2, 4)
     for f in (loss.discriminator, loss.generator):
         parts = torch.stack([f(real, fake) for real, fake in logits]).mean(0)
-        if not torch.allclose(f(*logits.transpose(0, 1).flatten(1)), parts):
-            raise ValueError(
-                "this loss is no mean over the samples of a batch, so several "
-                "processes cannot share it: take another, or train in one process."
-            )
+        fits = torch.allclose(f(*logits.transpose(0, 1).flatten(1)), parts)
+        need.that(fits, 'this loss is no mean over the samples: take another, or train in one process')
 
 # %% ../nbs/w03_parallel.ipynb #1e19eeeb
 def _newest(checkpoints)->str:
@@ -329,7 +323,8 @@ def _ended(team:Team, s:TrainState, checkpoints, e:Lost)->Lost:
     who = f'process {team.rank} of {team.size}'
     words = f"{str(e).rstrip('.')}: {who} ended after step {s.step:,}; {_newest(checkpoints)}."
     # torchrun may end this process before Python tells the error
-    if 'TORCHELASTIC_RUN_ID' in os.environ: print(words, file=sys.stderr, flush=True)
+    if 'TORCHELASTIC_RUN_ID' in os.environ:
+        print(words, file=sys.stderr, flush=True)
     return Lost(words)
 
 # %% ../nbs/w03_parallel.ipynb #06af226e
@@ -345,11 +340,7 @@ def in_parallel(
     if team.size == 1:
         yield arguments
         return
-    if arguments.get('capture'):
-        raise ValueError(
-            "capture=True is for one process: a recorded step "
-            "cannot hear that another is gone, so leave it out."
-        )
+    need.that(not arguments.get('capture'), 'it is for one process, leave it out', capture=True)
     _check_means(arguments)
     callbacks = arguments.get('callbacks') or ()
     together = _Together(team, callbacks, _begin_alike(team, s, callbacks))
@@ -362,4 +353,5 @@ def in_parallel(
     except Lost as e: raise _ended(team, s, checkpoints, e) from e
     finally:
         for hook in hooks: hook.remove()
-        if signal.SIGTERM in together.before: signal.signal(signal.SIGTERM, together.before[signal.SIGTERM])
+        if signal.SIGTERM in together.before:
+            signal.signal(signal.SIGTERM, together.before[signal.SIGTERM])

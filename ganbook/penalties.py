@@ -24,18 +24,11 @@ def grad_sq(
     x:Tensor,       # the samples (...,B,*S), which required grad when the logits were made
 )->Tensor:          # (...,B), squared logits per squared unit of the samples
     "Squared norm of the gradient of each logit at its own sample: a backward, but no forward."
-    if logits.shape != x.shape[:logits.ndim]:
-        raise ValueError(
-            f"logits of shape {tuple(logits.shape)} do not belong to samples of shape "
-            f"{tuple(x.shape)}: a penalty needs one logit a sample, (...,B) for (...,B,*S)."
-        )
+    fits = logits.shape == x.shape[:logits.ndim]
+    need.that(fits, 'a penalty needs one logit a sample, (...,B) for (...,B,*S)', logits=logits, x=x)
     known = x.requires_grad and logits.requires_grad
     grad = torch.autograd.grad(logits.sum(), x, create_graph=True, allow_unused=True)[0] if known else None
-    if grad is None:
-        raise ValueError(
-            "these logits know no gradient at these samples: call "
-            "x.requires_grad_() before D(x), as d_step does where it has penalties."
-        )
+    need.that(grad is not None, 'x.requires_grad_() must be called before D(x)', logits=logits)
     return grad[..., None].flatten(logits.ndim).square().sum(-1)
 
 # %% ../nbs/12_critics.ipynb #ed686512
@@ -44,7 +37,7 @@ def lipschitz(
     x:Tensor,    # where to look (...,B,*S)
 )->Tensor:       # (...,), logits per unit of the samples; a lower bound of the Lipschitz constant
     "The steepest slope of `D` at any of the points."
-    need.of_type(x.is_floating_point(), 'give floating-point numbers, as `draw` makes them', x=x)
+    need.floats(x=x)
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         return grad_sq(D(x), x).detach().sqrt().amax(-1)
@@ -72,7 +65,8 @@ def _warn_if_coupled(D:Callable, logits:Tensor, x:Tensor, most:int=8):
     D = inspect.unwrap(D)
     D = getattr(D, '__self__', D)  # a method is made anew at each call, what it belongs to stays
     done = _n_looks.get(D, 0)
-    if done == most or logits.shape[-1] < 2: return
+    if done == most or logits.shape[-1] < 2:
+        return
     norms = _batch_norms(D)
     coupled = _depends_on_others(logits, x) if x.device.type == 'cpu' else bool(norms)
     _n_looks[D] = most if coupled else done + 1
@@ -88,8 +82,8 @@ def _warn_if_coupled(D:Callable, logits:Tensor, x:Tensor, most:int=8):
 
 def _check_weight(weight, name:str):
     "Refuse a negative number; tensors are taken as they are, since looking at one would wait for the device."
-    if not isinstance(weight, (int, float)) or weight >= 0: return
-    raise ValueError(f"{name} is {weight}: the weight of a penalty is at least 0.")
+    if isinstance(weight, (int, float)):
+        need.at_least(0, **{name: weight})
 
 # %% ../nbs/12_critics.ipynb #34602515
 def r1(
@@ -128,9 +122,10 @@ def _like(t:Tensor, x:Tensor)->Tensor: return t.view(*t.shape, *[1]*(x.ndim - t.
 def _uniform(shape:tuple, x:Tensor, rng)->Tensor:
     "Uniform numbers in [0,1), of the kind of `x`; members draw each from its own of a list of generators."
     def one(size, g): return torch.rand(size, generator=g, device=x.device, dtype=x.dtype)
-    if not isinstance(rng, (list, tuple)): return one(shape, rng)
+    if not isinstance(rng, (list, tuple)):
+        return one(shape, rng)
     fits = len(rng) == shape[0]
-    need.that(fits, 'give one generator, or K for K members', number_of_generators=len(rng), samples=x)
+    need.that(fits, 'give one generator, or K for K members', number_of_generators=len(rng))
     return torch.stack([one(shape[1:], g) for g in rng])
 
 def _off_slope(D:Callable, x:Tensor, weight)->Tensor:
@@ -187,7 +182,7 @@ def clip_weights(
     "Bring every weight of `opt` into [-c,c], now and after each of its steps."
     fits = isinstance(opt, torch.optim.Optimizer)
     need.of_type(fits, 'give the optimiser of the critic, such as state.opt_D', opt=opt)
-    need.above(0, c=c)
+    need.above(c=c)
     @torch.no_grad()
     def clip(opt, *_):
         for group in opt.param_groups:
@@ -212,7 +207,7 @@ def _check_layer(layer:nn.Module, n_power:int):
     "Raise one clear error for what has no spectral norm to divide by."
     fits = isinstance(layer, _normalisable)
     need.of_type(fits, 'this is no linear or convolutional layer, let spectral_norm find them', layer=layer)
-    need.whole(1, n_power=n_power)
+    need.whole(n_power=n_power)
     w = layer.weight
     alone = w.ndim == 2 + len(getattr(layer, 'kernel_size', ()))
     need.that(alone, 'it has a size for members, normalise networks before they are stacked', weight=w)
@@ -227,10 +222,12 @@ class SpectralNorm(nn.Module):
     ):
         super().__init__()
         _check_layer(layer, n_power)
-        self.layer, self.n_power = layer, n_power
+        self.layer = layer
+        self.n_power = n_power
         W = self.matrix()
         first = (F.normalize(torch.randn(n).to(W), dim=0) for n in W.shape)
-        for name, t in zip('uv', _power(W, *first, 15)): self.register_buffer(name, t)
+        for name, t in zip('uv', _power(W, *first, 15)):
+            self.register_buffer(name, t)
 
     def extra_repr(self)->str: return f'n_power={self.n_power}'
 
@@ -261,7 +258,9 @@ def spectral_norm(
 )->nn.Module:          # the same, or, if it was a layer itself, its wrapper
     "Divide the weights of all layers by their largest singular values."
     if isinstance(module, SpectralNorm): return module
-    if isinstance(module, _normalisable): return SpectralNorm(module, n_power)
+    if isinstance(module, _normalisable):
+        return SpectralNorm(module, n_power)
     for name, child in module._modules.items():
-        if child is not None: setattr(module, name, spectral_norm(child, n_power))
+        if child is not None:
+            setattr(module, name, spectral_norm(child, n_power))
     return module

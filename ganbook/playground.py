@@ -20,6 +20,7 @@ import torch
 import traitlets
 from fastcore.basics import patch
 from torch import Tensor, nn
+from . import need
 from . import losses, penalties
 from .data import Data, draw, gaussian, grid, latents, mixture, ring, spiral, to_units, two_moons
 from .metrics import mode_coverage
@@ -74,22 +75,24 @@ class Setting:
     def __post_init__(self):
         for f in fields(self):
             object.__setattr__(self, f.name, _allowed(f.name, getattr(self, f.name), f.type))
-        if self.data == 'drawn' and not self.drawing:
-            raise ValueError("nothing has been drawn yet: press draw, and drag the mouse over the plane.")
+        drawn = self.data != 'drawn' or self.drawing
+        need.that(drawn, 'nothing has been drawn yet: press draw, and drag the mouse over the plane')
 
 # %% ../nbs/w01_playground.ipynb #c69d7d11
 def _allowed(name:str, value, kind:type):
     "The value of a field of `Setting`, or a ValueError that says what it may be."
-    if name == 'drawing': from_drawing(value)
+    if name == 'drawing':
+        from_drawing(value)
+        return value
     if kind is str:
-        if name == 'drawing' or value in choices[name]: return value
-        raise ValueError(f"{name} is {value!r}: take one of {', '.join(choices[name])}.")
+        need.that(value in choices[name], f"take one of {', '.join(choices[name])}", **{name: value})
+        return value
     low, high = ranges[name]
     number = isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
-    if number and (kind is float or value == int(value)): return kind(value)
-    raise ValueError(
-        f"{name} is {value!r}: give a {'whole ' if kind is int else ''}number from {low:g} to {high:g}."
-    )
+    fits = number and (kind is float or value == int(value))
+    what = 'whole number' if kind is int else 'number'
+    need.that(fits, f'give a {what} from {low:g} to {high:g}', **{name: value})
+    return kind(value)
 
 # %% ../nbs/w01_playground.ipynb #a6fa8337
 most_dabs = 100  # places in a drawing
@@ -99,13 +102,10 @@ def to_drawing(
 )->str:      # two bytes a place, in the letters of base64 that may stand in an address
     "Write a drawing as a short text."
     x = np.asarray(places, dtype=float)
-    if x.size == 0 or x.ndim == 2 and x.shape[1] == 2 and len(x) <= most_dabs and (np.abs(x) <= lim).all():
-        levels = ((x + lim)*(255/(2*lim))).round().astype(np.uint8)
-        return base64.urlsafe_b64encode(levels.tobytes()).decode().rstrip('=')
-    raise ValueError(
-        f"a drawing holds at most {most_dabs} places (x,y) within "
-        f"[{-lim},{lim}], and these are of shape {x.shape}: leave some out."
-    )
+    fits = x.ndim == 2 and x.shape[1] == 2 and len(x) <= most_dabs and (np.abs(x) <= lim).all()
+    need.that(not x.size or fits, f'give at most {most_dabs} places within [{-lim},{lim}]', places=x)
+    levels = ((x + lim)*(255/(2*lim))).round().astype(np.uint8)
+    return base64.urlsafe_b64encode(levels.tobytes()).decode().rstrip('=')
 
 def from_drawing(
     text:str,  # as `to_drawing` writes it
@@ -113,9 +113,9 @@ def from_drawing(
     "Read a drawing."
     try: raw = base64.b64decode(text + '='*(-len(text) % 4), altchars=b'-_', validate=True)
     except (TypeError, ValueError): raw = b'?'
-    if len(raw) % 2 == 0 and len(raw) <= 2*most_dabs:
-        return (np.frombuffer(raw, np.uint8).reshape(-1, 2)*(2*lim/255) - lim).tolist()
-    raise ValueError(f"the drawing {str(text)[:40]!r} has been damaged: copy it once more, or draw anew.")
+    fits = len(raw) % 2 == 0 and len(raw) <= 2*most_dabs
+    need.that(fits, 'it has been damaged, copy it once more', drawing=text)
+    return (np.frombuffer(raw, np.uint8).reshape(-1, 2)*(2*lim/255) - lim).tolist()
 
 # %% ../nbs/w01_playground.ipynb #66bd7da2
 def to_text(
@@ -135,16 +135,12 @@ def from_text(
 )->Setting:
     "Read a setting, or say in a sentence what is wrong with the text."
     version, *parts = str(text).strip().split('~')
-    if version != 'v1':
-        raise ValueError(
-            f"{str(text)[:40]!r} is no setting of the playground: "
-            "such a text begins with v1, as in v1~data-grid."
-        )
-    pairs, kinds = [part.partition('-')[::2] for part in parts], {f.name: f.type for f in fields(Setting)}
-    unknown = [name for name, _ in pairs if name not in kinds]
-    if unknown: raise ValueError(f"this playground knows no {unknown[0]!r}: take {', '.join(kinds)}.")
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("a setting names each thing once, and this one names something twice.")
+    need.that(version == 'v1', 'a setting begins with v1, as in v1~data-grid', text=text)
+    kinds = {f.name: f.type for f in fields(Setting)}
+    pairs = [part.partition('-')[::2] for part in parts]
+    for name, _ in pairs:
+        need.one_of(kinds, name, 'setting')
+    need.that(len(dict(pairs)) == len(pairs), 'name each thing once', text=text)
     return Setting(**{name: _number(value) if kinds[name] is not str else value for name, value in pairs})
 
 def _number(text:str):
@@ -157,7 +153,8 @@ class _Uniform(nn.Module):
     "A generator whose latents are first mapped to uniform ones in (-1,1)."
     def __init__(self, G:nn.Module):
         super().__init__()
-        self.G, self.latent_dim = G, G.latent_dim
+        self.G = G
+        self.latent_dim = G.latent_dim
     def forward(self, z:Tensor)->Tensor: return self.G(torch.erf(z/math.sqrt(2)))
 
 def _networks(s:Setting)->tuple:
@@ -170,9 +167,14 @@ def _networks(s:Setting)->tuple:
 
 def _data_of(s:Setting)->Data:
     "The data of a setting."
-    if s.data != 'drawn': return _data[s.data]()
+    if s.data != 'drawn':
+        return _data[s.data]()
     return replace(
-        mixture(from_drawing(s.drawing), .06, n=20_000, name='drawn'), y=None, modes=None, std=None, scale=1.,
+        mixture(from_drawing(s.drawing), .06, n=20_000, name='drawn'),
+        y=None,
+        modes=None,
+        std=None,
+        scale=1.,
     )
 
 # %% ../nbs/w01_playground.ipynb #a0af4e3e
@@ -180,11 +182,7 @@ def new_match(
     setting:Setting=Setting(), # what to play
 )->Match:
     "Networks, data and optimisers at step 0."
-    if not isinstance(setting, Setting):
-        raise TypeError(
-            "a match is played by a Setting, not a "
-            f"{type(setting).__name__}: make one, or read one with from_text."
-        )
+    need.of_type(isinstance(setting, Setting), 'a match is played by a Setting', setting=setting)
     s = setting
     G, D = _networks(s)
     opt_G = _optimisers[s.optimiser](G.parameters(), s.lr_G)
@@ -209,13 +207,15 @@ def move(
     m:Match,  # one network changes
 )->str:       # whose move it was: 'D' or 'G'
     "One update: of D as often as `n_critic` says, then of G as often as `n_generator` says."
-    s, player = m.setting, 'D' if m.done < m.setting.n_critic else 'G'
+    s = m.setting
+    player = 'D' if m.done < m.setting.n_critic else 'G'
     if player == 'D':
         m.batch = draw(m.data, s.batch_size, m.state.rng)
         m.row |= d_step(m.state, m.batch, m.loss, m.penalties)
     else: m.row |= g_step(m.state, m.batch, m.loss)
     m.done += 1
-    if m.done >= s.n_critic + s.n_generator: _end(m)
+    if m.done >= s.n_critic + s.n_generator:
+        _end(m)
     return player
 
 def play(
@@ -223,8 +223,7 @@ def play(
     n:int=1,   # iterations, at least 1; one that is under way counts
 )->Match:      # the same
     "Whole iterations."
-    if not isinstance(n, int) or n < 1:
-        raise ValueError(f"n is {n!r}: play a whole number of iterations, at least 1.")
+    need.whole(n=n)
     end = m.state.step + n
     while m.state.step < end: move(m)
     return m
@@ -235,9 +234,12 @@ def _end(m:Match):
     is its turn, and thin the history where it grows long."""
     m.state.step += 1
     m.state.log.append(m.row)
-    if m.state.step % m.stride == 0: m.history.append(_newest_row(m))
-    if len(m.history) > 200: m.stride, m.history = 2*m.stride, m.history[1::2]
-    m.done, m.row = 0, {}
+    if m.state.step % m.stride == 0:
+        m.history.append(_newest_row(m))
+    if len(m.history) > 200:
+        m.stride, m.history = 2*m.stride, m.history[1::2]
+    m.done = 0
+    m.row = {}
 
 def _newest_row(m:Match)->tuple:
     "The newest row of `columns`."
@@ -261,16 +263,16 @@ def change(
     **changes,  # fields of `Setting`
 )->Match:       # the same
     "Change the setting between two updates; what cannot be is refused, and nothing has changed then."
-    unknown = changes.keys() - {f.name for f in fields(Setting)}
-    if unknown:
-        raise ValueError(
-            f"a setting has no {', '.join(sorted(unknown))}: "
-            f"take {', '.join(f.name for f in fields(Setting))}."
-        )
-    old, new = m.setting, replace(m.setting, **changes)
+    known = {f.name: f for f in fields(Setting)}
+    for name in changes:
+        need.one_of(known, name, 'setting')
+    old = m.setting
+    new = replace(m.setting, **changes)
     if new == old: return m
-    if any(getattr(new, name) != getattr(old, name) for name in _built): return restart(m, new)
-    if (new.data, new.drawing) != (old.data, old.drawing): vars(m).update(_target(new))
+    if any(getattr(new, name) != getattr(old, name) for name in _built):
+        return restart(m, new)
+    if (new.data, new.drawing) != (old.data, old.drawing):
+        vars(m).update(_target(new))
     vars(m).update(setting=new, done=0, row={}, **_rules(new, m.state))
     _tune(m.state, new, new.optimiser != old.optimiser)
     m.state.log = Log()  # the doctor is to see what the new setting does
@@ -289,8 +291,10 @@ def _tune(s:TrainState, setting:Setting, renew:bool):
     "Give both players their learning rates, and with `renew` new optimisers too."
     for P in 'GD':
         lr = getattr(setting, f'lr_{P}')
-        if renew: setattr(s, f'opt_{P}', _optimisers[setting.optimiser](getattr(s, P).parameters(), lr))
-        for group in getattr(s, f'opt_{P}').param_groups: group['lr'] = group['initial_lr'] = lr
+        if renew:
+            setattr(s, f'opt_{P}', _optimisers[setting.optimiser](getattr(s, P).parameters(), lr))
+        for group in getattr(s, f'opt_{P}').param_groups:
+            group['lr'] = group['initial_lr'] = lr
 
 # %% ../nbs/w01_playground.ipynb #136685f2
 def dab(
@@ -301,7 +305,8 @@ def dab(
     "Draw data by hand: a dab of points at each place that has none yet."
     kept = [] if fresh or m.setting.data != 'drawn' else from_drawing(m.setting.drawing)
     for x, y in places:
-        if all(math.hypot(x - u, y - v) > .08 for u, v in kept): kept.append((x, y))
+        if all(math.hypot(x - u, y - v) > .08 for u, v in kept):
+            kept.append((x, y))
     return change(m, data='drawn', drawing=to_drawing(kept))
 
 # %% ../nbs/w01_playground.ipynb #c444a24c
@@ -379,9 +384,8 @@ class Playground(anywidget.AnyWidget):
     def do(self, what:str, asked=(), repeat:int=1, **how):
         """Act on the match as the page does, and show it: do('play',
         n=100), do('change', changes=dict(lr_D=.01)), do('restart')."""
-        if what not in _actions:
-            raise ValueError(f"the playground cannot {what!r}: ask for one of {', '.join(_actions)}.")
-        def step(): return to_frame(self.match, _whose_move(_actions[what](self.match, **how)))
+        act = need.one_of(_actions, what, 'action of the playground')
+        def step(): return to_frame(self.match, _whose_move(act(self.match, **how)))
         with self._lock, _one_thread(): self.show([step() for _ in range(repeat)], what=what, **dict(asked))
     def show(self, frames=None, id='', seq=0, what='', error=''):
         "Show the match as it is, or the frames of its last steps."
@@ -393,7 +397,8 @@ class Playground(anywidget.AnyWidget):
                 frame=b''.join(parts),
                 about=about | dict(frames=list(said), n=self._n, id=id, seq=seq, what=what, error=error),
             )
-            for name, value in traits.items(): setattr(self, name, value)
+            for name, value in traits.items():
+                setattr(self, name, value)
             self._examine()
 
 # %% ../nbs/w01_playground.ipynb #12d7e289
@@ -402,7 +407,8 @@ def _examine(self:Playground):
     "Call the doctor at steps 100, 300, 500, ... since the last change."
     log = self.match.state.log
     now = log, (len(log) + 100)//200
-    if now != self._examined: self._examined, self.verdict = now, doctor_says(self.match)
+    if now != self._examined:
+        self._examined, self.verdict = now, doctor_says(self.match)
 
 def _on_message(p:Playground, message:dict, buffers):
     "Do what a front end asks; what cannot be done it is told in a sentence."

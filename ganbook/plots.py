@@ -47,7 +47,8 @@ def _axes(ax, height:float=3.2):
 
 def _host(x)->np.ndarray:
     "Tensor on any device, array or list, as a NumPy array."
-    if isinstance(x, Tensor): x = x.detach().cpu().float() if x.is_floating_point() else x.detach().cpu()
+    if isinstance(x, Tensor):
+        x = x.detach().cpu().float() if x.is_floating_point() else x.detach().cpu()
     return np.asarray(x)
 
 # %% ../nbs/a1_plots.ipynb #17e3ead6
@@ -61,15 +62,13 @@ def _to_uint8(images:np.ndarray, low:float)->np.ndarray:
 def _check_images(images:np.ndarray)->np.ndarray:
     "The images as (N,C,H,W), or a ValueError that says what is wrong with their shape."
     s = tuple(images.shape)
-    need.that(len(s) != 5, 'there is a size for members, choose one member, such as images[0]', images=images)
-    need.that(len(s) in (3, 4), 'give (N,C,H,W) or (N,H,W)', images=images)
-    need.that(0 not in s, 'there is nothing to draw, give at least one image', images=images)
-    if len(s) == 3: images = images[:, None]
-    if images.shape[1] in (1, 3): return images
-    raise ValueError(
-        f"images with {images.shape[1]} channels cannot be "
-        "drawn: choose 1 (grey) or 3 (red, green, blue) of them."
-    )
+    need.that(len(s) != 5, 'choose one member, such as images[0]', images=images)
+    fits = len(s) in (3, 4) and 0 not in s
+    need.that(fits, 'give at least one image, (N,C,H,W) or (N,H,W)', images=images)
+    if len(s) == 3:
+        images = images[:, None]
+    need.that(images.shape[1] in (1, 3), 'choose 1 channel (grey) or 3 of them', images=images)
+    return images
 
 # %% ../nbs/a1_plots.ipynb #f1b69e7b
 def tile(
@@ -87,7 +86,8 @@ def tile(
     cols = min(n_cols, n)
     rows = math.ceil(n/cols)
     out = np.full((rows, h + pad, cols, w + pad, c), 255, np.uint8)
-    for i in range(n): out[i//cols, :h, i % cols, :w] = x[i]
+    for i in range(n):
+        out[i//cols, :h, i % cols, :w] = x[i]
     out = out.reshape(rows*(h + pad), cols*(w + pad), c)[:rows*(h + pad) - pad, :cols*(w + pad) - pad]
     return out[..., 0] if c == 1 else out
 
@@ -143,7 +143,8 @@ def enlarged(
 )->_Image.Image:
     "Images as a grid in one large picture, without blur."
     grid = tile(images, n_cols, pad, low)
-    if scale is None: scale = max(1, round(600/grid.shape[1]))
+    if scale is None:
+        scale = max(1, round(600/grid.shape[1]))
     need.that(scale >= 1 and scale == int(scale), 'pixels need a whole number of at least 1', scale=scale)
     return _Image.fromarray(grid.repeat(scale, 0).repeat(scale, 1))
 
@@ -156,24 +157,24 @@ def save_png(
 )->Path:             # `path`
     "Write images as a grid into a PNG file; it appears whole or not at all."
     picture, path = enlarged(images, n_cols, low, scale), Path(path)
-    with whole_file(path) as part: picture.save(part, 'PNG', optimize=True)
+    with whole_file(path) as part:
+        picture.save(part, 'PNG', optimize=True)
     return path
 
 # %% ../nbs/a1_plots.ipynb #2ae95912
 def _plane(ax, lim=None):
     "Axes for points of the plane: equal units, and the square [-lim,lim]² if `lim` is given."
     ax.set_aspect('equal')
-    if lim: ax.set(xlim=(-lim, lim), ylim=(-lim, lim))
+    if lim:
+        ax.set(xlim=(-lim, lim), ylim=(-lim, lim))
     ax.set(xlabel='$x_0$', ylabel='$x_1$')
     return ax
 
 def _points(x, name:str)->np.ndarray:
     "Points as an array (N,2)."
     x = _host(x)
-    if x.ndim == 2 and x.shape[1] == 2: return x
-    raise ValueError(
-        f"{name} has shape {x.shape}: give points of the plane, (N,2), and of several members choose one."
-    )
+    need.shaped('points of the plane (N,2)', **{name: x})
+    return x
 
 # %% ../nbs/a1_plots.ipynb #14dc5517
 def scatter(
@@ -191,10 +192,16 @@ def scatter(
         if x is not None
     ]
     ax = _axes(ax, 4.)
-    for x, name, color in shown: ax.scatter(*x.T, s=size, color=color, alpha=.6, lw=0, label=name, zorder=2)
+    for x, name, color in shown:
+        ax.scatter(*x.T, s=size, color=color, alpha=.6, lw=0, label=name, zorder=2)
     if legend and shown:
         ax.legend(
-            markerscale=2.5, loc='upper right', handletextpad=.1, borderpad=.1, frameon=True, framealpha=.8,
+            markerscale=2.5,
+            loc='upper right',
+            handletextpad=.1,
+            borderpad=.1,
+            frameon=True,
+            framealpha=.8,
             edgecolor='none',
         )
     return _plane(ax, lim)
@@ -209,11 +216,9 @@ def _probability(D:Callable, x:Tensor)->Tensor:
     try: logits = D(x if p is None else x.to(p.device, p.dtype))
     finally:
         if training: D.train()
-    if logits.shape == x.shape[:1]: return logits.float().sigmoid().cpu()
-    raise ValueError(
-        f"D gave logits of shape {tuple(logits.shape)} for {len(x)} "
-        "points: draw one discriminator at a time, one logit a point."
-    )
+    fits = logits.shape == x.shape[:1]
+    need.that(fits, 'D must give one logit a point', logits=logits, points=x)
+    return logits.float().sigmoid().cpu()
 
 # %% ../nbs/a1_plots.ipynb #73be9f6b
 def field(
@@ -229,13 +234,24 @@ def field(
     p = _probability(D, torch.cartesian_prod(t, t)).view(n, n).T.numpy()  # rows are x₁, columns x₀
     ax = _axes(ax, 4.)
     shown = ax.contourf(
-        t, t, np.ma.masked_invalid(p), np.linspace(0, 1, 13), cmap=_greys, vmin=0, vmax=1, zorder=0
+        t,
+        t,
+        np.ma.masked_invalid(p),
+        np.linspace(0, 1, 13),
+        cmap=_greys,
+        vmin=0,
+        vmax=1,
+        zorder=0
     )
     if p.min() < .5 < p.max():
         ax.contour(t, t, p, [.5], colors=[_INK], linewidths=.8, linestyles='dashed', zorder=1)
     if bar:
         ax.figure.colorbar(
-            shown, ax=ax, shrink=.8, ticks=[0, .25, .5, .75, 1], label='probability of real, $\\sigma(D(x))$',
+            shown,
+            ax=ax,
+            shrink=.8,
+            ticks=[0, .25, .5, .75, 1],
+            label='probability of real, $\\sigma(D(x))$',
         )
     return _plane(ax, lim)
 
@@ -251,7 +267,8 @@ def arrows(
     x = _points(points, 'points')
     v = _points(vectors, 'vectors')
     ax = _axes(ax, 4.)
-    if longest and len(v): v = v*longest/max(np.hypot(*v.T).max(), 1e-12)
+    if longest and len(v):
+        v = v*longest/max(np.hypot(*v.T).max(), 1e-12)
     ax.quiver(*x.T, *v.T, angles='xy', scale_units='xy', scale=1, color=color, width=.005, zorder=3)
     return _plane(ax)
 
@@ -263,7 +280,8 @@ def _smooth(y:np.ndarray, window:int)->np.ndarray:
         np.concatenate([np.zeros_like(a[:1]), a.cumsum(0)]) for a in (np.where(ok, y, 0.), ok.astype(float))
     )
     i = np.arange(len(y))
-    lo, hi = np.maximum(i - (window - 1)//2, 0), np.minimum(i + window//2 + 1, len(y))
+    lo = np.maximum(i - (window - 1)//2, 0)
+    hi = np.minimum(i + window//2 + 1, len(y))
     n = count[hi] - count[lo]
     return np.where(n > 0, (total[hi] - total[lo])/np.maximum(n, 1), np.nan)
 
@@ -288,11 +306,27 @@ def _mark(ax, columns):
         y, name = _cannot_tell[c]
         ax.axhline(y, color=_looks[c], ls=':', lw=1, zorder=1)
         ax.annotate(
-            f'{name}\nD cannot tell', (1, y), xycoords=('axes fraction', 'data'), xytext=(4, 0),
-            textcoords='offset points', va='center', color=_looks[c], fontsize=8, annotation_clip=False,
+            f'{name}\nD cannot tell',
+            (1, y),
+            xycoords=('axes fraction', 'data'),
+            xytext=(4, 0),
+            textcoords='offset points',
+            va='center',
+            color=_looks[c],
+            fontsize=8,
+            annotation_clip=False,
         )
 
 # %% ../nbs/a1_plots.ipynb #b4ef90a7
+def _chosen(table:dict, columns)->list:
+    "The names of the columns to draw: those asked for, or those that begin with loss."
+    columns = [c for c in table if c.startswith('loss')] if columns is None else list(columns)
+    names = ', '.join(table) or 'none'
+    need.that(columns, f'give a column that begins with loss, this table has {names}', columns=columns)
+    for c in columns:
+        need.one_of(table, c, 'column')
+    return columns
+
 def curves(
     # name of a column to its values, (steps,) or (steps,K) for K members, as a run's log gives them
     table:dict,
@@ -302,13 +336,7 @@ def curves(
     cannot_tell:bool=False,  # mark where a D that cannot tell would stand, in nats (log losses only)
 ):                           # the axes
     "Draw the curves of a run: the raw values faint, their moving average above them."
-    columns = [c for c in table if c.startswith('loss')] if columns is None else list(columns)
-    unknown = [c for c in columns if c not in table]
-    if unknown or not columns:
-        raise ValueError(
-            f"no column is called {', '.join(unknown) or 'loss...'}: "
-            f"this table has {', '.join(table) or 'none'}."
-        )
+    columns = _chosen(table, columns)
     ax = _axes(ax)
     for c in columns:
         y = _host(table[c]).astype(float)
@@ -325,7 +353,8 @@ def to_png(
 )->bytes:                         # a PNG file of its own size
     "The bytes of a PNG file with the picture in it."
     out = io.BytesIO()
-    if isinstance(picture, _Image.Image): picture.save(out, 'PNG', optimize=True)
+    if isinstance(picture, _Image.Image):
+        picture.save(out, 'PNG', optimize=True)
     else: picture.savefig(out, format='png', dpi=picture.dpi, metadata={'Software': None})
     return out.getvalue()
 
@@ -333,13 +362,12 @@ def to_png(
 def _picture(frame)->_Image.Image:
     "A frame as an RGB picture."
     if isinstance(frame, Figure): frame = to_png(frame)
-    if isinstance(frame, bytes): return _Image.open(io.BytesIO(frame)).convert('RGB')
+    if isinstance(frame, bytes):
+        return _Image.open(io.BytesIO(frame)).convert('RGB')
     frame = _host(frame)
-    if frame.dtype == np.uint8 and (frame.ndim == 2 or frame.shape[2:] == (3,)):
-        return _Image.fromarray(frame).convert('RGB')
-    raise ValueError(
-        f"a frame is {frame.dtype} of shape {frame.shape}: give uint8 (H,W) or (H,W,3), as `tile` makes them."
-    )
+    fits = frame.dtype == np.uint8 and (frame.ndim == 2 or frame.shape[2:] == (3,))
+    need.that(fits, 'give uint8 (H,W) or (H,W,3), as `tile` makes them', frame=frame)
+    return _Image.fromarray(frame).convert('RGB')
 
 def _one_palette(pictures:list, n_colors:int)->list:
     "The pictures in `n_colors` colours chosen for all of them together, so that still parts stay still."
@@ -363,7 +391,8 @@ def animation(
     need.that(len(sizes) == 1, 'give at least one frame, and all of one size', sizes_of_frames=sizes)
     need.that(format in ('gif', 'webp'), "choose 'gif' or 'webp'", format=format)
     if format == 'gif': pictures = _one_palette(pictures, n_colors)
-    times, out = [round(1000/fps)]*(len(pictures) - 1) + [round(1000*hold_s)], io.BytesIO()
+    times = [round(1000/fps)]*(len(pictures) - 1) + [round(1000*hold_s)]
+    out = io.BytesIO()
     more = dict(quality=quality) if format == 'webp' else {}
     pictures[0].save(out, format, save_all=True, append_images=pictures[1:], duration=times, loop=0, **more)
     return Image(data=out.getvalue(), format=format)

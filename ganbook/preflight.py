@@ -25,7 +25,7 @@ def _check_things(s, data, loss):
 
 def _check_functions(functions:dict, lists:dict):
     "Raise one clear error for what should be a function, or a list of functions."
-    for name, f in functions.items(): need.of_type(callable(f), 'give a function', **{name: f})
+    need.functions(**functions)
     for name, v in lists.items():
         fits = isinstance(v, (list, tuple)) and all(map(callable, v))
         need.of_type(fits, 'give a list of functions', **{name: v})
@@ -33,35 +33,35 @@ def _check_functions(functions:dict, lists:dict):
 # %% ../nbs/w16_preflight.ipynb #ac90ebe9
 def _made(s, data:Data, y:tuple)->Tensor:  # (...,2,*S)
     "Two samples of `G`, or one clear error if they are none of the data's."
-    K, G = s.members, type(s.G).__name__
+    K = s.members
+    G = type(s.G).__name__
     z = torch.zeros(*K, 2, s.G.latent_dim, device=s.device)
     try:
-        with evaluating(s.G): made = s.G(z, *y)
+        with evaluating(s.G):
+            made = s.G(z, *y)
     except RuntimeError as e:
-        raise ValueError(
-            f"{G} cannot take latents of shape {tuple(z.shape)}, as "
-            f"its latent_dim says: {str(e).splitlines()[0]:.120}."
-        ) from None
-    if made.shape != (*K, 2, *data.shape):
-        raise ValueError(
-            f"{G} makes samples of shape {tuple(made.shape[len(K)+1:])}, but those "
-            f"of {data.name} have {tuple(data.shape)}: build it for that shape."
-        )
+        first = str(e).splitlines()[0]
+        raise ValueError(f'{G} cannot take latents, as its latent_dim says: {first:.120}.') from None
+    has = tuple(made.shape[len(K)+1:])
+    wants = tuple(data.shape)
+    need.that(
+        made.shape == (*K, 2, *data.shape),
+        f'{G} makes samples of shape {has}, but those of {data.name} have {wants}: build it for that shape',
+    )
     return made
 
 def _check_shapes(s, data:Data, labels:bool):
     """Raise one clear error if the networks do not fit the
     data; two samples go through both, in evaluation mode."""
     need.that(not labels or data.y is not None, f'{data.name} has no labels, give it a y', labels=labels)
-    K, two = s.members, torch.zeros(2, dtype=torch.long)
+    K = s.members
+    two = torch.zeros(2, dtype=torch.long)
     y = (data.y.cpu()[two].expand(*K, 2).to(s.device),) if labels else ()
     made = _made(s, data, y)
-    with evaluating(s.D): logits = s.D(made, *y)
-    if logits.shape != (*K, 2):
-        raise ValueError(
-            f"{type(s.D).__name__} gives {tuple(logits.shape)} for {tuple(made.shape)}: "
-            f"it must give one logit a sample, {(*K, 2)}."
-        )
+    with evaluating(s.D):
+        logits = s.D(made, *y)
+    fits = logits.shape == (*K, 2)
+    need.that(fits, f'{type(s.D).__name__} must give one logit a sample, {(*K, 2)}', logits=logits)
 
 # %% ../nbs/w16_preflight.ipynb #e346c1c1
 _norm = nn.modules.batchnorm._BatchNorm
@@ -71,7 +71,8 @@ _with_weights = nn.Linear, nn.modules.conv._ConvNd, _norm
 def _outputs(net:nn.Module):
     """In the `with` block: a list that gets (layer, its values a
     channel and sample, its bytes) for every layer with weights."""
-    seen, layers = [], [m for m in net.modules() if isinstance(m, _with_weights)]
+    seen = []
+    layers = [m for m in net.modules() if isinstance(m, _with_weights)]
     def note(m, given, out): seen.append((m, out.shape[2:].numel(), out.numel()*out.element_size()))
     hooks = [m.register_forward_hook(note) for m in layers]
     try: yield seen
@@ -87,20 +88,22 @@ def _bytes_of_step(batch_size:int, of_G:list, of_D:list)->float:
 def _check_norms(batch_size:int, outs:list):
     "Raise one clear error if BatchNorm would see a single value."
     for layer, values, _ in outs:
-        if batch_size == 1 and values == 1 and isinstance(layer, _norm):
-            raise ValueError(
-                f"batch_size is 1, but a {type(layer).__name__} here sees one value "
-                "a channel and sample, which has no variance: give it at least 2."
-            )
+        alone = batch_size == 1 and values == 1 and isinstance(layer, _norm)
+        need.that(
+            not alone,
+            f'a {type(layer).__name__} here sees one value a channel and sample, give at least 2',
+            batch_size=batch_size,
+        )
 
 def _check_memory(device:torch.device, batch_size:int, wanted:float):
     "Raise one clear error if a step wants more bytes than there are."
     there = torch.cuda.get_device_properties(device).total_memory if device.type == 'cuda' else host_memory()
-    if wanted > there:
-        raise ValueError(
-            f"batch_size is {batch_size:,}: a step would need about {wanted/2**30:,.0f} GiB of "
-            f"memory, and {device} has {there/2**30:,.0f}: give a smaller one, such as 64."
-        )
+    need.that(
+        wanted <= there,
+        f'a step would need about {wanted/2**30:,.0f} GiB of memory, and {device} has {there/2**30:,.0f}, '
+        'give a smaller one, such as 64',
+        batch_size=batch_size,
+    )
 
 # %% ../nbs/w16_preflight.ipynb #ebb3db43
 def check_fit(
@@ -117,8 +120,10 @@ def check_fit(
     not work, or for networks that do not fit the data."""
     _check_things(s, data, loss)
     _check_functions(functions, lists)
-    for name, n in counts.items(): whole_number(n, name)
+    for name, n in counts.items():
+        whole_number(n, name)
     need.above(0, ema_halflife=ema_halflife)
-    with _outputs(s.G) as of_G, _outputs(s.D) as of_D: _check_shapes(s, data, labels)
+    with _outputs(s.G) as of_G, _outputs(s.D) as of_D:
+        _check_shapes(s, data, labels)
     _check_norms(counts['batch_size'], [*of_G, *of_D])
     _check_memory(s.device, counts['batch_size'], _bytes_of_step(counts['batch_size'], of_G, of_D))

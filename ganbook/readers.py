@@ -47,7 +47,8 @@ def at_32(
     if x.ndim < 4 or x.shape[-3:] != (3, side, side) or side < 16 or side == 32 or not x.is_floating_point():
         return x
     flat = x.flatten(0, -4)
-    if side > 32: flat = F.adaptive_avg_pool2d(flat, 32)
+    if side > 32:
+        flat = F.adaptive_avg_pool2d(flat, 32)
     else: flat = F.interpolate(flat, size=(32, 32), mode='bilinear')
     return flat.unflatten(0, x.shape[:-3])
 
@@ -89,7 +90,8 @@ class FaceReader(Yardstick):
         "The probability of each kind, numbered as `kind` does."
         read = self.read_causes(x)
         p = read[kind_causes[0]]
-        for name in kind_causes[1:]: p = (p[..., None]*read[name][..., None, :]).flatten(-2)
+        for name in kind_causes[1:]:
+            p = (p[..., None]*read[name][..., None, :]).flatten(-2)
         return p
 
 def face_reader()->FaceReader:  # in evaluation mode on the CPU

@@ -168,16 +168,13 @@ def from_settings(
     settings:dict,  # the fields of a recipe, as `dataclasses.asdict` gives them, perhaps by way of JSON
 )->Recipe:
     "Read a stored recipe."
-    unknown = settings.keys() - {f.name for f in fields(Recipe)}
-    if unknown:
-        raise ValueError(
-            f"the stored recipe has {', '.join(sorted(unknown))}, which "
-            "this ganbook does not know: use the ganbook that wrote it."
-        )
+    names = {f.name for f in fields(Recipe)}
+    unknown = sorted(settings.keys() - names)
+    need.that(not unknown, 'use the ganbook that wrote the recipe', unknown=unknown)
     kinds = {bool: bool, int: int, float: (int, float, type(None)), str: str, tuple: (list, tuple)}
     for f in fields(Recipe):
-        if not isinstance(settings.get(f.name, f.default), kinds[f.type]):
-            raise ValueError(f"the stored recipe has {f.name} {settings.get(f.name)!r}: it has been damaged.")
+        value = settings.get(f.name, f.default)
+        need.that(isinstance(value, kinds[f.type]), 'the stored recipe was damaged', **{f.name: value})
     return Recipe(**{name: _tuples(value) for name, value in settings.items()})
 
 # %% ../nbs/15_stabilised_dcgan.ipynb #2f509349
@@ -211,10 +208,12 @@ def wants_labels(
 # %% ../nbs/15_stabilised_dcgan.ipynb #25c1b96b
 def _told(r:Recipe, G:nn.Module, D:nn.Module, n_classes:int|None)->tuple:
     "(G, D), told the classes, and `D` with a head for each task, as the recipe says."
-    if not (r.classes or r.tasks): return G, D
+    if not (r.classes or r.tasks):
+        return G, D
     answers = {task.name: n_classes if task.answers is None else task.answers for task, _ in _named_tasks(r)}
     heads = {name: n for name, n in answers.items() if n != 0}
-    if not r.classes: return G, Judge(D, heads)
+    if not r.classes:
+        return G, Judge(D, heads)
     way = need.one_of(conditionings, r.classes, 'way to tell classes')
     return way.G(G, n_classes), Judge(D, heads, n_classes if way.projects else None)
 
@@ -246,20 +245,24 @@ def _with_noise(std:float, rng)->Callable:
     at = 1 if isinstance(rng, list) else 0  # the batch's place in the shape
     return lambda x: x + std*latents(x.shape[at], math.prod(x.shape[at + 1:]), rng, x.device).view_as(x)
 
-def _check(r:Recipe, data:Data):
-    "Raise on numbers that cannot be, and on data of another kind."
+def _check_numbers(r:Recipe):
+    "Raise on numbers that cannot be."
     need.at_least(1, latent_dim=r.latent_dim, width=r.width, pack=r.pack)
     need.at_least(1, n_critic=r.n_critic, n_steps=r.n_steps)
     need.at_least(r.pack, batch_size=r.batch_size)
     need.at_least(0, noise=r.noise, r1=r.r1, r2=r.r2, gp=r.gp)
     for name in ('lr', 'ema_halflife', 'clip'):
-        if getattr(r, name) is not None: need.above(0, **{name: getattr(r, name)})
+        if getattr(r, name) is not None:
+            need.above(0, **{name: getattr(r, name)})
+
+def _check_kind(r:Recipe, data:Data):
+    "Raise on data of another kind than the recipe makes."
     kind = 'images' if data.is_image else 'points'
-    if kind == r.kind: return
     others = ' or '.join(n for n, o in recipes.items() if o.kind == kind)
-    raise ValueError(
-        f"the recipe {r.name} makes {r.kind}, but {data.name} "
-        f"holds {kind}: take the recipe {others}, or other data."
+    need.that(
+        kind == r.kind,
+        f'the recipe {r.name} makes {r.kind}, but {data.name} holds {kind}: '
+        f'take the recipe {others}, or other data',
     )
 
 # %% ../nbs/15_stabilised_dcgan.ipynb #d8cc5f89
@@ -270,22 +273,23 @@ def count_classes(
     "The number of classes that the networks of a recipe must know."
     r = find(recipe)
     if not wants_labels(r): return None
-    if data.y is None: raise ValueError(
-        f"the recipe {r.name} wants classes, and {data.name} has no labels: take data with labels, such as "
-        "digits or a folder with a subfolder for each class, or another recipe.")
-    low, high = data.y.min().item(), data.y.max().item()
-    if low < 0 and draws_classes(r): raise ValueError(
-        f"{data.name} has a label {low}: a generator that is told the class needs labels from 0.")
+    need.that(
+        data.y is not None,
+        f'the recipe {r.name} wants classes, and {data.name} has no labels: '
+        'take data with labels, such as digits or a folder with a subfolder for each class',
+    )
+    low = data.y.min().item()
+    high = data.y.max().item()
+    fits = low >= 0 or not draws_classes(r)
+    need.that(fits, 'a generator that is told the class needs labels from 0', smallest_label=low)
     return max(len(data.classes), high + 1)
 
 def _check_together(r:Recipe):
     "Raise on parts of a recipe that do not go together."
     if not (r.tasks or r.classes): return
-    if r.pack > 1: raise ValueError(
-        f"the recipe {r.name} has pack {r.pack} and classes or tasks: D answers for a sample, not for a "
-        "pack, so set pack to 1, or leave the others out.")
-    if r.tasks and r.update != 'alternating': raise ValueError(
-        f"the recipe {r.name} has tasks and the update {r.update}: tasks need the update 'alternating'.")
+    need.that(r.pack < 2, 'with classes or tasks D answers for a sample, set pack to 1', pack=r.pack)
+    fits = not r.tasks or r.update == 'alternating'
+    need.that(fits, "tasks need the update 'alternating'", update=r.update)
 
 def prepare(
     recipe,     # a Recipe or its name
@@ -293,7 +297,8 @@ def prepare(
 )->Data:        # with the range of its images set to that of the generator's last layer
     "Hold data against a recipe."
     r = find(recipe)
-    _check(r, data)
+    _check_numbers(r)
+    _check_kind(r, data)
     _check_together(r)
     count_classes(r, data)
     return replace(data, low=0. if r.out == 'sigmoid' else -1.)
@@ -310,7 +315,8 @@ def _augment(r:Recipe, rng):
     if r.augment:
         policy = need.one_of(augment.by_name, r.augment, 'augmentation')
         parts.append(augment.Augment(policy, r.augment_p, rng))
-    if r.noise: parts.append(_with_noise(r.noise, rng))
+    if r.noise:
+        parts.append(_with_noise(r.noise, rng))
     if not parts: return None
     return parts[0] if len(parts) == 1 else lambda x: parts[1](parts[0](x))
 
@@ -332,7 +338,9 @@ def _drawn_from(rng, r:Recipe)->dict:
 def _arguments(r:Recipe)->dict:
     "The other arguments of `fit`, but the data."
     return dict(
-        loss=_loss(r), update=_iteration(r), labels=wants_labels(r),
+        loss=_loss(r),
+        update=_iteration(r),
+        labels=wants_labels(r),
         n_steps=r.n_steps, batch_size=r.batch_size, n_critic=r.n_critic,
         schedule=None if r.decay_from is None else linear_decay(r.decay_from),
         # an average longer than the run would show its beginning
@@ -354,5 +362,6 @@ def build(
         G, D = (m.to(place) for m in networks(r, data.shape, seed + i, count_classes(r, data)))
         return new_state(G, D, r.lr, r.betas, ema=r.ema_halflife is not None, seed=seed + i)
     s = state() if k is None else members(state, k)
-    if r.clip is not None: penalties.clip_weights(s.opt_D, r.clip)
+    if r.clip is not None:
+        penalties.clip_weights(s.opt_D, r.clip)
     return s, dict(data=data, **_drawn_from(s.rng, r), **_arguments(r))

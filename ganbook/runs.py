@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from fastcore.basics import patch_to
 from torch import Tensor, nn
+from . import need
 from .arguments import flat, in_range
 from .callbacks import checkpoints, latest, save_samples
 from .data import Data, latents, to_units
@@ -92,11 +93,10 @@ def _is_run(told)->bool:
 
 def _read_file(path:Path)->Run:
     "The run of a run.json, whatever it is called."
-    if not path.is_file(): raise FileNotFoundError(
-        f"{path.parent} holds no run: there is no {path.name} in it.")
+    need.there(path.is_file(), f'{path.parent} holds no run, name the folder of one', path)
     try: told = json.loads(path.read_text(encoding='utf-8'))
     except ValueError: told = None
-    if not _is_run(told): raise ValueError(f"{path} was not written by ganbook, or has been damaged.")
+    need.that(_is_run(told), f'{path} was not written by ganbook, or has been damaged')
     kept = {k: told[k] for k in _kept if k in told}
     return Run(path.parent, **kept, more={k: told[k] for k in told if k not in ('format', *_kept)})
 
@@ -127,8 +127,8 @@ usual = dict(every=1000, keep=3, log_interval=100, threads=None)  # what a run t
 
 def check_seed(seed:int)->int:  # itself
     "Raise unless `seed` can be one."
-    if 0 <= seed < 2**32: return seed
-    raise ValueError(f"--seed is {seed}: take a whole number from 0 to 2**32 - 1.")
+    need.whole(0, 2**32 - 1, **{'--seed': seed})
+    return seed
 
 def check_options(every:int=None, keep:int=None, log_interval:int=None, threads:int=None):
     "Raise on a number that cannot be meant."
@@ -138,27 +138,29 @@ def check_options(every:int=None, keep:int=None, log_interval:int=None, threads:
 # %% ../nbs/w04_runs.ipynb #c46114d9
 def _check_shape(recipe:Recipe, shape:tuple):
     "Raise if the networks cannot have samples of this shape."
-    with torch.device('meta'): networks(recipe, shape, n_classes=2)
+    with torch.device('meta'):
+        networks(recipe, shape, n_classes=2)
 
 def _check_size(recipe:Recipe, source:dict):
     "The same for a folder of images, before anything is decoded."
     size = 64 if source['size'] is None else source['size']
-    if source['name'] in data_sets or not 1 <= size <= 1024: return  # chapter w9 says what is wrong
+    if source['name'] in data_sets or not 1 <= size <= 1024:
+        return  # chapter w9 says what is wrong
     _check_shape(recipe, (1 if source['grey'] else 3, size, size))
 
 def _class_counts(d:Data)->dict:
     "Name of each class -> how many samples it has; a class without a name is called by its number."
     counts = d.y[d.y >= 0].bincount(minlength=len(d.classes)).tolist()
     names = [*d.classes, *map(str, range(len(d.classes), len(counts)))]
-    if len({*names}) < len(names): raise ValueError(
-        f"{d.name} has two classes of one name: give each of its classes a name of its own.")
+    need.that(len({*names}) == len(names), f'{d.name} has two classes of one name: give each its own')
     return dict(zip(names, counts))
 
 def _settings(recipe:Recipe, source:dict, d:Data, seed:int)->dict:
     "All that decides what a run becomes, as plain values."
     about = dict(name=d.name, n=len(d), shape=list(d.shape), images=d.is_image, scale=d.scale, low=d.low,
         fingerprint=mark(d, source['name']))
-    if wants_labels(recipe): about['classes'] = _class_counts(d)
+    if wants_labels(recipe):
+        about['classes'] = _class_counts(d)
     return json.loads(json.dumps(dict(recipe=asdict(recipe), source=source, data=about, seed=seed)))
 
 def _run_name(recipe:str, data:str)->str:
@@ -202,12 +204,12 @@ def repeated(
 )->Wish:
     "The wish with what the run.json called `config` says where the user says nothing."
     path = Path(wish.config)
-    if path.is_dir(): path = Files(path).run
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there: give the {Files('').run.name} of a run.")
+    if path.is_dir():
+        path = Files(path).run
+    need.there(path.is_file(), 'give the run.json of a run', path)
     run = _read_file(path)
-    if wish.recipe not in (None, run.recipe.name): raise ValueError(
-        f"{path} has the recipe {run.recipe.name}, not {wish.recipe}: leave one of the two out.")
+    name = run.recipe.name
+    need.that(wish.recipe in (None, name), f'{path} has another recipe, {name}: leave one of the two out')
     own = dict(data=run.source['name'], seed=run.seed) | (run.options or {})
     if wish.data == run.source['name'] or wish.data not in data_sets:
         own |= dict(size=run.source['size'], grey=run.source['grey'])
@@ -222,20 +224,19 @@ def _refuse_changes(run:Run, wish:Wish):
         batch_size=recipe['batch_size'], lr=recipe['lr'])
     for name, value in has.items():
         asked = getattr(wish, name)
-        if not _is_unsaid(asked) and asked != value: raise ValueError(
-            f"the run has {name} {value}, not {asked}: a resumed run "
-            "keeps its settings, so leave that out, or begin another run.")
-    if wish.n_steps and wish.n_steps < run.n_steps:
-        raise ValueError(f"the run is to have {run.n_steps:,} steps: that can be raised, not lowered.")
+        fits = _is_unsaid(asked) or asked == value
+        need.that(fits, f'the run has {name} {value}, not {asked}: leave that out, or begin another run')
+    more = not wish.n_steps or wish.n_steps >= run.n_steps
+    need.that(more, f'the run is to have {run.n_steps:,} steps: that can be raised, not lowered')
 
 def _kept_options(run:Run, wish:Wish)->dict:
     "The options of a run that goes on: its own, but for what the user says now; never fewer checkpoints."
     own = run.options
-    if own is None: own = dict(keep=max(usual['keep'], len(checkpoints(run.files.checkpoints))))
+    if own is None:
+        own = dict(keep=max(usual['keep'], len(checkpoints(run.files.checkpoints))))
     own = usual | own
-    if wish.keep and wish.keep < own['keep']: raise ValueError(
-        f"the run keeps {own['keep']} checkpoints: that can be raised, "
-        "not lowered; delete by hand those that you do not want.")
+    more = not wish.keep or wish.keep >= own['keep']
+    need.that(more, f"the run keeps {own['keep']} checkpoints: that can be raised, not lowered")
     own['threads'] = own['threads'] and min(own['threads'], os.cpu_count() or 1)
     options = own | wish.said(usual)
     check_options(**options)
@@ -246,7 +247,8 @@ def _kept_options(run:Run, wish:Wish)->dict:
 def take(self, d:Data, where:str=None):
     "Go on with the data `d`; what the run had before is kept under `earlier_data`."
     source = source_now(self.source, where)
-    if source == self.source and not changes(d, self.about, source['name']): return
+    if source == self.source and not changes(d, self.about, source['name']):
+        return
     before = dict(name=self.source['name'], n=self.about['n'], fingerprint=self.about.get('fingerprint'),
         until_step=self.step)
     self.more['earlier_data'] = [*self.more.get('earlier_data', []), before]
@@ -277,21 +279,25 @@ def _of_training(settings:dict)->dict:
 
 def _check_truth(run:Run, stored:dict):
     "Raise if run.json was edited so that it no longer tells how the checkpoints were made."
-    says, has = _of_training(run.settings), _of_training(stored)
+    says = _of_training(run.settings)
+    has = _of_training(stored)
     for name in dict.fromkeys([*says, *has]):
-        if says.get(name) != has.get(name): raise ValueError(
-            f"{run.files.run} says {name} {says.get(name)}, but the run was trained with {has.get(name)}: "
-            "put that back, or begin another run with ganbook train --config "
-            f"{shlex.quote(str(run.files.run))}.")
+        need.that(
+            says.get(name) == has.get(name),
+            f'{run.files.run} says {name} {says.get(name)}, but the run was trained with {has.get(name)}: '
+            'put that back, or begin another run with '
+            f'ganbook train --config {shlex.quote(str(run.files.run))}',
+        )
 
 @patch_to(Run)
 def state(self, data:Data, device)->tuple:  # (TrainState, arguments of `fit`)
     "What trains, filled from the newest whole checkpoint if there is one."
-    newest, written = latest(self.files.checkpoints), checkpoints(self.files.checkpoints)
-    if written and not newest: raise ValueError(
-        f"none of the {len(written)} checkpoints in {self.folder} can be read: begin another run, "
-        "or remove them to begin this one anew.")
-    if newest: _check_truth(self, read(newest)['settings'])
+    newest = latest(self.files.checkpoints)
+    written = checkpoints(self.files.checkpoints)
+    can = newest or not written
+    need.that(can, f'none of the checkpoints in {self.folder} can be read: begin another run')
+    if newest:
+        _check_truth(self, read(newest)['settings'])
     seed_everything(self.seed)
     s, arguments = build(self.recipe, data, self.seed, device)
     return load(s, newest) if newest else s, arguments
@@ -338,22 +344,22 @@ class Trained:
 @patch_to(Trained)
 def write(self, path:Path, n:int, seed:int=0, k:int=None):
     "Samples as a picture, or as an array in the data's own units."
-    x, data = self.draw(n, seed, k), stand_in(self.settings)
+    x = self.draw(n, seed, k)
+    data = stand_in(self.settings)
     if path.suffix.lower() == '.png':
         save_samples(data, x, path, max(8, round(n**.5)))
         return
-    with whole_file(path) as part, open(part, 'wb') as f: np.save(f, to_units(data, x).numpy())
+    with whole_file(path) as part, open(part, 'wb') as f:
+        np.save(f, to_units(data, x).numpy())
 
 @patch_to(Trained)
 def class_number(self, name:str)->int:
     "The number of a class, by its name or number."
-    if not self.classes: raise ValueError(
-        f"{self.folder} draws no classes: leave --class out, or train a recipe with classes, such as "
-        "conditional.")
-    names = list(self.classes)
-    if name in names: return names.index(name)
-    if name.isdecimal() and int(name) < len(names): return int(name)
-    raise ValueError(f"{self.folder} has no class {name!r}: take one of {', '.join(names)}.")
+    need.that(self.classes, f'{self.folder} draws no classes: leave --class out')
+    numbers = {known: i for i, known in enumerate(self.classes)}
+    if name not in numbers and name.isdecimal() and int(name) < len(numbers):
+        return int(name)
+    return need.one_of(numbers, name, f'class of {self.folder}')
 
 # %% ../nbs/w04_runs.ipynb #96ed9178
 def existing(
@@ -361,8 +367,8 @@ def existing(
 )->Path:
     "The path of what was trained, if it is there."
     if run.startswith('@'): return locate(run)
-    if Path(run).exists(): return Path(run)
-    raise FileNotFoundError(f"there is no run at {run}: give its folder, such as runs/mlp-digits.")
+    need.there(Path(run).exists(), 'give the folder of a run, such as runs/mlp-digits', run)
+    return Path(run)
 
 def untrained(
     settings:dict,  # of a run
@@ -395,15 +401,11 @@ def trained(
         what = _from_file(run)
         return replace(what, G=what.G.to(device))
     path = run if run.is_file() else latest(Files(run).checkpoints)
-    if path is None: raise FileNotFoundError(
-        f"{run} holds no checkpoint: give the folder of a run, or a file from its checkpoints folder.")
+    if path is None: raise FileNotFoundError(f"{run} holds no checkpoint: give the folder of a run.")
     content = read(path)
-    settings, parts = content['settings'], content['parts']
-    if 'recipe' not in settings:
-        raise ValueError(
-            f"{path} was not saved by ganbook train: build its "
-            "networks yourself, and use ganbook.checkpoints.load."
-        )
+    settings = content['settings']
+    parts = content['parts']
+    need.that('recipe' in settings, f'{path} was not saved by ganbook train: use ganbook.checkpoints.load')
     G = untrained(settings)
     G.load_state_dict(parts.get('G_ema', parts['G']))
     folder = Files.of_checkpoint(path).folder if run.is_file() else run
@@ -420,10 +422,12 @@ def _told_settings(run:Run)->dict:
 @patch_to(Run)
 def told(self)->dict:
     "What there is to tell of the run, by its name."
-    found, more = checkpoints(self.files.checkpoints), self.more
+    found = checkpoints(self.files.checkpoints)
+    more = self.more
     step = max([self.step, *(n for n, _ in found)])  # a killed run could not write it down
     now = dict(status=self.state_now, step=f'{step:,} of {self.n_steps:,}', seconds=self.seconds)
     end = dict(device=more.get('device')) | more.get('last_100', {})
-    if more.get('error'): end['error'] = more['error']
+    if more.get('error'):
+        end['error'] = more['error']
     files = dict(checkpoints=', '.join(p.name for _, p in found) or 'none')
     return _told_settings(self) | now | end | files | more.get('versions', {})

@@ -21,16 +21,15 @@ import numpy as np
 import torch
 from platformdirs import user_data_dir
 from torch import Tensor
+from . import need
 from .files import whole_file
 
 # %% ../nbs/w30_scale.ipynb #3a8c6031
 def scale()->str:  # 'quick' or 'full'
     "The scale that the environment variable `GANBOOK_SCALE` names; quick unless it is set."
     name = os.environ.get('GANBOOK_SCALE', '') or 'quick'
-    if name in ('quick', 'full'): return name
-    raise ValueError(
-        f"GANBOOK_SCALE is {name!r}, which is no scale: set it to 'quick' or 'full', or leave it unset."
-    )
+    need.that(name in ('quick', 'full'), "set it to 'quick' or 'full', or leave it unset", GANBOOK_SCALE=name)
+    return name
 
 # %% ../nbs/w30_scale.ipynb #342892cb
 def scaled(
@@ -48,19 +47,18 @@ def device(
     "The device to compute on: the one named, or the first of cuda, mps and cpu that this machine has."
     name = str(name or os.environ.get('GANBOOK_DEVICE', ''))
     has = dict(cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available(), cpu=True)
-    if not name: return torch.device(next(k for k in has if has[k]))
-    if has.get(name.split(':')[0]): return torch.device(name)
-    raise ValueError(
-        f"device {name!r} is not to be had here: use one of {', '.join(k for k in has if has[k])}."
-    )
+    there = [kind for kind in has if has[kind]]
+    if not name: return torch.device(there[0])
+    is_there = name.split(':')[0] in there
+    need.that(is_there, f"it is not to be had here, use one of {', '.join(there)}", device=name)
+    return torch.device(name)
 
 # %% ../nbs/w30_scale.ipynb #c2bda3f0
 def seed_everything(
     seed:int,  # any whole number from 0 to 2**32 - 1
 ):
     "Seed the global random number generators of Python, NumPy and PyTorch (every device)."
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed {seed} is out of range: take a whole number from 0 to 2**32 - 1.")
+    need.whole(0, 2**32 - 1, seed=seed)
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -71,10 +69,9 @@ def seeded(
 )->int:          # the same; moved by 1,000 for each step of `GANBOOK_SEED`
     "The seed to use: the book's own, unless `GANBOOK_SEED` (a whole number from 0 to 1,000,000) moves it."
     moved = os.environ.get('GANBOOK_SEED', '') or '0'
-    if moved.isdecimal() and int(moved) <= 1_000_000: return seed + 1000*int(moved)
-    raise ValueError(
-        f"GANBOOK_SEED is {moved!r}: set it to a whole number from 0 to 1,000,000, or leave it unset."
-    )
+    fits = moved.isdecimal() and int(moved) <= 1_000_000
+    need.that(fits, 'set it to a whole number from 0 to 1,000,000, or leave it unset', GANBOOK_SEED=moved)
+    return seed + 1000*int(moved)
 
 # %% ../nbs/w30_scale.ipynb #101d43dc
 def _t_cdf(t:float, dof:int)->float:
@@ -92,12 +89,11 @@ def t_quantile(
     level:float=.95, # probability inside the two-sided interval, in (0,1)
 )->float:            # the half-width in units of the standard error
     "Two-sided quantile of Student's t distribution."
-    if not (dof >= 1 and 0 < level < 1):
-        raise ValueError(
-            f"dof is {dof} and level {level}: give at least 1 degree of freedom, and a level between 0 and 1."
-        )
+    need.at_least(1, dof=dof)
+    need.lies('(0,1)', level=level)
     lo, hi = 0., 1.
-    while _t_cdf(hi, dof) < (1 + level)/2: hi *= 2
+    while _t_cdf(hi, dof) < (1 + level)/2:
+        hi *= 2
     for _ in range(60):
         mid = (lo + hi)/2
         lo, hi = (mid, hi) if _t_cdf(mid, dof) < (1 + level)/2 else (lo, mid)
@@ -110,8 +106,7 @@ def interval(
 )->tuple:            # (low, high)
     "Student's interval for the mean of `members`; it assumes that they are independent and roughly normal."
     x = np.asarray(members, dtype=float)
-    if x.size < 2:
-        raise ValueError(f"an interval from {x.size} values cannot be: give at least 2, one a member.")
+    need.that(x.size > 1, 'give at least 2 values, one a member', members=x)
     half = t_quantile(len(x) - 1, level)*x.std(ddof=1)/math.sqrt(len(x))
     return float(x.mean() - half), float(x.mean() + half)
 
@@ -122,9 +117,9 @@ _ops = {'<': operator.lt, '<=': operator.le, '>': operator.gt, '>=': operator.ge
 def holds(value:float, op:str, target:float, tol)->bool:
     "Does `value` compare to `target` as `op` says? A NaN never does."
     if op == '~':
-        if tol is None: raise ValueError("a claim with '~' needs tol: say how close the value must be.")
+        need.that(tol is not None, "a claim with '~' needs it", tol=tol)
         return abs(value - target) <= tol
-    if op not in _ops: raise ValueError(f"{op!r} is no comparison: use one of {' '.join(_ops)} ~.")
+    need.that(op in _ops, f"use one of {' '.join(_ops)} ~", comparison=op)
     return _ops[op](value, target)
 
 # %% ../nbs/w30_scale.ipynb #47898cda
@@ -163,13 +158,12 @@ def _compared(value, goal:float, op:str, tol, mean_only:bool)->tuple:
 def _about_stored(stored:dict)->dict:  # bench, date, device, steps
     "What a reader must know of a stored bench; `stored` comes from `read_bench`."
     missing = [k for k in ('bench', 'date', 'device') if not stored.get(k)]
-    if missing:
-        raise ValueError(
-            f"the stored bench says no {' and no '.join(missing)}: read it with "
-            "read_bench(name, entry), and run it again if it is older than that."
-        )
+    need.that(not missing, 'read it with read_bench(name, entry)', stored_without=missing)
     return dict(
-        bench=stored['bench'], date=stored['date'], device=stored['device'], steps=stored.get('n_steps')
+        bench=stored['bench'],
+        date=stored['date'],
+        device=stored['device'],
+        steps=stored.get('n_steps')
     )
 
 # %% ../nbs/w30_scale.ipynb #d310d05e
@@ -209,12 +203,20 @@ def claim(
     about = _about_stored(stored) if stored else None
     print('✓', line + (f' · stored, {_origin(about)}' if about else ''))
     entry = dict(
-        claim=text, value=mean, interval=bounds, members=members, op=op, target=goal, tol=tol, source=source,
+        claim=text,
+        value=mean,
+        interval=bounds,
+        members=members,
+        op=op,
+        target=goal,
+        tol=tol,
+        source=source,
         mean_only=mean_only, scale=scale(), device=about['device'] if about else device_name(), stored=about,
         seconds=round(time.perf_counter() - _start, 1),
         versions=stored.get('versions') if stored else versions(),
     )
-    if os.environ.get('GANBOOK_LEDGER'): _record(entry, Path(os.environ['GANBOOK_LEDGER']))
+    if os.environ.get('GANBOOK_LEDGER'):
+        _record(entry, Path(os.environ['GANBOOK_LEDGER']))
 
 # %% ../nbs/w30_scale.ipynb #353de28e
 def results()->Path:
@@ -227,13 +229,9 @@ def results()->Path:
         if named
         else [folder/'results' for folder in (here, *here.parents, Path(__file__).resolve().parents[1])]
     )
-    for place in places:
-        if any(place.glob('bench_*.json')): return place
-    raise FileNotFoundError(
-        "no stored results in "
-        f"{places[0]}{'' if named else ', in the folders above it or beside the package'}: "
-        "set GANBOOK_RESULTS to the folder results/ of a checkout."
-    )
+    full = [place for place in places if any(place.glob('bench_*.json'))]
+    need.there(full, 'set GANBOOK_RESULTS to the folder results/ of a checkout', places[0])
+    return full[0]
 
 def read_bench(
     name:str,  # of the bench, such as 'modes' for results/bench_modes.json
@@ -241,15 +239,10 @@ def read_bench(
 )->dict:       # what was stored, with bench, date and device
     "Read what a bench measured, for `claim(..., stored=)`."
     path = results()/f'bench_{name}.json'
-    if not path.exists():
-        raise FileNotFoundError(
-            f"there is no bench {name!r}: results/ has "
-            f"{', '.join(sorted(p.stem[6:] for p in results().glob('bench_*.json')))}."
-        )
+    known = ', '.join(sorted(p.stem[6:] for p in results().glob('bench_*.json')))
+    need.there(path.exists(), f'take one of {known}', path)
     found = json.loads(path.read_text(encoding='utf-8'))
-    if entry not in found:
-        raise ValueError(f"bench {name!r} has no entry {entry!r}: it has {', '.join(found)}.")
-    return found[entry] | dict(bench=name)
+    return need.one_of(found, entry, f'entry of the bench {name}') | dict(bench=name)
 
 # %% ../nbs/w30_scale.ipynb #4ced55a4
 def exercises()->list:  # a dict each: exercise, chapter, title, task, check, values, tolerances
@@ -284,10 +277,12 @@ def solved()->dict:  # exercise -> the day on which `check` first found it right
 
 def _keep(exercise:str):
     "Add an exercise to the list of those solved; the file is never half written."
-    path, done = _solved_path(), solved()
+    path = _solved_path()
+    done = solved()
     done.setdefault(exercise, time.strftime('%Y-%m-%d'))
     try:
-        with whole_file(path) as part: part.write_text(json.dumps(done, indent=1) + '\n', encoding='utf-8')
+        with whole_file(path) as part:
+            part.write_text(json.dumps(done, indent=1) + '\n', encoding='utf-8')
     except OSError as e:
         warnings.warn(
             "the solution is right, but it could not be written down in "
@@ -298,11 +293,13 @@ def _keep(exercise:str):
 # %% ../nbs/w30_scale.ipynb #378081b2
 def _row(value)->list:
     "The numbers in a value."
-    if isinstance(value, (list, tuple)): return [x for v in value for x in _row(v)]
-    if isinstance(value, Tensor): value = value.detach().cpu().tolist()
+    if isinstance(value, (list, tuple)):
+        return [x for v in value for x in _row(v)]
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().tolist()
     x = np.asarray(value).ravel()
-    if x.dtype.kind in 'biufc': return x.tolist()
-    raise TypeError(f"a {type(value).__name__} cannot be checked: give a number, or several in a tuple.")
+    need.of_type(x.dtype.kind in 'biufc', 'give a number, or several in a tuple', value=value)
+    return x.tolist()
 
 def check(
     exercise:str,  # its number, such as '9.1'
@@ -310,8 +307,10 @@ def check(
 ):
     """Compare a result with the check number of an exercise,
     and write down that it is solved; raises if it is not."""
-    e, got = _exercise(str(exercise)), _row(value)
-    n, shown = len(e['values']), ', '.join(f'{x:.6g}' if isinstance(x, float) else str(x) for x in got[:4])
+    e = _exercise(str(exercise))
+    got = _row(value)
+    n = len(e['values'])
+    shown = ', '.join(f'{x:.6g}' if isinstance(x, float) else str(x) for x in got[:4])
     if len(got) != n:
         raise AssertionError(
             f"exercise {exercise} has {n} check number{'s'*(n > 1)}, and you gave {len(got)}. {e['check']}"

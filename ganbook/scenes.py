@@ -16,6 +16,7 @@ import torch
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from torch import Tensor
+from . import need
 from .data import Data
 from .doctor import diagnose
 from .losses import GANLoss
@@ -51,9 +52,9 @@ def shares(
     n:int=20,   # cells along each side of [-lim,lim]²
 )->Tensor:      # (n,n) float64, the first index is that of the first coordinate; they sum to 1
     "The share of points in each cell of the plane."
-    if x.ndim != 2 or x.shape[1] != 2 or not len(x):
-        raise ValueError(f"points have shape {tuple(x.shape)}: give at least one point of the plane, (N,2).")
-    if x.isnan().any(): raise ValueError("some points are NaN, and lie nowhere: leave them out.")
+    need.shaped('at least one point of the plane (N,2)', points=x)
+    fits = len(x) and not x.isnan().any()
+    need.that(fits, 'give at least one point of the plane, none of them NaN', points=x)
     i = ((x.double() + lim)*(n/(2*lim))).clamp(0, n - 1).long()
     return torch.bincount(i[:, 0]*n + i[:, 1], minlength=n*n).view(n, n).double()/len(x)
 
@@ -86,7 +87,8 @@ def judged(
 )->Tensor:              # (...), 0 where D cannot tell
     """Logits as the loss understands them; a loss that only compares
     has no zero of its own, so the middle of both kinds serves."""
-    if m.setting.loss == 'least_squares': return 4*(logits - .5)
+    if m.setting.loss == 'least_squares':
+        return 4*(logits - .5)
     compares = m.setting.loss in ('wasserstein', 'relativistic')
     return logits - (real_logits.mean() + fake_logits.mean())/2 if compares else logits
 
@@ -123,7 +125,10 @@ def look(
     fake, rest, warp, field = _seen(m, _lattice(m.setting.latent_dim))
     everything = torch.cat([fake, rest]).nan_to_num()
     out = dict(
-        field=field, fake=fake, arrows=pushes(m, fake[:40]), warp=warp,
+        field=field,
+        fake=fake,
+        arrows=pushes(m, fake[:40]),
+        warp=warp,
         counts=torch.stack([m.p, shares(everything)]),
         history=torch.tensor(m.history).view(-1, len(columns)),
     )
@@ -158,7 +163,8 @@ def doctor_says(
 # %% ../nbs/w19_scenes.ipynb #c4392bd5
 def _area(quads:np.ndarray)->np.ndarray:
     "Areas (n,) of quadrilaterals (n,4,2), by the shoelace formula."
-    x, y = quads[..., 0], quads[..., 1]
+    x = quads[..., 0]
+    y = quads[..., 1]
     return np.abs((x*np.roll(y, -1, 1) - y*np.roll(x, -1, 1)).sum(1))/2
 
 def _quads(warp:np.ndarray)->np.ndarray:
@@ -168,7 +174,8 @@ def _quads(warp:np.ndarray)->np.ndarray:
 
 def _draw_warp(ax, warp:np.ndarray):
     "Each cell between latents where G puts it, the denser the fuller; on a line of latents, its pieces."
-    if len(warp) == 1: return ax.plot(*warp[0].T, color=FAKE, lw=2, alpha=.8)
+    if len(warp) == 1:
+        return ax.plot(*warp[0].T, color=FAKE, lw=2, alpha=.8)
     quads = _quads(warp)
     density = (.96/(len(warp) - 1))**2/_area(quads).clip(1e-9)  # share over area
     orange = mpl.colors.to_rgb(FAKE)
@@ -205,11 +212,7 @@ def draw_plane(
 ):                                                    # the axes
     """What the page shows of the plane: D's field in grey, real
     points teal, fakes orange, and where the loss pushes them."""
-    unknown = ', '.join(sorted(set(layers) - {*_drawn_layers}))
-    if unknown:
-        raise ValueError(
-            f"there is no layer {unknown}: take field, density, warp, real, fake or arrows."
-        )
+    for name in layers: need.one_of(dict.fromkeys(_drawn_layers), name, 'layer')
     a = look(m)
     if 'field' in layers: _draw_field(ax, a['field'])
     if 'density' in layers: _draw_shares(ax, a['counts'])
@@ -231,7 +234,8 @@ _panels = dict(  # name -> its columns, each with its colour
 
 def _draw_panel(ax, history:dict, name:str):
     "One panel of curves."
-    for column, color in _panels[name]: ax.plot(history['step'], history[column], color=color, lw=1)
+    for column, color in _panels[name]:
+        ax.plot(history['step'], history[column], color=color, lw=1)
     ax.set_ylabel(name, fontsize=8)
     ax.tick_params(labelsize=7, labelbottom=name == 'modes')
 
@@ -252,6 +256,8 @@ def picture(
     axes = fig.subplot_mosaic([['plane', name] for name in _panels], width_ratios=[1.75, 1])
     draw_plane(m, axes['plane'], layers).set_title(f'step {m.state.step:,}')
     history = dict(zip(columns, np.array(m.history).reshape(-1, len(columns)).T))
-    for name in _panels: _draw_panel(axes[name], history, name)
-    if verdict: fig.supxlabel(_verdict_in_words(m), fontsize=8, x=.01, ha='left')
+    for name in _panels:
+        _draw_panel(axes[name], history, name)
+    if verdict:
+        fig.supxlabel(_verdict_in_words(m), fontsize=8, x=.01, ha='left')
     return fig

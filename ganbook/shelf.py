@@ -89,7 +89,8 @@ def _tasks(rows:list, done:dict, numbers:bool)->list:
     lines = []
     for e in rows:
         lines.append((_tick(e, done), e['exercise'], e['task']))
-        if numbers: lines.append(('', '', e['check']))
+        if numbers:
+            lines.append(('', '', e['check']))
     return lines
 
 def _chapters(rows:list, done:dict)->list:
@@ -106,7 +107,8 @@ def exercise_table(
     numbers:bool=False,  # the check numbers of that chapter too?
 )->str:
     "Exercises and which of them are solved."
-    rows, done = of_chapter(exercises(), chapter), solved()
+    rows = of_chapter(exercises(), chapter)
+    done = solved()
     lines = _tasks(rows, done, numbers) if chapter else _chapters(rows, done)
     return (
         f"{table(lines)}\nsolved: {_count(rows, done)}; "

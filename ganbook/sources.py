@@ -13,6 +13,7 @@ from dataclasses import replace
 from inspect import signature
 from pathlib import Path
 import torch
+from . import need
 from .data import Data, fingerprint, sets
 from .downloads import all_sets
 from .images import folder
@@ -36,11 +37,11 @@ def data_by_name(
     grey:bool=False,  # read the images of a folder without their colours?
 )->Data:
     "A data set by its name, or by the path of a folder of images."
-    if name not in data_sets: return folder(name, 64 if size is None else size, 1 if grey else 3)
+    if name not in data_sets:
+        return folder(name, 64 if size is None else size, 1 if grey else 3)
     sized = _takes(name, 'size')
-    if sized and grey: raise ValueError(f"--grey is for a folder of images: leave it out for {name}.")
-    if (size is not None and not sized) or grey:
-        raise ValueError(f"--size and --grey are for a folder of images: leave them out for {name}.")
+    need.that(not grey, f'--grey is for a folder of images: leave it out for {name}')
+    need.that(size is None or sized, f'--size is for a folder of images: leave it out for {name}')
     return all_sets[name]() if size is None else all_sets[name](size=size)
 
 # %% ../nbs/w23_sources.ipynb #9d1aa7ec
@@ -65,9 +66,13 @@ def data_name(
     if said in data_sets and Path(name).is_dir() and not _holds_set(Path(name)): warnings.warn(
         f"--data {name} is the set of that name; the folder here is meant by --data ./{name}", stacklevel=2)
     if name in data_sets: return name
-    if Path(name).expanduser().exists(): return str(Path(name).expanduser().resolve())
-    raise FileNotFoundError(f"there is no data set or folder called {name!r}: "
-        f"take one of {', '.join(data_sets)}, or the path of a folder of images.")
+    path = Path(name).expanduser()
+    need.there(
+        path.exists(),
+        f"take one of {', '.join(data_sets)}, or give the path of a folder of images",
+        name,
+    )
+    return str(path.resolve())
 
 # %% ../nbs/w23_sources.ipynb #42a2e2a4
 def mark(
@@ -83,14 +88,13 @@ def source_now(
 )->dict:
     "Where the data of a run lie, `where` the user says or where they lay when it began."
     name = source['name']
-    if where is None and name not in data_sets and not Path(name).exists(): raise FileNotFoundError(
-        f"{name}, the data of this run, is not there: if the folder was moved, say with --data where it "
-        "is now.")
+    is_set = name in data_sets
+    need.there(where or is_set or Path(name).exists(), 'say with --data where it is now', name)
     if where is None or where == name: return source
-    if name in data_sets or where in data_sets: raise ValueError(
-        f"the run has data {name}, not {where}: leave that out, or begin another run.")
-    if not Path(where).is_dir(): raise FileNotFoundError(
-        f"{where} is no folder: say with --data where the images of the run are now.")
+    fits = not is_set and where not in data_sets
+    need.that(fits, f'the run has data {name}, not {where}: leave that out')
+    if not Path(where).is_dir():
+        raise FileNotFoundError(f"{where} is no folder: say with --data where the images are now.")
     return source | dict(name=str(Path(where).resolve()))
 
 def changes(
@@ -109,11 +113,14 @@ def data_of(
     where:str=None,  # the folder of its images now, if it was moved
 )->Data:
     "The data of a run, with a warning if they are no longer those it began with."
-    source, about = source_now(settings['source'], where), settings['data']
+    source = source_now(settings['source'], where)
+    about = settings['data']
     d = data_by_name(**source)
-    if list(d.shape) != about['shape']: raise ValueError(
-        f"{d.name} holds samples of shape {list(d.shape)}, and the run has {about['shape']}: say with "
-        "--data where its own data are, or begin another run.")
+    need.that(
+        list(d.shape) == about['shape'],
+        f"{d.name} holds samples of shape {list(d.shape)}, and the run has {about['shape']}: "
+        'say with --data where its own data are',
+    )
     changed = changes(d, about, source['name'])
     if changed: warnings.warn(
         f"{source['name']} has changed since the run began ({changed}); "
@@ -125,7 +132,8 @@ def stand_in(
 )->Data:
     "What has the shape and the range of the run's data; for points, the data themselves."
     about = settings['data']
-    if not about['images']: return data_by_name(**settings['source'])
+    if not about['images']:
+        return data_by_name(**settings['source'])
     classes = tuple(about.get('classes') or ())
     y = torch.zeros(1, dtype=torch.int64) if classes else None
     x = torch.zeros(1, *about['shape'], dtype=torch.uint8)
@@ -138,7 +146,7 @@ def check_outside(
 ):
     "Raise if what a run writes would lie among the images that it reads."
     if data in data_sets: return
-    images, own = Path(data).resolve(), Path(path).resolve()
-    if images in (own, *own.parents): raise ValueError(
-        f"{path} lies inside {images}, the folder of the images, so its "
-        "pictures would be read as data: name a place outside with --out.")
+    images = Path(data).resolve()
+    own = Path(path).resolve()
+    apart = images not in (own, *own.parents)
+    need.that(apart, f'{path} lies inside {images}, and would be read as data: name another with --out')

@@ -97,7 +97,7 @@ def _check_tasks(tasks:tuple):
     "Refuse what is no pair of a task and its weight, and two tasks of one name."
     for t in tasks:
         is_pair = isinstance(t, tuple) and len(t) == 2 and isinstance(t[0], Task)
-        need.of_type(is_pair, 'give a Task and its weight, as in with_tasks((task, 1.), ...)', a_task=t)
+        need.of_type(is_pair, 'give a Task and its weight, as (task, 1.)', a_task=t)
     names = [t.name for t, _ in tasks]
     need.that(len({*names}) == len(names), 'two tasks have one name, give each its own', names=names)
 
@@ -110,7 +110,15 @@ def with_tasks(
         for _ in range(n_critic):
             real, y = batch()
             log = _step_with_tasks(
-                d_step, 'discriminator', tasks, s, real, loss, y, penalties=penalties, **options
+                d_step,
+                'discriminator',
+                tasks,
+                s,
+                real,
+                loss,
+                y,
+                penalties=penalties,
+                **options
             )
         return log | _step_with_tasks(g_step, 'generator', tasks, s, real, loss, y, **options)
     return update
@@ -123,7 +131,8 @@ def nats(
     "Mean cross-entropy over the samples whose answer is known; 0 if there are none."
     need.that(guesses.shape[:-1] == target.shape, 'give one label a sample', guesses=guesses, labels=target)
     if target.device.type == 'cpu' and target.numel():
-        most, n = target.max(), guesses.shape[-1]
+        most = target.max()
+        n = guesses.shape[-1]
         need.that(most < n, f'the head has {n} answers, from 0, give it more', largest_label=most.item())
     known = target >= 0
     each = guesses.float().log_softmax(-1).gather(-1, target.clamp(min=0)[..., None])[..., 0]  # (...,B)
@@ -131,8 +140,7 @@ def nats(
 
 def _head(said:dict, name:str)->Tensor:
     "The answers of one head."
-    if name not in said:
-        raise ValueError(f"D has no head called {name!r}: build it with Judge(D, heads=dict({name}=...)).")
+    need.that(name in said, f'D has no head called {name!r}: build it with Judge(D, heads=dict({name}=...))')
     return said[name]
 
 def _labels(r:Round, name:str)->Tensor:
@@ -207,7 +215,8 @@ def counted(
     "How often each pair of values occurs."
     need.that(a.shape == b.shape, 'give two numbers a sample', a=a, b=b)
     for t, k in ((a, n), (b, m)):
-        if t.numel(): need.that(0 <= t.min() and t.max() < k, f'values must lie from 0 to {k - 1}', a_or_b=t)
+        if t.numel():
+            need.that(0 <= t.min() and t.max() < k, f'values must lie from 0 to {k - 1}', a_or_b=t)
     empty = torch.zeros(*a.shape[:-1], n*m, dtype=torch.float64, device=a.device)
     return empty.scatter_add(-1, a*m + b, torch.ones_like(a, dtype=torch.float64)).unflatten(-1, (n, m))
 
@@ -230,7 +239,8 @@ def _teach(net:Yardstick, x:Tensor, y:Tensor, n_steps:int, batch_size:int, rng:t
     "Steps of Adam on random batches; the learning rate falls to 0 in a line."
     opt = torch.optim.Adam(net.parameters(), 3e-3)
     for step in range(n_steps):
-        for group in opt.param_groups: group['lr'] = 3e-3*(1 - step/n_steps)
+        for group in opt.param_groups:
+            group['lr'] = 3e-3*(1 - step/n_steps)
         i = torch.randint(len(x), (batch_size,), generator=rng, device=x.device)
         loss = nats(net(x[i]), y[i])
         opt.zero_grad()

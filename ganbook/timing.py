@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
+from . import need
 from .arguments import table
 from .data import Data
 from .nets import multiply_adds
@@ -48,7 +49,8 @@ class _Samples:
     def __init__(self, data): self.data = data
     def __len__(self): return len(self.data)
     def __getitem__(self, i):
-        x, low = self.data.x[i].float(), self.data.low
+        x = self.data.x[i].float()
+        low = self.data.low
         return x*((1 - low)/255) + low if self.data.is_image else x/self.data.scale
 
 def _endless(data:Data, batch_size:int):
@@ -63,7 +65,8 @@ def _update(opt, loss):
 
 @torch.no_grad()
 def _follow(slow:nn.Module, fast:nn.Module):
-    for old, new in zip(slow.parameters(), fast.parameters()): old.lerp_(new, .005)
+    for old, new in zip(slow.parameters(), fast.parameters()):
+        old.lerp_(new, .005)
 
 # %% ../nbs/w25_timing.ipynb #764082d9
 class Textbook:
@@ -135,9 +138,12 @@ class Turns:
         self.begin = self.now()
     def plan(self, step:int):
         "End the run if the time is up, or would be long before the next turn ends; else choose its length."
-        before, self.wall = self.wall, time.perf_counter()
-        turn, spent = self.wall - before, self.wall - self.start
-        if spent >= self.seconds or len(self.ours) > 1 and spent + turn/self.k > 1.25*self.seconds: raise Stop
+        before = self.wall
+        self.wall = time.perf_counter()
+        turn = self.wall - before
+        spent = self.wall - self.start
+        if spent >= self.seconds or len(self.ours) > 1 and spent + turn/self.k > 1.25*self.seconds:
+            raise Stop
         self.k = max(1, min(self.most, int(self.seconds/10/(turn/self.k))))
         self.next = step + self.k
         if self.wall - self.told < 2: return
@@ -154,7 +160,8 @@ def clock(
         torch.cuda.synchronize(device)
         return time.perf_counter()
     if device.type == 'cuda': return synchronised, 'wall clock'
-    if n_threads == 1 and device.type == 'cpu': return time.process_time, 'processor time'
+    if n_threads == 1 and device.type == 'cpu':
+        return time.process_time, 'processor time'
     return time.perf_counter, 'wall clock'
 
 # %% ../nbs/w25_timing.ipynb #252f8f20
@@ -174,8 +181,8 @@ def time_both(
     threads:int=None,   # of the processor; None: as `n_threads` says
 )->Times:
     "Train a recipe, and by turns the loop of a tutorial."
-    if recipe.classes or recipe.tasks: raise ValueError(
-        f"the recipe {recipe.name} has classes or tasks, a tutorial's loop has none: time another recipe.")
+    plain = not (recipe.classes or recipe.tasks)
+    need.that(plain, f"{recipe.name} has classes or tasks, a tutorial's loop has none: time another recipe")
     s, arguments = build(recipe, data, device=device)
     n = n_threads(s, recipe.batch_size, threads)
     pair = (m.to(device) for m in networks(recipe, arguments['data'].shape))
@@ -183,7 +190,8 @@ def time_both(
     now, kind = clock(device, n)
     print(f"timing for about {seconds:g} s", file=sys.stderr, flush=True)
     turns = Turns(other, seconds, now)
-    with with_threads(n): fit(s, **arguments, callbacks=[turns])
+    with with_threads(n):
+        fit(s, **arguments, callbacks=[turns])
     place = f"{device} with {n} thread{'s'*(n > 1)}"
     title = f"{arguments['data'].name}, recipe {recipe.name}, batch {recipe.batch_size}, on {place}, {kind}"
     return Times(turns.ours, turns.theirs, recipe.batch_size*recipe.n_critic, title)
@@ -196,7 +204,8 @@ def time_table(
 )->str:
     "The table of `ganbook bench`."
     warm = min(2, len(t.ours) - 1)  # turns that only warm up
-    ours, theirs = t.ours[warm:], t.theirs[warm:]
+    ours = t.ours[warm:]
+    theirs = t.theirs[warm:]
     def row(name, found):
         low, middle, high = _quartiles(found)
         return name, f'{1e3*low:.2f}', f'{1e3*middle:.2f}', f'{1e3*high:.2f}', f'{t.n_samples/middle:,.0f}'

@@ -22,17 +22,22 @@ from .nets import copy_of, evaluating, frozen
 from .preflight import check_fit
 
 # %% ../nbs/05_training.ipynb #eab63917
+def _check_adam(params:list, lr:float, betas):
+    "Raise one clear error for what Adam could not work with."
+    need.that(params, 'give parameters of a network with weights, as in adam(G.parameters())', params=params)
+    need.lies('[0,inf)', lr=lr)
+    fits = isinstance(betas, (tuple, list)) and len(betas) == 2 and all(0 <= b < 1 for b in betas)
+    need.that(fits, 'give two decays from 0 to below 1, such as (.5, .999)', betas=betas)
+
 def adam(
     params,                # parameters of one player
     lr:float=2e-4,         # learning rate (Radford et al. 2016, section 4)
     betas:tuple=(.5,.999), # decay a step of the running mean, and mean square, of the gradient (ditto)
 )->torch.optim.Adam:
     "Fused Adam; on a GPU its learning rate is a tensor, so that a recorded step sees it change."
-    params, lr = [] if isinstance(params, nn.Module) else list(params), float(lr)
-    need.that(params, 'give parameters of a network with weights, as in adam(G.parameters())', params=params)
-    need.that(0 <= lr < float('inf'), 'a learning rate must be a number of at least 0', lr=lr)
-    fits = isinstance(betas, (tuple, list)) and len(betas) == 2 and all(0 <= b < 1 for b in betas)
-    need.that(fits, 'give two decays from 0 to below 1, such as (.5, .999)', betas=betas)
+    params = [] if isinstance(params, nn.Module) else list(params)
+    lr = float(lr)
+    _check_adam(params, lr, betas)
     cuda = params[0].is_cuda
     start = torch.tensor(lr, device=params[0].device) if cuda else lr
     opt = torch.optim.Adam(params, lr=start, betas=tuple(map(float, betas)), fused=True, capturable=cuda)
@@ -60,15 +65,18 @@ class Log:
         return log
     def __len__(self): return sum(map(len, self._host)) + len(self._waiting)
     def append(self, values:dict):  # column -> (...,); a column that a step lacks is NaN there
-        if values.keys() - set(self.columns): self.columns = tuple(dict.fromkeys([*self.columns, *values]))
+        if values.keys() - set(self.columns):
+            self.columns = tuple(dict.fromkeys([*self.columns, *values]))
         self._waiting.append(values)
-        if len(self._waiting) == self.block: self.rows()
+        if len(self._waiting) == self.block:
+            self.rows()
     def rows(self)->Tensor:
         "All steps so far, on the host (steps,columns,...)."
         if self._waiting:
             nan = torch.full_like(next(iter(self._waiting[0].values())), torch.nan)
             block = torch.stack([v.get(c, nan) for v in self._waiting for c in self.columns]).cpu()
-            self._host, self._waiting = [*self._host, block.unflatten(0, (-1, len(self.columns)))], []
+            self._host = [*self._host, block.unflatten(0, (-1, len(self.columns)))]
+            self._waiting = []
         self._host = [torch.cat([_widened(h, len(self.columns)) for h in self._host])] if self._host else []
         return self._host[0] if self._host else torch.empty(0, len(self.columns))
     def table(self)->dict:  # column -> array (steps,...)
@@ -92,7 +100,8 @@ class TrainState:
     rng:object=None  # torch.Generator on the device of `G`, or a list of K; made with seed 0 if not given
     extra:dict=field(default_factory=dict) # name -> object with state_dict and load_state_dict
     def __post_init__(self):
-        if self.rng is None: self.rng = torch.Generator(self.device).manual_seed(0)
+        if self.rng is None:
+            self.rng = torch.Generator(self.device).manual_seed(0)
     @property
     def device(self): return next(self.G.parameters()).device
     @property
@@ -105,6 +114,16 @@ class TrainState:
         return self.G if self.G_ema is None else self.G_ema
 
 # %% ../nbs/05_training.ipynb #7f67378b
+def _check_players(G, D):
+    "Raise one clear error for what is no pair of networks on one device."
+    for name, m in dict(G=G, D=D).items():
+        has_weights = isinstance(m, nn.Module) and [*m.parameters()]
+        need.of_type(has_weights, 'make a network with weights, such as MLPDiscriminator((2,))', **{name: m})
+    has_dim = hasattr(G, 'latent_dim')
+    need.of_type(has_dim, 'it has no attribute latent_dim, set it to the length of its latents', G=G)
+    on_G, on_D = (next(m.parameters()).device for m in (G, D))
+    need.that(on_G == on_D, 'move both to one device', device_of_G=str(on_G), device_of_D=str(on_D))
+
 def new_state(
     G:nn.Module,           # generator, already on its device
     D:nn.Module,           # discriminator, on the same device
@@ -115,17 +134,16 @@ def new_state(
     seed:int=0,            # of the run's own random generator: batches and latents
 )->TrainState:
     "A state at step 0 with Adam for both players."
-    for name, m in dict(G=G, D=D).items():
-        has_weights = isinstance(m, nn.Module) and [*m.parameters()]
-        need.of_type(has_weights, 'make a network with weights, such as MLPDiscriminator((2,))', **{name: m})
-    advice = 'it has no attribute latent_dim, set it to the length of its latent vectors'
-    need.of_type(hasattr(G, 'latent_dim'), advice, G=G)
-    on_G, on_D = (next(m.parameters()).device for m in (G, D))
-    need.that(on_G == on_D, 'move both to one device', device_of_G=str(on_G), device_of_D=str(on_D))
+    _check_players(G, D)
+    device = next(G.parameters()).device
     G_ema = copy_of(G).requires_grad_(False).eval() if ema else None
     return TrainState(
-        G, D, adam(G.parameters(), lr, betas), adam(D.parameters(), lr if lr_D is None else lr_D, betas),
-        G_ema, rng=torch.Generator(on_G).manual_seed(seed),
+        G,
+        D,
+        adam(G.parameters(), lr, betas),
+        adam(D.parameters(), lr if lr_D is None else lr_D, betas),
+        G_ema,
+        rng=torch.Generator(device).manual_seed(seed),
     )
 
 # %% ../nbs/05_training.ipynb #bda4772c
@@ -148,7 +166,8 @@ def _fake(s:TrainState, like:Tensor, y:tuple)->Tensor:
 
 def _of_both(s:TrainState, real:Tensor, fake:Tensor, y:tuple, amp:bool)->tuple:
     "What `D` says of real samples and of fake ones, for the loss in float32."
-    with _autocast(s, amp): both = s.D(real, *y), s.D(fake, *y)
+    with _autocast(s, amp):
+        both = s.D(real, *y), s.D(fake, *y)
     return tuple(logits.float() for logits in both) if amp else both
 
 def _given(D:nn.Module, y:tuple)->Callable:
@@ -168,13 +187,17 @@ def d_step(
     amp:bool=False,        # bfloat16 in the networks; the loss is always in float32
 )->dict:                   # column -> (...,), still on the device
     "One update of `D`, on a batch of real samples and as many new fakes."
-    with torch.no_grad(), _autocast(s, amp): fake = _fake(s, real, y).to(real.dtype)
-    if augment: real, fake = augment(real), augment(fake)
-    if penalties: real, fake = real.detach().requires_grad_(), fake.detach().requires_grad_()
+    with torch.no_grad(), _autocast(s, amp):
+        fake = _fake(s, real, y).to(real.dtype)
+    if augment:
+        real, fake = augment(real), augment(fake)
+    if penalties:
+        real, fake = real.detach().requires_grad_(), fake.detach().requires_grad_()
     real_logits, fake_logits = _of_both(s, real, fake, y, amp)
     total = loss_D = loss.discriminator(real_logits, fake_logits)
     D = _given(s.D, y) if y else s.D
-    for p in penalties: total = total + p(D, real, fake, real_logits, fake_logits)
+    for p in penalties:
+        total = total + p(D, real, fake, real_logits, fake_logits)
     _descend(s.opt_D, total)
     log = dict(loss_D=loss_D.detach())
     log |= dict(real_logit=real_logits.detach().mean(-1), fake_logit=fake_logits.detach().mean(-1))
@@ -218,7 +241,7 @@ def linear_decay(
     start:float=.5,  # progress at which the fall begins, in [0,1)
 )->Callable:         # progress in [0,1] -> factor on both learning rates
     "A schedule: constant up to `start`, then straight down to 0 at the end."
-    need.that(0 <= start < 1, 'the fall begins at a progress from 0 to below 1', start=start)
+    need.lies('[0,1)', start=start)
     return lambda progress: min(1., (1 - progress)/(1 - start))
 
 def set_lr(
@@ -228,7 +251,8 @@ def set_lr(
     "Set the learning rate of every group, in place where it is a tensor."
     for group in opt.param_groups:
         # read once: a tensor's value costs a wait
-        if 'initial_lr' not in group: group['initial_lr'] = float(group['lr'])
+        if 'initial_lr' not in group:
+            group['initial_lr'] = float(group['lr'])
         lr = group['initial_lr']*factor
         if isinstance(group['lr'], Tensor):
             group['lr'].fill_(lr) if isinstance(lr, float) else group['lr'].copy_(lr)
@@ -242,7 +266,8 @@ _averages = 'running_mean', 'running_var'
 def _lerp(slow:list, fast:list, share:float):
     "Move the floating ones of `slow` by `share` towards `fast`; copy the others."
     floats = [(a, b.detach()) for a, b in zip(slow, fast) if a.is_floating_point()]
-    if floats: torch._foreach_lerp_(*map(list, zip(*floats)), share)
+    if floats:
+        torch._foreach_lerp_(*map(list, zip(*floats)), share)
     for a, b in zip(slow, fast):
         if not a.is_floating_point(): a.copy_(b)
 
@@ -253,11 +278,12 @@ def average(
     halflife:float=200.,  # steps after which a generator's share has halved, above 0
 ):
     "Move `G_ema` towards `G`: parameters and running statistics; every other buffer is copied."
-    if not halflife > 0: raise ValueError(f"halflife is {halflife}: it must be above 0 steps.")
+    need.lies('(0,inf]', halflife=halflife)
     pairs = list(zip(G_ema.named_buffers(), G.buffers()))
     means = [(a, b) for (name, a), b in pairs if name.rpartition('.')[2] in _averages]
     rest = [(a, b) for (name, a), b in pairs if name.rpartition('.')[2] not in _averages]
-    slow, fast = [*G_ema.parameters(), *(a for a, _ in means)], [*G.parameters(), *(b for _, b in means)]
+    slow = [*G_ema.parameters(), *(a for a, _ in means)]
+    fast = [*G.parameters(), *(b for _, b in means)]
     _lerp(slow, fast, 1 - .5**(1/halflife))
     for a, b in rest: a.copy_(b)
 
@@ -308,13 +334,15 @@ def _batches(s:TrainState, data:Data, batch_size:int, labels:bool, channels_last
     "() -> (real, y): a new batch on the device of `s`, from the run's own random numbers."
     device = s.device
     if channels_last:
-        for m in (s.G, s.D): m.to(memory_format=torch.channels_last)
+        for m in (s.G, s.D):
+            m.to(memory_format=torch.channels_last)
     def batch():
         real, y = (
             draw(data, batch_size, s.rng, labels=True) if labels else (draw(data, batch_size, s.rng), None)
         )
         real = real.to(device, non_blocking=True)
-        if channels_last and real.ndim == 4: real = real.contiguous(memory_format=torch.channels_last)
+        if channels_last and real.ndim == 4:
+            real = real.contiguous(memory_format=torch.channels_last)
         return real, (y.to(device, non_blocking=True),) if labels else ()
     return batch
 
@@ -325,10 +353,12 @@ def _loop(s:TrainState, run:Callable, schedule:Callable, callbacks)->TrainState:
     "Call `run` until `s.step` is `s.n_steps` or a callback says stop; close the callbacks in any case."
     with suppress(Stop), _whole_steps() as check, ExitStack() as stack:
         for f in callbacks:
-            if hasattr(f, 'close'): stack.callback(f.close, s)
+            if hasattr(f, 'close'):
+                stack.callback(f.close, s)
         while s.step < s.n_steps:
             factor = float(schedule(s.step/s.n_steps))
-            for opt in (s.opt_G, s.opt_D): set_lr(opt, factor)
+            for opt in (s.opt_G, s.opt_D):
+                set_lr(opt, factor)
             s.log.append(run())
             s.step += 1
             for f in callbacks: f(s)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from . import need
 from .data import Data, draw, latents
 from .losses import GANLoss, minimax
 from .metrics import nearest, neighbours, prdc
@@ -75,12 +76,11 @@ def log_vitals(
 )->Vitals:
     "What the curves say: levels over the last quarter, drift, turns, and which losses they are."
     table = log.table()
-    if any(x.ndim > 1 for x in table.values()):
-        raise ValueError(
-            f"this log holds {log.rows().shape[2]} members: ask for one, with ganbook.ensemble.member."
-        )
+    alone = all(x.ndim < 2 for x in table.values())
+    need.that(alone, 'this log holds members: ask for one, with ganbook.ensemble.member')
     v = Vitals(steps=len(log))
-    if not all(c in table for c in _columns): return v
+    if not all(c in table for c in _columns):
+        return v
     t, v['first_bad'] = _finite_part(table)
     v['usable'] = len(t['loss_D'])
     if not v['usable']: return v
@@ -112,7 +112,8 @@ def _player(opt, net:nn.Module, name:str)->dict:
     held = [p for p in net.parameters() if id(p) in mine]
     out = dict(lr=_rate(opt), held=_numbers(held)/_numbers(net.parameters()))
     remembers = any('betas' in g or g.get('momentum') for g in opt.param_groups)
-    if remembers: out['stepped'] = float(any(opt.state.get(p) for p in held))
+    if remembers:
+        out['stepped'] = float(any(opt.state.get(p) for p in held))
     if seen := _memories(opt):
         mean_square = sum(q.sum().item() for q, _ in seen)/_numbers(q for q, _ in seen)
         out |= dict(felt=math.sqrt(mean_square), count=max(n for _, n in seen))
@@ -121,29 +122,30 @@ def _player(opt, net:nn.Module, name:str)->dict:
 # %% ../nbs/w10_vitals.ipynb #304d89b6
 def _auc(real_logits:Tensor, fake_logits:Tensor)->float:
     "Probability that a real sample gets the higher logit; ties count half."
-    a, b = real_logits.flatten()[:, None], fake_logits.flatten()[None]
+    a = real_logits.flatten()[:, None]
+    b = fake_logits.flatten()[None]
     return ((a > b).float() + (a == b).float()/2).mean().item()
 
 def _norms(net:nn.Module)->list:
     "The BatchNorm layers of a network."
     return [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
 
+def _in_kinds(D, real, fake, y)->tuple:
+    "Logits of a batch of real samples, of one of fakes, and of one with the first half of each."
+    k = len(real)//2
+    both = torch.cat([real[:k], fake[:k]])
+    return D(real, *y), D(fake, *y), D(both, *(torch.cat([t[:k]]*2) for t in y))
+
 @torch.no_grad()
 def _company(D, real, fake, y, batch:int=64)->dict:
     "How well a D with BatchNorm orders samples in batches of one kind, and in mixed ones."
-    def judge(x, i, n, times=1): return D(x, *(torch.cat([t[i:i + n]]*times) for t in y))
+    rows = [slice(i, i + batch) for i in range(0, len(real) - batch + 1, batch)]
     D.train()
-    k = batch//2
-    alone_real = []
-    alone_fake = []
-    mixed = []
-    for i in range(0, len(real) - batch + 1, batch):
-        alone_real.append(judge(real[i:i + batch], i, batch))
-        alone_fake.append(judge(fake[i:i + batch], i, batch))
-        mixed.append(judge(torch.cat([real[i:i + k], fake[i:i + k]]), i, k, times=2))
+    judged = [_in_kinds(D, real[r], fake[r], [t[r] for t in y]) for r in rows]
     D.eval()
-    mixed = torch.stack(mixed)
-    apart = _auc(torch.stack(alone_real), torch.stack(alone_fake))
+    alone_real, alone_fake, mixed = map(torch.stack, zip(*judged))
+    k = batch//2
+    apart = _auc(alone_real, alone_fake)
     return dict(auc_apart=apart, auc_mixed=_auc(mixed[:, :k], mixed[:, k:]))
 
 # %% ../nbs/w10_vitals.ipynb #5d4c5415
@@ -174,7 +176,9 @@ def _ranking(real_logits:Tensor, fake_logits:Tensor)->dict:
     "Order and spread of the logits of both kinds."
     both = torch.cat([real_logits, fake_logits]).detach()
     return dict(
-        auc=_auc(real_logits, fake_logits), logit_spread=both.std().item(), logit_low=both.min().item(),
+        auc=_auc(real_logits, fake_logits),
+        logit_spread=both.std().item(),
+        logit_low=both.min().item(),
         logit_high=both.max().item(),
     )
 
@@ -191,10 +195,12 @@ def _logit_vitals(G, D, z:Tensor, real, y:tuple, loss)->dict:
     fake_logits = D(fake, *y)
     real_logits = None if real is None else D(real, *y)
     v = {}
-    if real is not None: v |= _ranking(real_logits, fake_logits) | _bounds(D, real, y)
+    if real is not None:
+        v |= _ranking(real_logits, fake_logits) | _bounds(D, real, y)
     if loss is not None and (real is not None or not loss.relativistic):
         v['push'] = _push(loss, real_logits, fake_logits, weights)
-    if real is not None and _norms(D): v |= _company(D, real, fake.detach(), y)
+    if real is not None and _norms(D):
+        v |= _company(D, real, fake.detach(), y)
     return v
 
 # %% ../nbs/w10_vitals.ipynb #cf5726df
@@ -244,7 +250,8 @@ few_columns = 16  # with more, as in images laid flat, many may hardly vary
 def _small(x:Tensor)->Tensor:
     """Flat features without a network: points as they are,
     images (N,C,H,W) pooled to at most 8x8 numbers a channel."""
-    if x.ndim == 4: x = F.adaptive_avg_pool2d(x, [min(8, side) for side in x.shape[-2:]])
+    if x.ndim == 4:
+        x = F.adaptive_avg_pool2d(x, [min(8, side) for side in x.shape[-2:]])
     return x.flatten(1)
 
 def _of_data(real:Tensor, data:Data)->dict:
@@ -252,11 +259,15 @@ def _of_data(real:Tensor, data:Data)->dict:
     flat = _flat(real)
     some = flat.flatten()[:1_000_000]
     v = dict(
-        real_low=some.min().item(), real_high=some.max().item(), real_rms=some.square().mean().sqrt().item(),
-        image=float(data.is_image), real_bulk=(some.quantile(.995) - some.quantile(.005)).item(),
+        real_low=some.min().item(),
+        real_high=some.max().item(),
+        real_rms=some.square().mean().sqrt().item(),
+        image=float(data.is_image),
+        real_bulk=(some.quantile(.995) - some.quantile(.005)).item(),
         n_real=float(len(data)),
     )
-    if data.is_image or flat.shape[1] > few_columns: return v
+    if data.is_image or flat.shape[1] > few_columns:
+        return v
     std = flat.std(0, correction=0)
     moving = std[std > 0]  # a constant coordinate is no matter of scale
     return v | dict(column_low=moving.min().item(), column_high=moving.max().item()) if len(moving) else v
@@ -268,7 +279,8 @@ def _likeness(fake:Tensor, real:Tensor)->dict:
     "Spread, size and distance of samples, in units of the data."
     width = max(_mean_distance(real, real), 1e-12)
     return dict(
-        spread=_mean_distance(fake, fake)/width, unlike=unlike(fake, real),
+        spread=_mean_distance(fake, fake)/width,
+        unlike=unlike(fake, real),
         fake_rms=fake.square().mean().sqrt().item(),
         far=nearest(_flat(fake), _flat(real)).median().item()/width,
     )
@@ -291,9 +303,12 @@ def _sample_vitals(fake:Tensor, real:Tensor, data:Data, rng, features:Callable=N
     if v['fake_finite'] < 1: return v
     v |= _likeness(fake, real) | _variety(fake, real, features)
     i = torch.randperm(len(data), generator=rng)[:max(1, most_numbers//data.x[0].numel())]
-    base, y = _as_drawn(data, i), data.y
-    if len(data) > 1: v['copies'] = _nearness(fake, base)
-    if y is None or not 2 <= int(y.max()) + 1 <= 100: return v
+    base = _as_drawn(data, i)
+    y = data.y
+    if len(data) > 1:
+        v['copies'] = _nearness(fake, base)
+    if y is None or not 2 <= int(y.max()) + 1 <= 100:
+        return v
     place = neighbours(_flat(fake), base[:5000])[1]
     return v | _kinds(y[i[:5000]][place], y)
 
@@ -306,7 +321,8 @@ _reaches = {
 def _reach(G:nn.Module)->tuple:
     "(lowest, highest) value that the last layer of `G` can give, as far as we know it."
     last = [m for m in G.modules() if not list(m.children())][-1]
-    if isinstance(last, nn.Hardtanh): return float(last.min_val), float(last.max_val)
+    if isinstance(last, nn.Hardtanh):
+        return float(last.min_val), float(last.max_val)
     return next((r for kind, r in _reaches.items() if isinstance(last, kind)), (-math.inf, math.inf))
 
 # %% ../nbs/w10_vitals.ipynb #0f9837ed
@@ -338,7 +354,8 @@ def _beside(s:TrainState, shown:nn.Module, z:Tensor, y:tuple, real, data:Data, f
     if s.G_ema is None: return v
     G = copy.deepcopy(s.G)
     raw = measured(G)
-    if _norms(G): raw |= _modes(G, z, y, real)
+    if _norms(G):
+        raw |= _modes(G, z, y, real)
     return v | {f'raw_{name}': x for name, x in raw.items()}
 
 def _fresh(s:TrainState, data:Data|None, labels:bool, n:int, rng)->tuple:
@@ -356,8 +373,10 @@ def _of_networks(s:TrainState, z:Tensor, y:tuple, real, data:Data|None, loss, fe
     shown = copy.deepcopy(s.best)
     v = _logit_vitals(copy.deepcopy(s.G), copy.deepcopy(s.D), z, real, y, loss)
     v |= dict(zip(('reach_low', 'reach_high'), _reach(s.G)))
-    if _norms(shown): v |= _modes(shown, z, y, real) | dict(untouched=float(_untouched(shown)))
-    if data is not None: v |= _beside(s, shown, z, y, real, data.to('cpu'), features)
+    if _norms(shown):
+        v |= _modes(shown, z, y, real) | dict(untouched=float(_untouched(shown)))
+    if data is not None:
+        v |= _beside(s, shown, z, y, real, data.to('cpu'), features)
     return v
 
 def state_vitals(
@@ -371,10 +390,7 @@ def state_vitals(
     features:Callable=None,
 )->Vitals:
     "What the curves leave out, measured on copies of the networks with random numbers of our own."
-    if s.members:
-        raise ValueError(
-            f"this state holds {s.members[0]} members: ask for one, with ganbook.ensemble.member(state, i)."
-        )
+    need.that(not s.members, 'ask for one, with ganbook.ensemble.member(state, i)', members=s.members)
     v = Vitals(step=s.step, **_player(s.opt_G, s.G, 'G'), **_player(s.opt_D, s.D, 'D'))
     broken = _not_finite(s)
     if broken: return v | dict(broken=broken)
@@ -394,12 +410,12 @@ def vitals(
     "All that can be measured."
     s = state_or_log
     if isinstance(s, Log): return log_vitals(s)
-    if not isinstance(s, TrainState):
-        raise TypeError(f"a {type(s).__name__} cannot be examined: give a TrainState, or the Log of one.")
-    if not isinstance(data, Data | None):
-        raise TypeError(f"data is a {type(data).__name__}: give a Data, as ganbook.data makes them.")
+    fits = isinstance(s, TrainState)
+    need.of_type(fits, 'it cannot be examined, give a TrainState, or the Log of one', s=s)
+    need.of_type(isinstance(data, Data | None), 'give a Data, as ganbook.data makes them', data=data)
     curves = log_vitals(s.log) if len(s.log) else {}
-    if loss is None and curves and curves['form_G'] == 'minimax': loss = minimax
+    if loss is None and curves and curves['form_G'] == 'minimax':
+        loss = minimax
     v = state_vitals(s, data, loss, labels, features=features)
     steps = max(s.step, v.get('count_G', 0), v.get('count_D', 0))  # of a loop that keeps no log
     return Vitals(steps=steps, usable=steps) | v | curves

@@ -281,8 +281,8 @@ def test_wrong_arguments():
     for share in (-.1, 1.1, float('nan')):
         fails(lambda: translation(x, share=share), contains='share')
         fails(lambda: cutout(x, share=share), contains='share')
-    fails(lambda: Augment([brightness], 1.5), contains='probability')
-    fails(lambda: Augment([brightness], float('nan')), contains='probability')
+    fails(lambda: Augment([brightness], 1.5), contains='p is 1.5')
+    fails(lambda: Augment([brightness], float('nan')), contains='p is nan')
     fails(lambda: Augment(['color']), contains='functions')
     for wrong in (dict(every=0), dict(every=10, rise=5), dict(top=0.), dict(top=1.1)):
         fails(lambda: ADA(Augment([flip]), r_t, **wrong), contains=f'{list(wrong)[0]} is')

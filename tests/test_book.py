@@ -24,8 +24,8 @@ nbs = root/'nbs'
 
 # Where each module stands. A module imports from lower floors only.
 floors = {
-    'causes': -2,
-    'need': -1, 'inception': -1, 'drawing': -1,
+    'need': -3, 'causes': -2,
+    'inception': -1, 'drawing': -1,
     'files': 0, 'nets': 0, 'memory': 0, 'capture': 0, 'games': 0, 'dynamics': 0, 'losses': 0, 'penalties': 0,
     'data': 0, 'metrics': 0, 'models.mlp': 0, 'arguments': 0, 'objectives': 0,
     'scale': 1, 'plots': 1, 'diversity': 1, 'preflight': 1, 'models.dcgan': 1, 'downloads': 1,
@@ -40,7 +40,7 @@ floors = {
 # recipes, workshop and appendices: fewer words, one exercise will do
 short_chapters = ('15', 'w', 'a')
 
-most_tokens = 225  # of a body
+most_tokens = 215  # of a body
 most_lines = 450   # of a module
 
 

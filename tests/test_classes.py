@@ -73,11 +73,11 @@ def test_a_recipe_without_classes_has_the_networks_it_had():
 
 @pytest.mark.parametrize('change,data,words', [
     (dict(), Data('grey', torch.zeros(9, 1, 8, 8, dtype=torch.uint8)), 'grey has no labels: take data with'),
-    (dict(), Data('few', digits().x[:2], torch.tensor([0, -1])), 'few has a label -1'),
+    (dict(), Data('few', digits().x[:2], torch.tensor([0, -1])), 'smallest_label is -1'),
     (dict(classes='name_tag'), digits(), "no way to tell classes called 'name_tag': take one of projection"),
     (dict(tasks=(('colour', 1.),)), digits(), "no task called 'colour': take one of classify"),
     (dict(tasks=(('rotate', 1.),), update='extragradient'), digits(), "tasks need the update 'alternating'"),
-    (dict(pack=2), digits(), 'has pack 2 and classes or tasks'),
+    (dict(pack=2), digits(), 'with classes or tasks D answers for a sample'),
     (dict(tasks=(('classify', 1.), ('classify_real', 1.))), digits(), 'two tasks have one name'),
 ])
 def test_what_cannot_be_is_refused(change, data, words):
@@ -157,8 +157,8 @@ def test_labels_are_as_frequent_as_in_the_data(at_home):
 
 
 @pytest.mark.parametrize('words,said', [
-    (['sample', 'whole', '--class', '11'], "has no class '11': take one of 0, 1"),
-    (['sample', 'whole', '--class', ''], "has no class ''"),
+    (['sample', 'whole', '--class', '11'], "no class of whole called '11': take one of 0, 1"),
+    (['sample', 'whole', '--class', ''], "no class of whole called ''"),
     (['sample', 'plain', '--class', '3'], 'plain draws no classes: leave --class out'),
     (['train', 'conditional', '--data', 'unlabelled', '--size', '8'], 'unlabelled has no labels'),
     (['bench', 'conditional'], "a tutorial's loop has none"),

@@ -382,7 +382,7 @@ def test_images_that_moved_are_found_again(photos, capsys):
     for words in (['resume', 'run', '--n-steps', '4'], ['evaluate', 'run']):
         assert main(words) == 2
         assert (
-            'is not there: if the folder was moved, say with --data where it is now'
+            'is not there: say with --data where it is now'
             in capsys.readouterr().err
         )
     assert (
@@ -530,7 +530,7 @@ def test_config_repeats_a_run(whole, here, capsys):
     )
     assert run_json('other')['settings']['seed'] == 1 and run_json('other')['n_steps'] == 2
     for words, said in (
-        (['mlp'], 'has the recipe points, not mlp'), (['--resume'], 'leave one of the two out'),
+        (['mlp'], 'has another recipe, points'), (['--resume'], 'leave one of the two out'),
     ):
         assert main(['train', *words, '--config', str(whole[0])]) == 2 and said in capsys.readouterr().err
     assert main(['train', '--config', 'nowhere.json']) == 2 and 'is not there' in capsys.readouterr().err
@@ -660,7 +660,7 @@ def test_doctor_wants_a_checkpoint_or_a_log(whole, here, capsys):
     shutil.rmtree('copy/checkpoints'), Path('copy/log.csv').unlink()
     assert main(['doctor', 'copy']) == 2
     out, err = capsys.readouterr()
-    assert out == '' and 'neither a checkpoint nor a log' in err and err.count('\n') == 1
+    assert out == '' and 'a checkpoint or a log in copy is not there' in err and err.count('\n') == 1
 
 
 def test_help_is_quick_and_lists_everything():
@@ -705,7 +705,7 @@ def test_evaluate_measures_points_against_themselves(whole, here, capsys):
     assert main(['evaluate', str(latest('copy/checkpoints')), '--n', '400']) == 0
     assert json.loads(Path('copy/evaluation.json').read_text()) == first
     assert main(['evaluate', 'copy', '--n', '400', '--features', 'pixels']) == 2
-    assert '--features is for images' in capsys.readouterr().err
+    assert 'leave --features out' in capsys.readouterr().err
 
 
 def test_evaluate_says_which_features_it_takes(here, capsys):
@@ -938,7 +938,7 @@ def test_a_value_may_have_any_shape(value, reader):
 @pytest.mark.parametrize(
     'exercise,value,error,part',
     [
-        ('w30.1', '2.653', TypeError, 'a str cannot be checked'), ('w30.1', None, TypeError, 'a NoneType'),
+        ('w30.1', '2.653', TypeError, "value is '2.653'"), ('w30.1', None, TypeError, 'value is None'),
         ('w30.1', [], AssertionError, 'you gave 0'), ('w30.1', 2.66, AssertionError, '2.66 does not agree'),
         ('9.9', 1, ValueError, 'the chapter has 9.1'), ('x', 1, ValueError, 'they go from 0.1'),
         ('10.1', 569537, AssertionError, 'agree'),
@@ -1021,13 +1021,13 @@ wrong = {
     'train --config nowhere': 'is not there',
     'sample full --seed -1': '--seed is -1',
     'train dcgam': "no recipe called 'dcgam': take one of stable",
-    'train mlp --data nowhere': 'no data set or folder called',
+    'train mlp --data nowhere': 'nowhere is not there: take one of digits',
     'train mlp --data empty': 'holds no image',
     'train mlp --data file.txt': 'is a file',
     'train mlp --data empty --size 2': 'from 4 to 1024',
     'train mlp --data ring': 'makes images, but ring holds points',
     'train points --data digits': 'makes points, but digits holds images',
-    'train mlp --size 16': 'are for a folder of images',
+    'train mlp --size 16': 'is for a folder of images',
     'train points --n-steps 0': '--n-steps is 0',
     'train points --n-steps 1e3': 'invalid int value',
     'train points --batch-size -4': '--batch-size is -4',
@@ -1038,22 +1038,22 @@ wrong = {
     'train points --threads 0': '--threads is 0',
     'train points --seed x': 'invalid int value',
     'train points --seed -1': 'seed',
-    'train points --device abacus': "device 'abacus' is not to be had here",
+    'train points --device abacus': "device is 'abacus': it is not to be had here",
     'train points --out full': 'is not empty',
-    'train points --out file.txt/run': 'could not be used',
-    'train points --out file.txt/a/run': 'could not be used',
-    'train points --out file.txt': 'file.txt is a file: name a folder',
+    'train points --out file.txt/run': 'file.txt is a file: name another folder',
+    'train points --out file.txt/a/run': 'file.txt is a file: name another folder',
+    'train points --out file.txt': 'file.txt is a file: name another folder',
     'train points --batch-size 10000000000': 'at most 1,000,000',
     'train points --threads 100000': 'at most',
     'train points --n-steps 100000000000000000000': 'at most 1,000,000,000',
-    'train mlp --data full --size 0': 'size 0 is out of range',
+    'train mlp --data full --size 0': 'size is 0: give a whole number from 4',
     'sample empty --n 99999999999': 'at most 10,000,000',
     'train points --steps 5': 'there is no --steps here',
-    'train points --resume': 'no run runs/points-ring to resume',
+    'train points --resume': 'runs/points-ring is not there: leave --resume out',
     'train points --resume --out nowhere': 'holds no run',
     'train points --resume --out notours': 'not written by ganbook',
     'sample': 'required: run',
-    'sample nowhere': 'there is no run at nowhere',
+    'sample nowhere': 'nowhere is not there: give the folder of a run',
     'sample full': 'holds no checkpoint',
     'sample file.txt': 'is damaged or no checkpoint',
     'sample full --n 0': '--n is 0',
@@ -1062,16 +1062,16 @@ wrong = {
     'resume': 'required: run',
     'resume nowhere': 'holds no run',
     'resume full --n-steps 0': '--n-steps is 0',
-    'evaluate nowhere': 'there is no run at nowhere',
+    'evaluate nowhere': 'nowhere is not there: give the folder of a run',
     'evaluate full': 'holds no checkpoint',
-    'evaluate full --n 3': 'at least 20 samples',
+    'evaluate full --n 3': '--n is 3: it must be at least 20',
     'evaluate full --n 2000000': 'at most 1,000,000',
     'evaluate file.txt': 'is damaged or no checkpoint',
-    'compare full': 'name two or more runs',
+    'compare full': 'name from 2 to 8 runs',
     'compare full nowhere': 'holds no run',
     'compare full empty --out a.jpg': 'is no .png file',
     'export full': 'holds no checkpoint',
-    'export full --format gif': "no format 'gif': take one of safetensors, torch, onnx, or all",
+    'export full --format gif': "no format called 'gif': take one of all, safetensors, torch, onnx",
     'bench fly': "no recipe called 'fly'",
     'bench --seconds 0': '--seconds is 0',
     'bench points --data digits': 'makes points, but digits holds images',
@@ -1172,7 +1172,7 @@ def test_inception_without_its_weights_is_one_sentence(whole, here, monkeypatch,
     capsys.readouterr()
     assert main(['evaluate', 'a', '--features', 'inception']) == 2
     err = capsys.readouterr().err
-    assert 'Leave --features out' in err and 'digits' not in err and err.count('\n') == 1
+    assert 'leave --features out' in err and 'digits' not in err and err.count('\n') == 1
 
 
 def test_every_option_that_the_doctor_names_is_there():

@@ -406,7 +406,7 @@ def test_bfloat16_and_augmentation_go_through():
                 pair(heads=dict(codes=9)), points, 1, non_saturating, labels=True,
                 update=with_tasks((inform(9), 1.)),
             ),
-            'code',
+            'n is 9',
         ),
         (
             lambda: fit(

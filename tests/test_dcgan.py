@@ -275,9 +275,9 @@ def test_the_averages_of_batchnorm_are_averaged_too():
 @pytest.mark.parametrize(
     'shape, words',
     [
-        ((1, 7, 8), 'from 8 to 256'), ((1, 8, 257), 'from 8 to 256'), ((0, 8, 8), '0 channels'),
-        ((-1, 8, 8), '-1 channels'), ((2,), 'take the MLP pair'), (8, 'take the MLP pair'),
-        ((8, 8), 'three whole numbers'), ((1, 8., 8), 'three whole numbers'),
+        ((1, 7, 8), 'from 8 to 256'), ((1, 8, 257), 'from 8 to 256'), ((0, 8, 8), 'channels is 0'),
+        ((-1, 8, 8), 'channels is -1'), ((2,), 'take the MLP pair'), (8, 'take the MLP pair'),
+        ((8, 8), 'three whole numbers'), ((1, 8., 8), 'height is 8.0'),
         ((1, 1, 8, 8), 'three whole numbers'), (None, 'three whole numbers'), ('abc', 'three whole numbers'),
     ],
 )
@@ -300,14 +300,14 @@ def test_wrong_numbers(name, value):
 def test_wrong_inputs():
     G, D = pair((3, 8, 8))
     for z in (torch.randn(4, 5), torch.randn(6, 4), torch.tensor(1.), torch.randn(4, 6, 1, 1)):
-        with pytest.raises(ValueError, match=r'draw them as \(\.\.\.,B,6\)'): G(z)
+        with pytest.raises(ValueError, match=r'do not fit, give \(\.\.\.,B,6\)'): G(z)
     for x in (torch.randn(4, 1, 8, 8), torch.randn(4, 192), torch.randn(4, 3, 8, 9), torch.tensor(1.)):
         with pytest.raises(ValueError, match=r'give \(\.\.\.,B,3,8,8\)'): D(x)
     for x in (torch.zeros(4, 3, 8, 8, dtype=torch.uint8), torch.zeros(4, 3, 8, 8, dtype=torch.long)):
         with pytest.raises(TypeError, match='give floating-point numbers'): D(x)
-    with pytest.raises(TypeError, match='bring both to one precision'):
+    with pytest.raises(TypeError, match='of one precision with the weights'):
         D(torch.zeros(4, 3, 8, 8, dtype=torch.float64))
-    with pytest.raises(TypeError, match='bring both to one precision'):
+    with pytest.raises(TypeError, match='of one precision with the weights'):
         G(torch.zeros(4, 6, dtype=torch.float64))
     with pytest.raises(TypeError, match='give floating-point numbers'): G(torch.zeros(4, 6, dtype=torch.long))
 

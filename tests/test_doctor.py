@@ -194,9 +194,9 @@ def test_members_are_asked_for_one(healthy):
                 loss_G=torch.zeros(4),
             )
         )
-    with pytest.raises(ValueError, match='holds 4 members: ask for one'): diagnose(log)
+    with pytest.raises(ValueError, match='holds members: ask for one'): diagnose(log)
     s = replace(healthy, rng=[torch.Generator() for _ in range(3)])
-    with pytest.raises(ValueError, match='holds 3 members: ask for one'): diagnose(s, ring)
+    with pytest.raises(ValueError, match='members is .3,.: ask for one'): diagnose(s, ring)
 
 
 @pytest.mark.parametrize('thing', [None, ring, {}, 'runs/x'])
@@ -737,7 +737,7 @@ def test_practice_leaves_the_global_random_numbers_alone():
 
 
 def test_an_unknown_drill_is_said():
-    with pytest.raises(ValueError, match="no drill called 'x': take 'sound' or one of D far too strong"):
+    with pytest.raises(ValueError, match="no drill called 'x': take one of sound, D far too strong"):
         rehearse('x', ring)
 
 

@@ -72,7 +72,7 @@ def test_one_value_a_face_may_be_fixed():
         (lambda: draw_causes(3, smile='broad'), "smile is 'broad': take a number"),
         (lambda: draw_causes(3, hair_style='bald'), "'bald': take short or long or curly or bun"),
         (lambda: draw_causes(3, shirt=7.), 'shirt reaches from 7 to 7'),
-        (lambda: draw_causes(3, gaze=[None]), 'gaze cannot be fixed to that'),
+        (lambda: draw_causes(3, gaze=[None]), 'gaze is [None]: give one number'),
         (lambda: draw_causes(0), 'n is 0'), (lambda: draw_causes(2.5), 'n is 2.5'),
         (lambda: draw_causes(True), 'n is True'),
         (lambda: replace(few, skin=few.skin.float()), 'give a tensor int64 of shape (24,)'),

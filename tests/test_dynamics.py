@@ -523,12 +523,12 @@ def test_points_must_fit(bad):
 @pytest.mark.parametrize('step', both, ids=['at once', 'in turn'])
 @pytest.mark.parametrize('h', [0., -.2, math.nan, point([.1, 0.])])
 def test_step_sizes_are_above_0(step, h):
-    with pytest.raises(ValueError, match='give one above 0'): step(dirac(minimax), h)
+    with pytest.raises(ValueError, match=r'must lie in \(0,inf\]'): step(dirac(minimax), h)
 
 
 @pytest.mark.parametrize('clip', [0., -1., math.nan])
 def test_clips_are_above_0(clip):
-    with pytest.raises(ValueError, match=r'clipped to \[-clip,clip\]'):
+    with pytest.raises(ValueError, match='clip is .*must lie in'):
         simultaneous(dirac(minimax), .2, clip=clip)
 
 
@@ -540,12 +540,12 @@ def test_n_critic_is_a_count(n_critic):
 
 @pytest.mark.parametrize('gamma', [-.1, math.nan, point([1., -1.])])
 def test_consensus_weights_are_not_negative(gamma):
-    with pytest.raises(ValueError, match='weight of at least 0'): consensus(dirac(minimax), gamma)
+    with pytest.raises(ValueError, match='gamma is .*must lie in'): consensus(dirac(minimax), gamma)
 
 
 @pytest.mark.parametrize('noise', [-.1, math.nan, point([1., -1.])])
 def test_noise_is_not_negative(noise):
-    with pytest.raises(ValueError, match='standard deviation is at least 0'): dirac(minimax, noise=noise)
+    with pytest.raises(ValueError, match='noise is .*must lie in'): dirac(minimax, noise=noise)
 
 
 @pytest.mark.parametrize('A', [torch.zeros(3), torch.zeros(()), torch.zeros(1, 2, 3)])

@@ -326,7 +326,7 @@ def shared(i, rng=torch.Generator()):  # noqa: B008
         (lambda i: state(i, [points, norms][i]), ValueError, 'not built like'),
         (lambda i: state(i, betas=(.1*i, .9)), ValueError, 'betas'),
         (lambda i: state(i, ema=i > 0), ValueError, 'average'),
-        (lambda i: run(state(i), n=2), ValueError, 'step 2'),
+        (lambda i: run(state(i), n=2), ValueError, 'step is 2'),
         (lambda i: points(i), TypeError, 'TrainState'),
         (lambda i: members(state, 2), ValueError, 'one GAN'),
         (sgd, TypeError, 'Adam'),
@@ -342,7 +342,7 @@ def test_a_number_of_members_that_cannot_be(k):
 
 @pytest.mark.parametrize('i', [-1, 3, 100])
 def test_a_member_that_is_not_there(i):
-    with pytest.raises(ValueError, match='no member'): member(members(state, 3), i)
+    with pytest.raises(ValueError, match='i is '): member(members(state, 3), i)
 
 def test_what_is_no_run_of_members():
     with pytest.raises(TypeError, match='no members'): member(state(0), 0)

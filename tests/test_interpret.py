@@ -93,10 +93,10 @@ def test_slerp_in_a_batch_is_slerp_of_each():
 @pytest.mark.parametrize(
     'a,b,part',
     [
-        (torch.ones(3), torch.ones(4), '3 and 4 numbers'), (torch.ones(0, 3), torch.ones(0, 3), 'empty'),
+        (torch.ones(3), torch.ones(4), 'one length'), (torch.ones(0, 3), torch.ones(0, 3), 'empty'),
         (torch.tensor([math.nan, 1]), torch.ones(2), 'NaN'),
         (torch.ones(2), torch.tensor([math.inf, 1]), 'infinite'),
-        (torch.ones(3).long(), torch.ones(3), 'floating-point'), ([1., 2.], torch.ones(2), 'tensors'),
+        (torch.ones(3).long(), torch.ones(3), 'floating-point'), ([1., 2.], torch.ones(2), 'a tensor'),
         (torch.tensor(1.), torch.ones(1), 'empty'),
     ],
 )
@@ -495,7 +495,7 @@ def test_double_precision():
 )
 @pytest.mark.parametrize('layer', ['net.9', '', 'tanh'])
 def test_a_layer_that_is_not_there(use, layer):
-    with pytest.raises(ValueError, match='choose one of net, net.0, net.1'):
+    with pytest.raises(ValueError, match='take one of net, net.0, net.1'):
         use(MLPGenerator((1, 8, 8), 3, (16,)), layer)
 
 def test_a_layer_that_is_used_twice_or_never():
@@ -506,7 +506,7 @@ def test_a_layer_that_is_used_twice_or_never():
             self.twice, self.never = nn.ReLU(), nn.ReLU()
         def forward(self, z): return self.twice(self.twice(z))
     for layer, rows in (('twice', 8), ('never', 0)):
-        with pytest.raises(ValueError, match=f'gave {rows} rows for 4'):
+        with pytest.raises(ValueError, match=f'rows is {rows}: choose a layer'):
             activations(Odd(), layer, torch.randn(4, 3))
 
 @pytest.mark.parametrize(

@@ -243,7 +243,7 @@ def test_the_log_density_ratio_is_the_best_relativistic_D():
 @both
 @pytest.mark.parametrize('a,b', [((4,), (3,)), ((4,), (1,)), ((2, 4), (4,)), ((4,), (4, 1))], ids=str)
 def test_relativistic_refuses_shapes_that_do_not_match(who, a, b):
-    with pytest.raises(ValueError, match='as many real logits as fake ones.*draw batches of one size'):
+    with pytest.raises(ValueError, match='as many real logits as fake ones'):
         getattr(relativistic, who)(torch.zeros(a), torch.zeros(b))
 
 
@@ -291,13 +291,13 @@ def test_smooth_moves_the_optimum_of_D(r, real_a):
 
 @pytest.mark.parametrize('name', ['hinge', 'wasserstein', 'relativistic'])
 def test_smooth_refuses_a_loss_without_labels(name):
-    with pytest.raises(ValueError, match='fits no labels, so it has none to smooth: take minimax'):
+    with pytest.raises(ValueError, match='fits no labels, so it has none to smooth, take minimax'):
         smooth(LOSSES[name])
 
 
 @pytest.mark.parametrize('real', [0., -.1, 1.1, float('nan')])
 def test_smooth_refuses_labels_out_of_range(real):
-    with pytest.raises(ValueError, match='out of range'): smooth(minimax, real)
+    with pytest.raises(ValueError, match='must lie in'): smooth(minimax, real)
 
 
 def test_a_new_loss_without_labels_cannot_be_smoothed_and_one_with_labels_can():

@@ -112,7 +112,7 @@ def test_a_shape_that_no_sample_has(model, shape):
 def test_wrong_inputs_get_a_sentence():
     G, D = small((1, 8, 8))
     for z in (torch.randn(4, 5), torch.randn(6, 4), torch.tensor(1.)):
-        with pytest.raises(ValueError, match=r'draw them as \(\.\.\.,B,6\)'): G(z)
+        with pytest.raises(ValueError, match=r'give \(\.\.\.,B,6\)'): G(z)
     for x in (torch.randn(4, 3, 8, 8), torch.randn(4, 64), torch.randn(8, 8), torch.tensor(1.)):
         with pytest.raises(ValueError, match=r'give \(\.\.\.,B,1,8,8\)'): D(x)
 

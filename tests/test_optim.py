@@ -325,7 +325,7 @@ def test_extragradient_costs_two_gradients_the_others_one():
     'update,words',
     [
         (partial(lookahead, k=0), 'k is 0'), (partial(lookahead, k=2.5), 'k is 2.5'),
-        (partial(lookahead, alpha=0.), 'alpha 0'), (partial(lookahead, alpha=1.5), 'alpha 1.5'),
+        (partial(lookahead, alpha=0.), 'alpha is 0'), (partial(lookahead, alpha=1.5), 'alpha is 1.5'),
         (partial(by_consensus, weight=-1.), 'weight is -1'),
         (partial(by_consensus, weight=math.nan), 'weight is nan'),
     ],

@@ -295,7 +295,7 @@ def unlike(rank, folder):
         except ValueError as e: print(e)
 
 def test_ada_in_one_process_alone_is_refused(tmp_path):
-    for out in run(tmp_path, unlike): assert 'give each the same callbacks that change the run' in out
+    for out in run(tmp_path, unlike): assert 'give each the same networks, callbacks and checkpoint' in out
 
 
 # Checkpoints: written by process 0, read by any number
@@ -539,7 +539,7 @@ def ragan(real_logits, fake_logits):
 @pytest.mark.parametrize(
     'wrong,words',
     [
-        (dict(update=by_consensus), 'by_consensus takes its whole batch'),
+        (dict(update=by_consensus), "'by_consensus'.: leave out what takes its whole batch"),
         (dict(update=partial(by_consensus, weight=2.)), 'by_consensus'),
         (dict(update=partial(lookahead, inner=partial(by_consensus, weight=2.))), 'by_consensus'),
         (dict(penalties=[r1, partial(dragan, weight=1.)]), 'dragan'),
@@ -595,7 +595,7 @@ def different(rank, folder):
 def test_processes_that_differ_are_told(tmp_path):
     for out in run(tmp_path, different):
         first, second = out.splitlines()
-        assert first.endswith('and load the same checkpoint.') and second.startswith(
+        assert first.endswith('give each the same networks, callbacks and checkpoint.') and second.startswith(
             'first invalid literal'
         ), out
 

@@ -75,8 +75,9 @@ def test_uint8_is_not_touched_and_floats_are_clipped():
 @pytest.mark.parametrize(
     'shape, says',
     [
-        ((4, 4), r'give \(N,C,H,W\)'), ((2, 4, 1, 8, 8), 'choose one member'),
-        ((0, 1, 8, 8), 'at least one image'), ((4, 2, 8, 8), '2 channels'), ((4, 4, 8, 8), '4 channels'),
+        ((4, 4), r'at least one image, \(N,C,H,W\)'), ((2, 4, 1, 8, 8), 'choose one member'),
+        ((0, 1, 8, 8), 'at least one image'), ((4, 2, 8, 8), 'choose 1 channel'),
+        ((4, 4, 8, 8), 'choose 1 channel'),
     ],
 )
 def test_tile_says_what_is_wrong(shape, says):
@@ -233,7 +234,7 @@ def test_curves_draw_runs_and_members(ax):
     assert np.allclose(mean, member.mean(0))
     assert plots.curves(five, ['penalty'], ax=Figure().subplots()).get_ylabel() == 'value'
     for table, columns, says in (
-        (one, ['x'], 'no column is called x'), ({}, None, 'has none'), (dict(a=[1]), None, 'has a'),
+        (one, ['x'], "no column called 'x'"), ({}, None, 'has none'), (dict(a=[1]), None, 'has a'),
     ):
         with pytest.raises(ValueError, match=says): plots.curves(table, columns)
 

@@ -68,7 +68,7 @@ def test_the_last_function_and_other_filters():
 @pytest.mark.parametrize(
     'make,error,words',
     [
-        (lambda: ResNetGenerator((1, 7, 8)), ValueError, 'both sides must be from 8 to 256'),
+        (lambda: ResNetGenerator((1, 7, 8)), ValueError, 'it must be a whole number from 8 to 256'),
         (lambda: ResNetDiscriminator((8, 8)), ValueError, 'not the shape of an image'),
         (lambda: ResNetGenerator((1, 8, 8), 0), ValueError, 'latent_dim is 0'),
         (lambda: ResNetGenerator((1, 8, 8), width=.5), ValueError, 'width is 0.5'),
@@ -78,7 +78,7 @@ def test_the_last_function_and_other_filters():
         (lambda: ResNetDiscriminator((1, 8, 8), n_blocks=0), ValueError, 'n_blocks is 0'),
         (
             lambda: ResNetDiscriminator((1, 8, 8), attend=3), ValueError,
-            'attend is 3, but the grids are 8x8, 4x4: give at least 4',
+            'attend is 3: the grids are 8x8, 4x4, give at least 4',
         ),
         (lambda: ResNetGenerator((1, 8, 8), attend='8'), ValueError, "attend is '8'"),
         (
@@ -86,7 +86,7 @@ def test_the_last_function_and_other_filters():
             "resample is 'bilinear': give a function",
         ),
         (lambda: ResNetGenerator((1, 8, 8), smallest=5), ValueError, 'smallest is 5'),
-        (lambda: ResNetGenerator((1, 8, 8), 8, 4)(torch.randn(2, 9)), ValueError, 'draw them as (...,B,8)'),
+        (lambda: ResNetGenerator((1, 8, 8), 8, 4)(torch.randn(2, 9)), ValueError, 'give (...,B,8)'),
         (
             lambda: ResNetDiscriminator((1, 8, 8), 4)(torch.randn(2, 3, 8, 8)), ValueError,
             'give (...,B,1,8,8)',
@@ -267,7 +267,7 @@ def test_matched_width_says_what_cannot_be():
     for target in (3, math.inf, math.nan):
         with pytest.raises(ValueError, match='give a larger target'):
             matched_width(partial(ResNetDiscriminator, (1, 8, 8)), target, cost)
-    with pytest.raises(ValueError, match='it must grow with the width'):
+    with pytest.raises(ValueError, match='must grow with the width'):
         matched_width(lambda w: w, 10, lambda net: min(net, 5))
 
 

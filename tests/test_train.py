@@ -436,7 +436,7 @@ def test_a_target_that_is_reached_is_told_once():
 def test_a_batch_too_large_for_the_memory_is_refused_before_it_is_drawn(monkeypatch, make):
     monkeypatch.setattr('ganbook.preflight.host_memory', lambda: 2**30)
     s = make()
-    with pytest.raises(ValueError, match='batch_size is 10,000,000: a step would need about .* GiB'):
+    with pytest.raises(ValueError, match='batch_size is 10000000: a step would need about .* GiB'):
         fit(s, ring, 1, non_saturating, batch_size=10_000_000)
     assert s.step == 0 and not any(m._forward_hooks for net in (s.G, s.D) for m in net.modules())
     fit(s, ring, 1, non_saturating, batch_size=1000)
@@ -1018,7 +1018,7 @@ def test_files_of_others(content, part, tmp_path):
 def test_no_file(make, tmp_path):
     make(tmp_path/'s.pt')
     with pytest.raises(FileNotFoundError) as e: load(state(), tmp_path/'s.pt')
-    one_sentence(e, 'there is no checkpoint at')
+    one_sentence(e, 'is not there: check the path')
 
 @pytest.mark.parametrize(
     'raw', [b'', b'hello', b'PK\x03\x04' + bytes(100), bytes(5000)],

@@ -19,19 +19,16 @@ from ..nets import whole_number
 # %% ../../nbs/20_many_tasks.ipynb #8aa3001f
 def _lookup(table:Tensor, y:Tensor, of:str)->Tensor:  # (K,n) and (B,) to (B,n)
     "The rows of `table` that the labels name."
-    need.of_type(y.dtype == torch.int64, 'give whole numbers, int64', labels=y)
+    need.of_type(y.dtype == torch.int64, 'give int64', labels=y)
     try:
         return nn.functional.embedding(y, table)
     except IndexError:
-        raise ValueError(
-            f"{of} knows the classes 0 to {table.shape[0] - 1}, and a label lies "
-            f"outside: give the data labels in that range, or {of} more classes."
-        ) from None
+        raise ValueError(f"{of} takes the labels 0 to {len(table) - 1}: give {of} more classes.") from None
 
 def _one_label(y:tuple, x:Tensor, lead:tuple, of:str)->Tensor:
     "The labels of a batch, flat (B,), checked."
-    advice = f'{of} works with classes, call fit with labels=True, and sample(G, z, y)'
-    need.that(len(y) == 1, advice, number_of_labels=len(y))
+    fits = len(y) == 1
+    need.that(fits, f'{of} wants classes, call fit with labels=True, and sample(G, z, y)', labels=y)
     need.that(y[0].shape == lead, 'give one label a sample', labels=y[0], batch=x)
     return y[0].reshape(-1)
 
@@ -65,7 +62,8 @@ class ConditionalBatchNorm(nn.Module):
         n_classes:int,  # K
     ):
         super().__init__()
-        n, start = norm.num_features, norm.weight.detach() if norm.affine else torch.ones(norm.num_features)
+        n = norm.num_features
+        start = norm.weight.detach() if norm.affine else torch.ones(norm.num_features)
         self.norm = type(norm)(n, norm.eps, norm.momentum, affine=False)
         self.gain = nn.Parameter(start.repeat(whole_number(n_classes, 'n_classes'), 1))  # (K,n)
         self.shift = nn.Parameter(torch.zeros(n_classes, n))
@@ -89,7 +87,8 @@ class NormedGenerator(nn.Module):
         def is_norm(m): return isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))
         has_norm = any(map(is_norm, G.net))
         need.that(has_norm, 'it has no BatchNorm to tell its class, take EmbeddedGenerator', G=G)
-        self.latent_dim, self.shape = G.latent_dim, G.shape
+        self.latent_dim = G.latent_dim
+        self.shape = G.shape
         self.net = nn.ModuleList(
             ConditionalBatchNorm(m, n_classes) if is_norm(m) else copy.deepcopy(m) for m in G.net
         )
@@ -98,7 +97,8 @@ class NormedGenerator(nn.Module):
         "Latents (...,B,Z) and labels (...,B) to samples (...,B,*S)."
         y = _one_label(y, z, z.shape[:-1], 'G')
         h = z.reshape(-1, self.latent_dim)
-        for m in self.net: h = m(h, y) if isinstance(m, ConditionalBatchNorm) else m(h)
+        for m in self.net:
+            h = m(h, y) if isinstance(m, ConditionalBatchNorm) else m(h)
         return h.reshape(*z.shape[:-1], *self.shape)
 
 # %% ../../nbs/20_many_tasks.ipynb #2a759685
@@ -112,14 +112,14 @@ def _apart(D:nn.Module)->tuple:
 def _check_heads(heads:dict, logit_from:str|None):
     "Raise on names that no head can have."
     need.that(logit_from in (None, *heads), 'give one of the names in heads', logit_from=logit_from)
-    taken = heads.keys() & {'logits', 'features'}
-    need.that(not taken, 'D answers logits and features anyway, give a head another name', heads=heads)
+    taken = sorted(heads.keys() & {'logits', 'features'})
+    need.that(not taken, 'D answers these anyway, give a head another name', heads=taken)
 
 def _leading(x:Tensor, shape:tuple)->tuple:
     "The sizes of a batch of samples of this shape, such as (B,)."
     lead = x.shape[:x.ndim - len(shape)]
-    if x.shape[len(lead):] == shape: return lead
-    raise ValueError(f"samples of shape {tuple(x.shape)} do not fit D: give (...,B,*{shape}).")
+    need.ends(shape, x=x)
+    return lead
 
 # %% ../../nbs/20_many_tasks.ipynb #269089b4
 class Judge(nn.Module):
@@ -187,7 +187,7 @@ def code(
     n:int=10,  # K, from 2 to Z
 )->Tensor:     # (...,B), each of 0 to n-1 equally often
     "The place of the largest of the first `n` latents."
-    need.that(2 <= n <= z.shape[-1], 'a code has from 2 to as many values as a latent has numbers', n=n, z=z)
+    need.whole(2, z.shape[-1], n=n)
     return z[..., :n].argmax(-1)
 
 # %% ../../nbs/20_many_tasks.ipynb #31a904a4

@@ -10,9 +10,9 @@ __all__ = ['norms', 'ups', 'inits', 'pairs', 'conv_size', 'transposed_size', 'im
 import math
 from collections.abc import Callable
 from functools import partial
-from numbers import Integral
 import torch
 from torch import Tensor, nn
+from .. import need
 from ..need import one_of
 from ..nets import check_makers, folded, whole_number
 
@@ -42,17 +42,13 @@ def image_shape(
 )->tuple:    # (C,H,W), H and W from 8 to 256
     "The shape of images that the pair can make, checked."
     s = tuple(shape) if isinstance(shape, (tuple, list, torch.Size)) else (shape,)
-    if len(s) != 3 or any(not isinstance(n, Integral) for n in s):
-        raise ValueError(
-            f"{shape} is not the shape of an image: give three whole numbers "
-            "(C,H,W), such as (1,28,28); for points take the MLP pair."
-        )
-    if s[0] < 1:
-        raise ValueError(f"an image with {s[0]} channels cannot be: give at least 1, as in (1,28,28).")
-    if not all(8 <= n <= 256 for n in s[1:]):
-        raise ValueError(
-            f"images of {s[1]}x{s[2]} pixels are out of range: both sides must be from 8 to 256."
-        )
+    need.that(
+        len(s) == 3,
+        'not the shape of an image, give three whole numbers (C,H,W), and for points take the MLP pair',
+        shape=s,
+    )
+    need.whole(channels=s[0])
+    need.whole(8, 256, height=s[1], width=s[2])
     return s
 
 def pyramid(
@@ -60,7 +56,7 @@ def pyramid(
     smallest:int=4,  # 1 to 4: stop before a side would fall below this
 )->list:             # sizes (H,W), from that of the image down to the smallest
     "Halve both sides, rounding up, until each is below twice `smallest`."
-    if smallest not in (1, 2, 3, 4): raise ValueError(f"smallest is {smallest!r}: take 1, 2, 3 or 4 pixels.")
+    need.whole(1, 4, smallest=smallest)
     grids = [image_shape(shape)[1:]]
     while max(grids[-1]) >= 2*smallest:
         grids.append(tuple(-(-n//2) if n >= 2*smallest else n for n in grids[-1]))
@@ -118,7 +114,8 @@ def normal_init(
     "Draw all weights from N(0, `std`), the gains of normalisation from N(1, `std`), and set biases to 0."
     for m in module.modules():
         weight, bias = (getattr(m, name, None) for name in ('weight', 'bias'))
-        if weight is not None: nn.init.normal_(weight, 0. if isinstance(m, _weighted) else 1., std)
+        if weight is not None:
+            nn.init.normal_(weight, 0. if isinstance(m, _weighted) else 1., std)
         if bias is not None: nn.init.zeros_(bias)
 
 # %% ../../nbs/09_dcgan.ipynb #9048ddab
@@ -176,10 +173,7 @@ class DCGANGenerator(nn.Module):
 
     def forward(self, z:Tensor, *y)->Tensor:
         "Latents (...,B,Z) to images (...,B,C,H,W); labels `y` are taken and ignored."
-        flat = folded(
-            z, (self.latent_dim,), next(self.parameters()), 'latents',
-            f'draw them as (...,B,{self.latent_dim})',
-        )
+        flat = folded(z, (self.latent_dim,), next(self.parameters()), 'latents')
         return self.net(flat).reshape(*z.shape[:-1], *self.shape)
 
 # %% ../../nbs/09_dcgan.ipynb #b5d48ba6
@@ -199,7 +193,8 @@ class DCGANDiscriminator(nn.Module):
         smallest:int=4,                        # pixels along a side of the last grid, at least: 1 to 4
     ):
         super().__init__()
-        self.shape, grids = image_shape(shape), pyramid(shape, smallest)
+        self.shape = image_shape(shape)
+        grids = pyramid(shape, smallest)
         check_makers(down=down, norm=norm or nn.Identity, act=act)
         n = _channels(self.shape[0], width, len(grids))
         shrink = _shrink_layers(n, grids, down, norm, act)
@@ -209,9 +204,7 @@ class DCGANDiscriminator(nn.Module):
 
     def forward(self, x:Tensor, *y)->Tensor:
         "Images (...,B,C,H,W) to logits (...,B); labels `y` are taken and ignored."
-        flat = folded(
-            x, self.shape, next(self.parameters()), 'images', f"give (...,B,{','.join(map(str, self.shape))})"
-        )
+        flat = folded(x, self.shape, next(self.parameters()), 'images')
         return self.net(flat).reshape(x.shape[:-3])
 
 # %% ../../nbs/09_dcgan.ipynb #c1f8efcb
@@ -240,8 +233,8 @@ def checkerboard(
     x:Tensor,  # images (...,N,C,H,W), H and W even
 )->Tensor:     # (...,), float64: 1 for white noise
     "Mean power of the finest alternations along either axis, over the mean power of all waves."
-    if x.ndim < 4 or x.shape[-1] % 2 or x.shape[-2] % 2: raise ValueError(
-        f"images of shape {tuple(x.shape)} have no finest alternation: give (...,N,C,H,W) with even sides.")
+    even = x.ndim > 3 and x.shape[-1] % 2 == x.shape[-2] % 2 == 0
+    need.that(even, 'give (...,N,C,H,W) with even sides', x=x)
     power = torch.fft.fft2(x.double()).abs().square().mean((-4, -3))  # (...,H,W)
     h, w = power.shape[-2:]
     finest = power[..., h//2, :].sum(-1) + power[..., :, w//2].sum(-1) - power[..., h//2, w//2]

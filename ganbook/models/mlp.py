@@ -9,7 +9,6 @@ __all__ = ['outs', 'pairs', 'MLPGenerator', 'MLPDiscriminator', 'mlp_pair']
 import math
 from collections.abc import Callable
 from numbers import Integral
-import torch
 from torch import Tensor, nn
 from .. import need
 
@@ -17,13 +16,13 @@ from .. import need
 def _sizes(first:int, hidden)->tuple:
     "Numbers that go into the layers."
     fits = isinstance(hidden, (tuple, list))
-    need.of_type(fits, 'give the units of each hidden layer, such as (64, 64)', hidden=hidden)
+    need.of_type(fits, 'give the units of each layer, such as (64, 64)', hidden=hidden)
     return (first, *hidden)
 
 def _layers(sizes:tuple, slope:float)->list:
     "A linear layer from each of `sizes` to the next, each followed by a leaky ReLU."
     whole = all(isinstance(n, Integral) and n >= 1 for n in sizes)
-    need.that(whole, 'give whole numbers of at least 1 as latent_dim and hidden', sizes=sizes)
+    need.that(whole, 'give whole numbers of at least 1', sizes=sizes)
     return [m for a, b in zip(sizes[:-1], sizes[1:]) for m in (nn.Linear(a, b), nn.LeakyReLU(slope))]
 
 # %% ../../nbs/04_mlp.ipynb #b621cbf4
@@ -34,14 +33,6 @@ def _shape(shape)->tuple:
     need.that(fits, 'give sizes of at least 1, (1,28,28) for an image or (2,) for a point', shape=shape)
     return shape
 
-def _check_kind(x:Tensor, net:nn.Module, what:str):
-    "Refuse whole numbers, and another precision than that of the weights."
-    kind = next(net.parameters()).dtype
-    if x.is_floating_point() and (x.dtype == torch.float64) == (kind == torch.float64): return
-    raise TypeError(
-        f"{what} are {x.dtype}, but the weights {kind}: give floating-point "
-        "numbers of one precision, as `draw` makes them, or .float()."
-    )
 
 # %% ../../nbs/04_mlp.ipynb #516eb38e
 class MLPGenerator(nn.Module):
@@ -55,7 +46,8 @@ class MLPGenerator(nn.Module):
         slope:float=.2,             # of the leaky ReLU below zero (Radford et al. 2016)
     ):
         super().__init__()
-        self.shape, self.latent_dim = _shape(shape), latent_dim
+        self.shape = _shape(shape)
+        self.latent_dim = latent_dim
         sizes = _sizes(latent_dim, hidden)
         fits = callable(out) and not isinstance(out, nn.Module)
         need.of_type(fits, 'give what makes the last layer, such as nn.Tanh, without brackets', out=out)
@@ -63,12 +55,8 @@ class MLPGenerator(nn.Module):
 
     def forward(self, z:Tensor, *y)->Tensor:
         "Latents (...,B,Z) to samples (...,B,*S); this pair takes labels `y` and ignores them."
-        if z.shape[-1:] != (self.latent_dim,):
-            raise ValueError(
-                f"latents of shape {tuple(z.shape)} do not fit this "
-                f"generator: draw them as (...,B,{self.latent_dim})."
-            )
-        _check_kind(z, self, 'latents')
+        need.ends((self.latent_dim,), latents=z)
+        need.like(next(self.parameters()), latents=z)
         return self.net(z).unflatten(-1, self.shape)
 
 # %% ../../nbs/04_mlp.ipynb #b0718c25
@@ -86,12 +74,8 @@ class MLPDiscriminator(nn.Module):
 
     def forward(self, x:Tensor, *y)->Tensor:
         "Samples (...,B,*S) to logits (...,B); this pair takes labels `y` and ignores them."
-        if x.shape[-len(self.shape):] != self.shape:
-            raise ValueError(
-                f"samples of shape {tuple(x.shape)} do not fit this "
-                f"discriminator: give (...,B,{','.join(map(str, self.shape))})."
-            )
-        _check_kind(x, self, 'samples')
+        need.ends(self.shape, samples=x)
+        need.like(next(self.parameters()), samples=x)
         return self.net(x.flatten(-len(self.shape))).squeeze(-1)  # (...,B)
 
 # %% ../../nbs/04_mlp.ipynb #dbc98a48

@@ -14,6 +14,7 @@ from numbers import Real
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from .. import need
 from .dcgan import image_shape, pyramid
 from ..nets import check_makers, folded, whole_number
 from ..need import one_of
@@ -51,22 +52,23 @@ def _blurred(x:Tensor, dim:int)->Tensor:
     """Along one axis, each pixel with its neighbours, weighed 1,
     2, 1 over 4; beyond the edge stands the edge's own copy."""
     wide = torch.cat([x.narrow(dim, 0, 1), x, x.narrow(dim, x.shape[dim] - 1, 1)], dim)
-    for n in (wide.shape[dim] - 1, x.shape[dim]): wide = (wide.narrow(dim, 0, n) + wide.narrow(dim, 1, n))/2
+    for n in (wide.shape[dim] - 1, x.shape[dim]):
+        wide = (wide.narrow(dim, 0, n) + wide.narrow(dim, 1, n))/2
     return wide
 
 def _along(x:Tensor, n:int, dim:int, n_blurs:int)->Tensor:
     "One axis brought to `n` pixels."
     was = x.shape[dim]
     if n == was: return x
-    if n in (2*was, 2*was - 1):
+    fits = n in (2*was, 2*was - 1, (was + 1)//2)
+    need.that(fits, f'{was} pixels cannot become {n}: an axis is doubled, halved, or left as it is')
+    if n > was:
         x = torch.stack([x, x], dim).flatten(dim - 1, dim).narrow(dim, 0, n)
-    elif n != (was + 1)//2:
-        raise ValueError(
-            f"{was} pixels cannot become {n}: an axis is doubled, halved (rounding up), or left as it is."
-        )
-    for _ in range(n_blurs): x = _blurred(x, dim)
+    for _ in range(n_blurs):
+        x = _blurred(x, dim)
     if n > was: return x
-    if was % 2: x = torch.cat([x, x.narrow(dim, was - 1, 1)], dim)
+    if was % 2:
+        x = torch.cat([x, x.narrow(dim, was - 1, 1)], dim)
     return x.unflatten(dim, (n, 2)).mean(dim)
 
 # %% ../../nbs/18_architectures.ipynb #d49632dd
@@ -77,7 +79,8 @@ def resized(
     n_blurs:int=0,
 )->Tensor:         # (...,*size)
     "Double by repeating pixels, halve by averaging pairs, and blur."
-    for dim, n in zip((-2, -1), size): x = _along(x, n, dim, n_blurs)
+    for dim, n in zip((-2, -1), size):
+        x = _along(x, n, dim, n_blurs)
     return x
 
 def resize_nearest(x:Tensor, size:tuple)->Tensor:
@@ -123,30 +126,31 @@ class SelfAttention(nn.Module):
 # %% ../../nbs/18_architectures.ipynb #253fbe6f
 def _widths(width:float, n_grids:int)->list:
     "Channels at each grid: `width` at the largest, twice as many a halving, up to 8 times, rounded."
-    if not isinstance(width, Real) or not 1 <= width < math.inf:
-        raise ValueError(f"width is {width!r}: it must be a number of at least 1.")
+    need.lies('[1,inf)', width=width)
     return [round(width*min(2**i, 8)) for i in range(n_grids)]
 
 def _attending(grids:list, attend:int|None)->int|None:
     "Which grid has attention."
     if attend is None: return None
     at = next((i for i, g in enumerate(grids) if isinstance(attend, Real) and max(g) <= attend), None)
-    if at is None:
-        raise ValueError(
-            f"attend is {attend!r}, but the grids are "
-            f"{', '.join(f'{h}x{w}' for h, w in grids)}: give at least {max(grids[-1])}."
-        )
+    sides = ', '.join(f'{h}x{w}' for h, w in grids)
+    need.that(at is not None, f'the grids are {sides}, give at least {max(grids[-1])}', attend=attend)
     return at
+
+def _grids_of(shape:tuple, width:float, n_blocks:int, attend:int|None, smallest:int)->tuple:
+    "(sizes of the grids, which of them has attention, channels at each, blocks in all)"
+    grids = pyramid(shape, smallest)
+    at = _attending(grids, attend)
+    n = _widths(width, len(grids))
+    return grids, at, n, whole_number(n_blocks, 'n_blocks')*len(grids)
 
 class _To(nn.Module):
     "Resize to `size`."
     def __init__(self, size:tuple, resample:Callable):
         super().__init__()
-        if not callable(resample):
-            raise TypeError(
-                f"resample is {resample!r}: give a function of images and a size, such as resize_bilinear."
-            )
-        self.size, self.resample = size, resample
+        need.functions(resample=resample)
+        self.size = size
+        self.resample = resample
     def forward(self, x:Tensor)->Tensor: return self.resample(x, self.size)
 
 def _stage(n:int, n_blocks:int, total:int, attends:bool)->list:
@@ -185,7 +189,8 @@ class SkipImages(nn.Module):
     def forward(self, features:list)->Tensor:
         "Features (B,c,h,w) of all grids, from the smallest, to images (B,C,H,W)."
         image, *rest = (read(h) for read, h in zip(self.reads, features))
-        for finer, grow in zip(rest, self.grow): image = grow(image) + finer
+        for finer, grow in zip(rest, self.grow):
+            image = grow(image) + finer
         return image
 
 # %% ../../nbs/18_architectures.ipynb #536f58e5
@@ -218,10 +223,7 @@ class ResNetGenerator(nn.Module):
         check_makers(head=head, out=out)
         self.shape = image_shape(shape)
         self.latent_dim = whole_number(latent_dim, 'latent_dim')
-        grids = pyramid(shape, smallest)
-        at = _attending(grids, attend)
-        n = _widths(width, len(grids))
-        total = whole_number(n_blocks, 'n_blocks')*len(grids)
+        grids, at, n, total = _grids_of(shape, width, n_blocks, attend, smallest)
         self.first = _first_grid(latent_dim, (n[-1], *grids[-1]))
         self.stages = nn.ModuleList()
         for i in reversed(range(len(grids))):
@@ -232,8 +234,7 @@ class ResNetGenerator(nn.Module):
 
     def forward(self, z:Tensor, *y)->Tensor:
         "Latents (...,B,Z) to images (...,B,C,H,W); labels `y` are taken and ignored."
-        wanted = f'draw them as (...,B,{self.latent_dim})'
-        z_flat = folded(z, (self.latent_dim,), next(self.parameters()), 'latents', wanted)
+        z_flat = folded(z, (self.latent_dim,), next(self.parameters()), 'latents')
         h = self.first(z_flat)
         features = [h := stage(h) for stage in self.stages]
         return self.out(self.head(features)).reshape(*z.shape[:-1], *self.shape)
@@ -250,24 +251,24 @@ class ResNetDiscriminator(nn.Module):
         smallest:int=4,                    # pixels along a side of the last grid, at least: 1 to 4
     ):
         super().__init__()
-        self.shape, grids = image_shape(shape), pyramid(shape, smallest)
-        at, n = _attending(grids, attend), _widths(width, len(grids))
-        total = whole_number(n_blocks, 'n_blocks')*len(grids)
+        self.shape = image_shape(shape)
+        grids, at, n, total = _grids_of(shape, width, n_blocks, attend, smallest)
         layers = [_weighted_by(nn.Conv2d(self.shape[0], n[0], 1)), *_stage(n[0], n_blocks, total, at == 0)]
         for i in range(1, len(grids)):
             layers += [
-                _To(grids[i], resample), _weighted_by(nn.Conv2d(n[i - 1], n[i], 1)),
+                _To(grids[i], resample),
+                _weighted_by(nn.Conv2d(n[i - 1], n[i], 1)),
                 *_stage(n[i], n_blocks, total, at == i),
             ]
         self.net = nn.Sequential(
-            *layers, nn.Flatten(), _weighted_by(nn.Linear(n[-1]*math.prod(grids[-1]), 1))
+            *layers,
+            nn.Flatten(),
+            _weighted_by(nn.Linear(n[-1]*math.prod(grids[-1]), 1))
         )
 
     def forward(self, x:Tensor, *y)->Tensor:
         "Images (...,B,C,H,W) to logits (...,B); labels `y` are taken and ignored."
-        flat = folded(
-            x, self.shape, next(self.parameters()), 'images', f"give (...,B,{','.join(map(str, self.shape))})"
-        )
+        flat = folded(x, self.shape, next(self.parameters()), 'images')
         return self.net(flat).reshape(x.shape[:-3])
 
 # %% ../../nbs/18_architectures.ipynb #ba976044
@@ -297,15 +298,10 @@ def matched_width(
     def of(w): return cost(make(w))
     lo = 1.
     hi = 2.
-    if not of(lo) <= target < math.inf:
-        raise ValueError(f"a width of 1 costs {of(lo):,}, so {target:,} cannot be met: give a larger target.")
+    need.that(of(lo) <= target < math.inf, 'a width of 1 costs more, give a larger target', target=target)
     while of(hi) < target:
         lo, hi = hi, 2*hi
-        if hi > 2**14:
-            raise ValueError(
-                f"the cost has come no further than {of(hi):,} at a "
-                f"width of {hi:,.0f}: it must grow with the width."
-            )
+        need.that(hi <= 2**14, 'the cost must grow with the width', width=hi)
     while hi - lo > 1e-3:
         mid = (lo + hi)/2
         lo, hi = (mid, hi) if of(mid) < target else (lo, mid)
