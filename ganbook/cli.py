@@ -77,7 +77,7 @@ def cmd_resume(
 
 # %% ../nbs/w07_command_line.ipynb #0b53401f
 def cmd_sample(
-    run:str,          # folder of a run, or one of its checkpoints
+    run:str,          # folder of a run, one of its checkpoints, or @faces, which comes with ganbook
     *,
     n:int=64,         # samples
     seed:int=0,       # of the latents
@@ -121,11 +121,13 @@ def _about_machine()->dict:
     return about
 
 def cmd_info(
-    run:str=None,  # folder of a run; leave it out to hear about this machine
+    run:str=None,  # folder of a run, or @faces for its card; leave it out to hear about this machine
 ):
     "Show versions, device, data and recipes; or the settings, the step and the losses of a run."
+    from ganbook.pretrained import card
     from ganbook.runs import Run
-    about = Run.read(run).told() if run else _about_machine()
+    if run: about = card(run) if run.startswith('@') else Run.read(run).told()
+    else: about = _about_machine()
     for name, value in about.items(): print(f'{name:14} {value}')
 
 # %% ../nbs/w07_command_line.ipynb #c23732b7
@@ -364,6 +366,7 @@ _examples = """examples:
   ganbook resume runs/stable-digits          go on after Ctrl-C or a crash
   ganbook train mlp --data mnist             another recipe, other data
   ganbook sample runs/stable-digits --n 100  draw from it
+  ganbook sample @faces                      draw from a generator that comes with ganbook
   ganbook evaluate runs/stable-digits        how good is it?
   ganbook doctor runs/stable-digits          what is wrong with it?
   ganbook compare runs                       which is better, and why?

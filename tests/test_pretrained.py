@@ -1,0 +1,57 @@
+"Generators that come with the package: they open by name, draw, and say what they are."
+from pathlib import Path
+
+import pytest
+import torch
+from ganbook.cli import main
+from ganbook.pretrained import card, home, locate, names, read_generator
+from ganbook.runs import existing, trained
+
+root = Path(__file__).resolve().parent.parent
+
+
+def test_the_files_are_small_and_go_into_the_package():
+    files = sorted(home().iterdir())
+    assert [p.stem for p in files] == names() and sum(p.stat().st_size for p in files) <= 3e6
+    assert 'recursive-include ganbook/generators *.safetensors' in (root/'MANIFEST.in').read_text()
+    assert "'generators/*.safetensors'" in (root/'setup.py').read_text()
+
+
+@pytest.mark.parametrize('name', names())
+def test_a_card_says_what_it_is(name):
+    told = card(name)
+    assert {'draws', 'data', 'recipe', 'trained', 'limits', 'licence', 'anew', 'distance'} <= set(told)
+    _, about = read_generator(locate(name))
+    assert about['settings']['recipe']['name'] in told['recipe'] and f"{about['step']:,}" in told['recipe']
+
+
+@pytest.mark.parametrize('name', names())
+def test_the_samples_are_whole_pictures(name):
+    what = trained(existing(f'@{name}'), 'cpu')
+    x = what.draw(64)
+    assert x.shape == (64, *what.settings['data']['shape']) and x.isfinite().all() and x.abs().max() <= 1
+    assert (x[0] - x[1]).abs().mean() > .01 and torch.equal(x, what.draw(64))
+
+
+def test_from_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(['sample', '@faces', '--n', '4']) == 0
+    path = Path(capsys.readouterr().out.strip().splitlines()[-1])
+    assert path == Path('runs/faces/samples-4-0.png') and path.stat().st_size > 1000
+    assert main(['info', '@faces']) == 0
+    assert 'drawn faces' in capsys.readouterr().out
+    for words in (['sample', '@face'], ['info', '@face']):
+        assert main(words) == 2
+        assert "there is no generator called 'face': take one of faces" in capsys.readouterr().err
+
+
+def test_an_exported_file_draws_as_its_run_does(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main('train mlp --n-steps 2 --batch-size 4 --quiet --out a'.split()) == 0
+    assert main('export a --format safetensors'.split()) == 0
+    file = Path(capsys.readouterr().out.strip().splitlines()[-1])
+    assert trained(file, 'cpu').folder == Path('a')
+    assert torch.equal(trained(file, 'cpu').draw(9), trained(Path('a'), 'cpu').draw(9))
+    file.write_bytes(file.read_bytes()[:2000])
+    assert main(['sample', str(file)]) == 2
+    assert 'cannot be read as safetensors' in capsys.readouterr().err
