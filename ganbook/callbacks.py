@@ -23,7 +23,7 @@ from . import need
 from .checkpoints import read, save
 from .data import Data, draw, to_units
 from .files import whole_file
-from .plots import save_png, scatter, to_png
+from .plots import beside, enlarged, save_png, scatter, to_png
 from .train import Log, Stop, TrainState, sample
 
 # %% ../nbs/a2_callbacks.ipynb #9950a96a
@@ -308,15 +308,29 @@ class checkpoint:
             self.save(s)
 
 # %% ../nbs/a2_callbacks.ipynb #91c85346
+def _with_real(data:Data, x:Tensor, n_cols:int):
+    "Generated images, and half as many real ones beside them, as one picture."
+    made = enlarged(to_units(data, x), n_cols)
+    n_rows = -(-len(x)//n_cols)
+    scale = made.height//(n_rows*(x.shape[-2] + 1) - 1)
+    few = max(1, n_cols//2)
+    real = draw(data, n_rows*few, torch.Generator(data.x.device).manual_seed(0))
+    return beside(dict(generated=made, real=enlarged(to_units(data, real), few, scale=scale)))
+
+# %% ../nbs/a2_callbacks.ipynb #012e22de
 def save_samples(
     data:Data,      # what the samples imitate
     x:Tensor,       # samples in the range of the data as drawn (N,*S)
     path:str|Path,  # PNG file to write
     n_cols:int=8,   # images a row
+    real:bool=False,# real images beside them?
 )->Path:
     "Images as a grid; points of the plane over as many real ones."
-    if data.is_image:
+    if data.is_image and not real:
         return save_png(to_units(data, x), path, n_cols)
+    if data.is_image:
+        with whole_file(path) as part: _with_real(data, x, n_cols).save(part, 'PNG', optimize=True)
+        return Path(path)
     fig = Figure(figsize=(5, 5), dpi=120, layout='constrained')
     real = draw(data, len(x), torch.Generator(data.x.device).manual_seed(0))
     scatter(to_units(data, real), to_units(data, x), fig.subplots())
@@ -331,13 +345,14 @@ def preview(
     every:int=1000,    # steps between two pictures; there is also one of the end
     n_cols:int=8,      # images a row
     y:tuple=(),        # labels of the latents, () or (labels (N,),)
+    real:bool=False,   # real images beside those of `G`?
 )->Callable:
     "Save a picture of the same latents each `every` steps."
     path = Path(path)
     def name(s): return path if path.suffix == '.png' else path/f'step_{s.step:08d}.png'
     def draw_and_save(s):
         x = sample(s.best, *(t.to(s.device) for t in (z, *y)))
-        save_samples(data, x, name(s), n_cols)
+        save_samples(data, x, name(s), n_cols, real)
     return _and_at_the_end(every, draw_and_save)
 
 # %% ../nbs/a2_callbacks.ipynb #8023e613

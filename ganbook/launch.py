@@ -81,7 +81,7 @@ def watchers(
     "Everything that watches a run and writes into its folder."
     files = run.files
     every = run.options['every']
-    picture = preview(files.samples, shown[0], data, every, y=shown[1:])
+    picture = preview(files.samples, shown[0], data, every, y=shown[1:], real=True)
     def first_pictures(s):
         if s.step in early: picture.look(s)
     table = log_csv(files.log, every)

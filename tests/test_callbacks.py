@@ -460,3 +460,14 @@ def test_looking_leaves_a_run_on_the_gpu_as_it_was(capture):
     )
 
 
+
+
+def test_real_images_stand_beside_generated_ones(tmp_path):
+    d = Data('x', torch.full((5, 1, 4, 4), 255, dtype=torch.uint8))
+    black = torch.full((8, 1, 4, 4), -1.)
+    picture = np.asarray(Image.open(cb.save_samples(d, black, tmp_path/'a.png', n_cols=4, real=True)))
+    alone = np.asarray(Image.open(cb.save_samples(d, black, tmp_path/'b.png', n_cols=4)))
+    h, w = alone.shape
+    assert (picture[-h:, :w] == alone).all()
+    assert picture.shape[1] > w and (picture[-h:, w:] == 255).all()  # the real ones are white
+    assert (picture[:-h] < 128).any()  # captions

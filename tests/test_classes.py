@@ -132,7 +132,8 @@ def test_classes_are_written_down(at_home):
     assert list(about['classes']) == list('0123456789') and sum(about['classes'].values()) == 1797
     assert stand_in(Run.read('whole').settings).classes == tuple('0123456789')
     wide, high = Image.open('whole/samples.png').size
-    assert high > wide  # ten rows, a class each, of eight
+    tile = 600/8  # ten rows of eight, a class each, and beside each row four real ones
+    assert abs(high - 10*tile) < 40 and abs(wide - 12*tile) < 40
 
 
 def test_one_class_is_drawn(at_home, capsys):
