@@ -382,7 +382,7 @@ def untrained(
 # %% ../nbs/w04_runs.ipynb #6d5f3a53
 def _folder_of(path:Path)->Path:
     "Where files about an exported generator go: the folder of its run, if it lies in one."
-    if path.parent == home(): return Path('runs')/path.stem
+    if path.parent == home(): return Path('runs')/f'@{path.stem}'  # no run is called so
     return path.parent.parent if Files(path.parent.parent).export == path.parent else path.parent
 
 def _from_file(path:Path)->Trained:

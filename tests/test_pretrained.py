@@ -37,7 +37,7 @@ def test_from_the_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(['sample', '@faces', '--n', '4']) == 0
     path = Path(capsys.readouterr().out.strip().splitlines()[-1])
-    assert path == Path('runs/faces/samples-4-0.png') and path.stat().st_size > 1000
+    assert path == Path('runs/@faces/samples-4-0.png') and path.stat().st_size > 1000
     assert main(['info', '@faces']) == 0
     assert 'drawn faces' in capsys.readouterr().out
     for words in (['sample', '@face'], ['info', '@face']):
