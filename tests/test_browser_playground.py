@@ -206,7 +206,7 @@ def test_settings_and_text(page):
     text.fill('v9')
     text.press('Enter')
     page.wait_for_function(
-        "document.querySelector('.pg-error').textContent.includes('no setting of the playground')"
+        "document.querySelector('.pg-error').textContent.includes('a setting begins with v1')"
     )
     assert p.match.setting.depth_G == 3
 
