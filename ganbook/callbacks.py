@@ -323,19 +323,18 @@ def save_samples(
     x:Tensor,       # samples in the range of the data as drawn (N,*S)
     path:str|Path,  # PNG file to write
     n_cols:int=8,   # images a row
-    real:bool=False,# real images beside them?
+    real:bool=False, # real images beside them?
 )->Path:
     "Images as a grid; points of the plane over as many real ones."
     if data.is_image and not real:
         return save_png(to_units(data, x), path, n_cols)
-    if data.is_image:
-        with whole_file(path) as part: _with_real(data, x, n_cols).save(part, 'PNG', optimize=True)
-        return Path(path)
-    fig = Figure(figsize=(5, 5), dpi=120, layout='constrained')
-    real = draw(data, len(x), torch.Generator(data.x.device).manual_seed(0))
-    scatter(to_units(data, real), to_units(data, x), fig.subplots())
+    if data.is_image: picture = _with_real(data, x, n_cols)
+    else:
+        picture = Figure(figsize=(5, 5), dpi=120, layout='constrained')
+        others = draw(data, len(x), torch.Generator(data.x.device).manual_seed(0))
+        scatter(to_units(data, others), to_units(data, x), picture.subplots())
     with whole_file(path) as part:
-        part.write_bytes(to_png(fig))
+        part.write_bytes(to_png(picture))
     return Path(path)
 
 def preview(

@@ -18,15 +18,17 @@ def home()->Path:
     "The folder of the generators that come with ganbook."
     return Path(str(importlib.resources.files('ganbook')/'generators'))
 
+def _files()->dict: return {path.stem: path for path in sorted(home().glob('*.safetensors'))}
+
 def names()->list:
     "What they are called."
-    return sorted(path.stem for path in home().glob('*.safetensors'))
+    return [*_files()]
 
 def locate(
     name:str,  # such as faces; an @ before it is how the command line has it
 )->Path:
     "The file of a generator that comes with ganbook."
-    return home()/f"{need.one_of({n: n for n in names()}, name.removeprefix('@'), 'generator')}.safetensors"
+    return need.one_of(_files(), name.removeprefix('@'), 'generator')
 
 # %% ../nbs/w33_pretrained.ipynb #f57e7e00
 def read_generator(

@@ -385,12 +385,12 @@ def _folder_of(path:Path)->Path:
     if path.parent == home(): return Path('runs')/f'@{path.stem}'  # no run is called so
     return path.parent.parent if Files(path.parent.parent).export == path.parent else path.parent
 
-def _from_file(path:Path)->Trained:
-    "The generator of a safetensors file, on the CPU."
+def _from_file(path:Path, device)->Trained:
+    "The generator of a safetensors file."
     weights, about = read_generator(path)
     G = untrained(about['settings'])
     G.load_state_dict(weights)
-    return Trained(G, about['settings'], _folder_of(path), about['step'])
+    return Trained(G.to(device), about['settings'], _folder_of(path), about['step'])
 
 def trained(
     run:Path,  # folder of a run, one of its checkpoints, or a file of `ganbook export`, .safetensors
@@ -398,8 +398,7 @@ def trained(
 )->Trained:
     "The averaged generator of a run, from its newest checkpoint, or of one checkpoint."
     if run.suffix == '.safetensors':
-        what = _from_file(run)
-        return replace(what, G=what.G.to(device))
+        return _from_file(run, device)
     path = run if run.is_file() else latest(Files(run).checkpoints)
     if path is None: raise FileNotFoundError(f"{run} holds no checkpoint: give the folder of a run.")
     content = read(path)
