@@ -91,38 +91,45 @@ def in_browser() -> list:
     return [p for p in notebooks if p.stem in names and p.parent == root/'nbs']
 
 
-def chapters():
-    """Every notebook runs from top to bottom, once: here those without outputs that must repeat and without
-    widgets, the others in nbval or in the browser, which also compare.
-
-    As many run as there are on disk. `make shake` and `nbdev_test` by itself take all of them.
-    """
+def later() -> set:
+    "The notebooks that run in nbval or in the browser, which also compare their outputs."
     tagged = [p for p in notebooks if repeats(p)]
     if not tagged: sys.exit('\nFAILED: no notebook has an output that must repeat (tag nbval-check-output).')
-    seen = in_browser()
-    later = {*tagged, *seen}
-    names = '|'.join(re.escape(p.stem) for p in later)
-    every = 'nbdev_test', '--n_workers', '2', '--do_print', '--timing'
-    parts = [
-        (*every, '--skip_folder_re', '^(solutions|[_.].*)$', '--skip_file_re', rf'^([_.]|({names})\.ipynb$)'),
-        (*every, '--path', 'nbs/solutions'),
-    ]
-    ran = set()
-    for command in parts:
-        done = run(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        completed = set(re.findall(r'Completed (\S+\.ipynb)', done.stdout))
-        ran |= completed
-        for line in done.stdout.splitlines():
-            if 'Completed' in line or 'took' in line: print('  ', line.replace(str(root) + '/', ''))
-    if len(ran) + len(later) != len(notebooks):
+    return {*tagged, *in_browser()}
+
+
+def chapters(parts: int = 3) -> dict:
+    """Every notebook runs from top to bottom, once: here those without outputs that must repeat and without
+    widgets, in a few parts; name of a part -> command.
+
+    `make shake` and `nbdev_test` by itself take all of them.
+    """
+    folders = {'chapters': root/'nbs', 'solutions': root/'nbs'/'solutions'}
+    commands, apart = {}, later()
+    for kind, folder in folders.items():
+        files = [p for p in notebooks if p.parent == folder and p not in apart]
+        for i in range(parts):
+            names = '|'.join(re.escape(p.name) for p in files[i::parts])
+            commands[f'{kind}, part {i + 1} of {parts}'] = [
+                'nbdev_test', '--path', str(folder), '--file_re', f'^({names})$', '--n_workers', '1',
+                '--skip_folder_re', '^(solutions|[_.].*)$', '--do_print', '--timing',
+            ]
+    return commands
+
+
+def count(said: dict):
+    "As many notebooks have run as there are on disk; print the seconds of each."
+    lines = [line.replace(str(root) + '/', '') for text in said.values() for line in text.splitlines()]
+    for line in lines:
+        if 'Completed' in line or 'took' in line: print('  ', line)
+    ran = {name for line in lines for name in re.findall(r'Completed (\S+\.ipynb)', line)}
+    compared = len(later())
+    if len(ran) + compared != len(notebooks):
         sys.exit(
-            f'\nFAILED: {len(ran)} notebooks ran and {len(later)} run later, but {len(notebooks)} are '
-            f'on disk.\n{done.stdout[-3000:]}'
+            f'\nFAILED: {len(ran)} notebooks ran, and {compared} in nbval and in the browser, but '
+            f'{len(notebooks)} are on disk.'
         )
-    print(
-        f'{len(ran)} of {len(notebooks)} notebooks ran; {len(later) - len(seen)} run next in nbval and '
-        f'{len(seen)} in the browser, where outputs that must repeat are compared'
-    )
+    print(f'{len(ran)} of {len(notebooks)} notebooks ran by themselves, {compared} where outputs compare')
 
 
 pytest = sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider'
@@ -143,54 +150,62 @@ def halves(marks: str, ignored=()) -> dict:
     return {name: [*pytest, '-m', marks, *map(str, part)] for name, part in parts.items()}
 
 
-def side_by_side(commands: dict):
-    """Run commands two at a time, in this order; each tells
-    at its end, and all are stopped once one has failed."""
-    waiting = deque(commands.items())
-    running = {}
-    failed = []
-    def work():
-        while waiting and not failed:
-            name, command = waiting.popleft()
+def side_by_side(commands: dict, beside: dict | None = None) -> dict:
+    """Run commands two at a time, in this order, and those `beside` one after the other
+    as a third, for they wait more than they compute. Each tells at its end,
+    and all are stopped once one has failed. Returns what each said."""
+    beside = beside or {}
+    waiting = deque(commands)
+    third = deque(beside)
+    commands = commands | beside
+    said, running, failed = {}, {}, []
+    def work(queue: deque):
+        while queue and not failed:
+            name = queue.popleft()
             start = time.perf_counter()
             running[name] = p = subprocess.Popen(
-                command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+                commands[name], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
             )
-            said, _ = p.communicate()
+            said[name], _ = p.communicate()
             del running[name]
             if p.returncode and not failed:
-                failed.append((name, said, p.returncode))
+                failed.append((name, p.returncode))
                 for rest in [*running.values()]: rest.kill()
             if failed and failed[0][0] != name: return
-            last = (said.strip().splitlines() or ['said nothing'])[-1].strip(' =')
+            last = (said[name].strip().splitlines() or ['said nothing'])[-1].strip(' =')
             print(f'   {name}: {last} ({time.perf_counter() - start:.0f} s)', flush=True)
-    other = threading.Thread(target=work)
+    others = [threading.Thread(target=work, args=(queue,)) for queue in (waiting, third)]
     try:
-        other.start()
-        work()
-        other.join()
+        for other in others: other.start()
+        work(waiting)
+        for other in others: other.join()
     finally:
         waiting.clear()
+        third.clear()
         for p in [*running.values()]: p.kill()
-    for name, said, code in failed: sys.exit(f'\nFAILED: {name} (exit {code})\n{said[-6000:]}')
+    for name, code in failed: sys.exit(f'\nFAILED: {name} (exit {code})\n{said[name][-6000:]}')
+    return said
 
 
-def repeat_and_test():
-    "Stored outputs tagged nbval-check-output come out again, to the letter, and the tests pass."
+def everything():
+    """Every chapter and solution runs; stored outputs tagged nbval-check-output
+    come out again, to the letter; and the tests pass."""
     apart = {'tests of the playground': 'test_browser_playground', 'tests of the page': 'test_page'}
     seen = in_browser()  # the browser compares what it runs
     tagged = [str(p) for p in notebooks if repeats(p) and p not in seen]
     nbval = [*pytest, '--nbval-lax', '--nbval-current-env', '--nbval-cell-timeout=300']
-    commands = halves('not browser', apart.values())  # the longest first
-    commands['tests in a browser'] = [
-        *pytest, 'tests', '-m', 'browser', *(f'--ignore=tests/{file}.py' for file in apart.values()),
-    ]
+    commands = halves('not browser', apart.values()) | chapters()  # the longest first
     commands |= {
         'stored outputs repeat, first half': nbval + tagged[::2],
         'stored outputs repeat, second half': nbval + tagged[1::2],
     }
-    commands |= {name: [*pytest, f'tests/{file}.py'] for name, file in apart.items()}
-    side_by_side(commands)
+    beside = {
+        'tests in a browser': [
+            *pytest, 'tests', '-m', 'browser', *(f'--ignore=tests/{file}.py' for file in apart.values()),
+        ],
+    }
+    beside |= {name: [*pytest, f'tests/{file}.py'] for name, file in apart.items()}
+    count({name: text for name, text in side_by_side(commands, beside).items() if name in chapters()})
 
 
 def lint(): run(sys.executable, '-m', 'ruff', 'check', '.')
@@ -228,8 +243,7 @@ def changed_and_fast():
 
 whole = [
     ('nbdev_clean and nbdev_export change nothing', in_step),
-    ('every chapter and every solution runs', chapters),
-    ('stored outputs repeat, and the tests', repeat_and_test), ('ruff', lint),
+    ('ruff', lint), ('every chapter and solution runs, stored outputs repeat, and the tests', everything),
 ]
 quick = [
     ('nbdev_clean and nbdev_export change nothing', in_step), ('ruff', lint),

@@ -120,9 +120,10 @@ def fixed_latents(n, G, lead=(), device='cpu'):
 
 class Judge:
     """Holds samples against real images in [-1,1], which are looked at once. A distance is the squared
-    Fréchet distance in the features of a yardstick, in units of half of the images against the rest."""
-    def __init__(self, name, x, device='cpu', n=None):
-        self.eye, self.device = yardstick(name).to(device), device
+    Fréchet distance in the features of a yardstick, in units of half of the images against the rest.
+    `eye` stands in for the yardstick called `name`."""
+    def __init__(self, name, x, device='cpu', n=None, eye=None):
+        self.eye, self.device = (eye or yardstick(name)).to(device), device
         self.real = self.eye.features(x)
         self.n = n or len(x)
         self.floor = frechet_floor(self.real).item()

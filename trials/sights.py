@@ -1,0 +1,182 @@
+"""Before, between and after, in pictures and in seconds: the textbook's DCGAN,
+the cure without its penalties, and the cure.
+
+usage: python -m trials.sights [--check] [--data mnist|faces] [--only ARM ...] [--steps N] [--seeds K]
+[--size S] [--device cpu|cuda] [--out FILE]
+
+mnist is `mnist_small`, 5,000 digits of 28x28 pixels, by the recipe `stable` of width 16, 1,500 steps.
+faces are 5,000 drawn faces of --size pixels (default 16), by the recipe `pictures`, 3,000 steps.
+
+Three arms: `textbook` is the DCGAN of Radford et al. 2016 with the width, the smallest grid and the
+latents of the recipe, and as many steps as take the processor time that the recipe takes; `no penalties`
+is the recipe without R1 and R2; `whole` is the recipe. Seeds train one after the other.
+
+At 12 moments 2,500 samples are held against real images that nobody was trained on (of mnist_small,
+which has no others, against itself) in the features of the yardstick; a distance is the squared Frechet
+distance in units of half of the real images against the other half. Seconds are those of training alone.
+At the end also: coverage, the share of samples that are surely read, and the digits that make up at least
+2 %, or the kinds of face found. `tiles` is a PNG of what the first two seeds draw from the same twelve
+latents, a row each.
+
+--check exits with 1 if a target of the stored figures is missed. """
+import base64
+import io
+import math
+from dataclasses import dataclass, field, replace
+
+import torch
+from PIL import Image
+from ganbook.callbacks import every
+from ganbook.data import faces
+from ganbook.downloads import mnist_small
+from ganbook.metrics import prdc
+from ganbook.readers import face_reader, kinds_found
+from ganbook.recipes import build, find
+from ganbook.train import fit, sample
+from trials import common
+from trials.common import (
+    arm_options, as_drawn, chosen, clock, each, failing, fixed_latents, machine, mean, parsed,
+    run_arms, stored, verdict, wanting,
+)
+from trials.dcgan import step_s
+
+bases = dict(
+    mnist=replace(find('stable'), width=16, n_steps=1_500),
+    faces=replace(find('pictures'), n_steps=3_000),
+)
+names = 'textbook', 'no penalties', 'whole'
+n_looks = 12
+n_judged = 2_500
+n_columns = 12  # of the picture
+
+
+def textbook(base):
+    "The DCGAN of the paper, as large as `base`."
+    same = dict(latent_dim=base.latent_dim, width=base.width, smallest=base.smallest)
+    return replace(find('dcgan_textbook'), name='textbook', **same)
+
+def arm(name, base, data, device):
+    "The recipe of an arm; the textbook gets the time that the whole recipe takes."
+    if name == 'whole': return base
+    if name == 'no penalties': return replace(base, name=name, r1=0., r2=0.)
+    plain = textbook(base)
+    ratio = step_s(base, data, device)/step_s(plain, data, device)
+    return replace(plain, n_steps=max(1, round(base.n_steps*ratio)))
+
+
+class Judge(common.Judge):
+    "Measures samples against real images that nobody was trained on, where there are such."
+    def __init__(self, kind, data, device):
+        unseen = faces(seed=1, size=data.shape[-1]) if kind == 'faces' else data
+        eye = face_reader() if kind == 'faces' else None
+        super().__init__('mnist', as_drawn(unseen.x.to(device)), device, n_judged, eye)
+        self.kind = kind
+        self.of_real = self.seen(as_drawn(unseen.x[:n_judged].to(device)))
+    def seen(self, x):
+        "Coverage, and what the yardstick reads."
+        probs = self.eye.probs(x)
+        kinds = kinds_found(probs) if self.kind == 'faces' else self.kinds(x).item()
+        coverage = prdc(self.real[-n_judged:], self.eye.features(x))['coverage'].item()
+        return dict(kinds=kinds, sure=(probs.amax(-1) > .9).double().mean().item(), coverage=coverage)
+
+
+@dataclass
+class Watch:
+    "A callback: distances at some moments, and the seconds of training until each."
+    judge: Judge
+    start: float
+    spent: float = 0.
+    steps: list = field(default_factory=list)
+    seconds: list = field(default_factory=list)
+    distances: list = field(default_factory=list)
+    def __call__(self, s):
+        now = clock(self.judge.device)
+        self.steps.append(s.step)
+        self.seconds.append(now - self.start - self.spent)
+        self.distances.append(self.judge.distance(s.best).item())
+        self.spent += clock(self.judge.device) - now
+
+
+def png(images):
+    "Rows of images (R,N,C,H,W) as the text of a PNG without gaps."
+    pixels = ((images.clamp(-1, 1) + 1)*127.5).round().byte()
+    pixels = pixels.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)  # (R*H,N*W,C)
+    file = io.BytesIO()
+    Image.fromarray(pixels.squeeze(-1).cpu().numpy()).save(file, 'PNG', optimize=True)
+    return base64.b64encode(file.getvalue()).decode()
+
+def drawn(G, device):
+    "What a generator draws from the same few latents."
+    return sample(G, fixed_latents(n_columns, G, device=device))
+
+def one(recipe, data, judge, seed, device):
+    "A run: what was measured of it, and a few samples."
+    s, a = build(recipe, data, seed, device)
+    watch = Watch(judge, clock(device))
+    fit(s, **a | dict(callbacks=[every(max(1, recipe.n_steps//n_looks), watch, last=True)]))
+    end = judge.seen(judge.samples(s.best))
+    curve = dict(steps=watch.steps, times=watch.seconds, distances=watch.distances)
+    return end | curve | dict(distance=watch.distances[-1], seconds=watch.seconds[-1]), drawn(s.best, device)
+
+def try_arm(recipe, data, judge, n_seeds, device):
+    "All seeds of an arm: a list for each thing measured."
+    rows, pictures = zip(*(one(recipe, data, judge, seed, device) for seed in range(n_seeds)))
+    lists = {name: [row[name] for row in rows] for name in rows[0]}
+    return lists | dict(n_steps=recipe.n_steps, tiles=png(torch.stack(pictures[:2])))
+
+def line(name, row):
+    return (
+        f"{name:14} distance {each(row['distance'], '6.1f')}   kinds {each(row['kinds'], 'd')}   "
+        f"surely read {mean(row['sure']):.2f}   {mean(row['seconds']):.0f} s a run"
+    )
+
+
+# Targets
+
+def until(row, i, target):
+    "Seconds of training of seed `i` until its distance is `target` or less; infinite if it never is."
+    pairs = zip(row['times'][i], row['distances'][i])
+    return next((seconds for seconds, distance in pairs if distance <= target), math.inf)
+
+def shares_of_time(rows):
+    """Seed by seed: the time in which the whole recipe is as
+    good as the textbook ever is, over that of a textbook's run."""
+    plain, whole = rows['textbook'], rows['whole']
+    best = [min(d) for d in plain['distances']]
+    return [until(whole, i, d)/plain['seconds'][i] for i, d in enumerate(best)]
+
+def missed(entry, kind):
+    "The targets that are not met, in words."
+    rows = entry['rows']
+    if faults := wanting(rows, names, kind): return faults
+    whole, plain = rows['whole'], rows['textbook']
+    targets = [
+        (max(shares_of_time(rows)) <= .5, f'{kind}: half of the time for what the textbook reaches'),
+        (max(whole['distance']) < min(plain['distance']), f'{kind}: nearer than the textbook at every seed'),
+    ]
+    if kind.endswith('mnist'):
+        targets.append((min(whole['kinds']) == 10, f'{kind}: ten digits at every seed'))
+        targets.append((max(whole['distance']) <= 15, f'{kind}: a distance of at most 15 at every seed'))
+    return failing(*targets)
+
+def main():
+    p = arm_options(__doc__, 'sights', names, 'those of the recipe', data=())
+    p.add_argument('--data', choices=list(bases), default='mnist', help='default: mnist')
+    p.add_argument('--size', type=int, default=16, help='of faces, in pixels (default 16)')
+    a = parsed(p)
+    device = torch.device(a.device)
+    base = bases[a.data]
+    if a.steps: base = replace(base, n_steps=a.steps)
+    data = (faces(size=a.size) if a.data == 'faces' else mnist_small()).to(device)
+    judge, kind = Judge(a.data, data, device), f'{a.device} {a.data}'
+    about = machine(a.device, with_clock=True) | dict(
+        n_steps=base.n_steps, n_seeds=a.seeds, size=data.shape[-1], n_samples=n_judged,
+        of_real=judge.of_real, recipe=base.name, width=base.width,
+    )
+    def trained(name): return try_arm(arm(name, base, data, device), data, judge, a.seeds, device)
+    run_arms(chosen(p, a, names), trained, line, a.out, kind, about)
+    entry = stored(a.out).get(kind)
+    return verdict(missed(entry, kind) if entry else [f'there is no {kind}'], a.check)
+
+
+if __name__ == '__main__': raise SystemExit(main())
