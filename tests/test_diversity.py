@@ -310,7 +310,7 @@ def run(monkeypatch, *args):
 def test_a_short_run_is_stored(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(bench, 'n_samples', 500)
     out = tmp_path/'a.json'
-    options = ['--data', 'digits', '--device', 'cpu', '--steps', 5, '--seeds', 2, '--out', out]
+    options = ['--data', 'digits', '--device', 'cpu', '--steps', 2, '--seeds', 2, '--out', out]
     assert run(monkeypatch, *options, '--only', 'r3', 'plain', 'ns') == 0
     entry = json.loads(out.read_text())['cpu digits']
     assert (
@@ -319,9 +319,9 @@ def test_a_short_run_is_stored(monkeypatch, tmp_path, capsys):
         and entry['n_samples'] == 500
     )
     row = entry['rows']['plain'][0]
-    assert row['n_steps'] == 5 and 1 <= row['modes'] <= 500 and row['kl'] > 0 and 0 <= row['confident'] <= 1
+    assert row['n_steps'] == 2 and 1 <= row['modes'] <= 500 and row['kl'] > 0 and 0 <= row['confident'] <= 1
     # the first seed is followed
-    assert [c[0] for c in row['curve']] == [1, 2, 3, 4, 5] and entry['rows']['plain'][1]['curve'] == []
+    assert [c[0] for c in row['curve']] == [1, 2] and entry['rows']['plain'][1]['curve'] == []
     assert any('r3, seed 0: modes' in f for f in entry['targets_missed'])
     run(monkeypatch, *options, '--only', 'narrow')  # adds an arm, keeps the others
     assert set(json.loads(out.read_text())['cpu digits']['rows']) == {'r3', 'plain', 'ns', 'narrow'}

@@ -355,13 +355,13 @@ def test_blocks_of_distances_stay_small():
     assert seen == 9000
 
 def test_memory_is_bounded():
-    """10,000 by 10,000 distances fill 0.75 GiB; with blocks
+    """8,000 by 8,000 distances fill 0.48 GiB; with blocks
     of 16 MiB, prdc, nearest and kid must stay far below."""
     code = (
         "import torch, resource; torch.set_num_threads(1); from ganbook import metrics; metrics._budget = "
         "2**21\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/2**20\n"
-        "x, y = torch.randn(2, 10_000, 4); start = peak(); [f(x, y) for f in "
+        "x, y = torch.randn(2, 8_000, 4); start = peak(); [f(x, y) for f in "
         "(metrics.kid, metrics.nearest, metrics.prdc)]; print(peak() - start)"
     )
     done = subprocess.run(
@@ -369,7 +369,7 @@ def test_memory_is_bounded():
         env=dict(os.environ, PYTHONPATH=str(root)),
     )
     assert not done.returncode, done.stderr
-    assert float(done.stdout) < .25
+    assert float(done.stdout) < .2
 
 def test_the_stored_benchmark_keeps_its_promise():
     """10,000 against 60,000 features of 2,048 dimensions, and

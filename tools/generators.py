@@ -40,6 +40,10 @@ plans = dict(
         'it draws no photographs; some faces are smudged, many kinds and one colour of the wall are rare',
         size=24, lr=2.5e-3,
     ),
+    digits=Plan(
+        'handwritten digits, grey', 'stable', 'mnist_small', 3_000,
+        'trained on 5,000 images; some samples are no digit that a person would name',
+    ),
 )
 
 

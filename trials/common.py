@@ -87,6 +87,10 @@ def wanting(rows, arms, kind, least=5, key='distance'):
 
 def mean(values): return sum(values)/len(values)
 
+def lists_of(rows):
+    "Rows with the same measures, one a seed, as a list for each measure."
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
 def each(values, form):
     "Numbers in a row."
     return ' '.join(f'{v:{form}}' for v in values)

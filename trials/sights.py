@@ -35,7 +35,7 @@ from ganbook.recipes import build, find
 from ganbook.train import fit, sample
 from trials import common
 from trials.common import (
-    arm_options, as_drawn, chosen, clock, each, failing, fixed_latents, machine, mean, parsed,
+    arm_options, as_drawn, chosen, clock, each, failing, fixed_latents, lists_of, machine, mean, parsed,
     run_arms, stored, verdict, wanting,
 )
 from trials.dcgan import step_s
@@ -121,8 +121,7 @@ def one(recipe, data, judge, seed, device):
 def try_arm(recipe, data, judge, n_seeds, device):
     "All seeds of an arm: a list for each thing measured."
     rows, pictures = zip(*(one(recipe, data, judge, seed, device) for seed in range(n_seeds)))
-    lists = {name: [row[name] for row in rows] for name in rows[0]}
-    return lists | dict(n_steps=recipe.n_steps, tiles=png(torch.stack(pictures[:2])))
+    return lists_of(rows) | dict(n_steps=recipe.n_steps, tiles=png(torch.stack(pictures[:2])))
 
 def line(name, row):
     return (
