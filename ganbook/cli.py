@@ -41,6 +41,7 @@ def cmd_train(
     every:int=None,         # steps between two checkpoints and two pictures of samples (default: 1000)
     keep:int=None,          # checkpoints to keep (default: 3)
     log_interval:int=None,  # steps a point in TensorBoard (default: 100)
+    try_:str=None,          # gamma: first train briefly with five weights of R1 and R2, then take the best
     threads:int=None,       # of the processor (default: 1 for small networks, else one a core)
     quiet:bool=False,       # show no progress
 ):
@@ -56,6 +57,9 @@ def cmd_train(
     need.that(one, '--config begins a run and --resume goes on with one: leave one of the two out')
     wish = Wish(recipe, data, size, grey, seed, n_steps, batch_size, lr, every, keep, log_interval, threads,
         out, config, resume)
+    if try_:
+        from ganbook.tuning import tuned
+        wish = tuned(wish, try_, device=place)
     launch(wish, place, quiet)
 
 # %% ../nbs/w07_command_line.ipynb #6d66e6fa

@@ -389,7 +389,9 @@ def _from_file(path:Path, device)->Trained:
     "The generator of a safetensors file."
     weights, about = read_generator(path)
     G = untrained(about['settings'])
-    G.load_state_dict(weights)
+    try: G.load_state_dict(weights)
+    except RuntimeError: raise ValueError(
+        f"the weights in {path} are not those of the network that it names: export it again.") from None
     return Trained(G.to(device), about['settings'], _folder_of(path), about['step'])
 
 def trained(

@@ -121,7 +121,7 @@ def count(said: dict):
     "As many notebooks have run as there are on disk; print the seconds of each."
     lines = [line.replace(str(root) + '/', '') for text in said.values() for line in text.splitlines()]
     for line in lines:
-        if 'Completed' in line or 'took' in line: print('  ', line)
+        if re.search(r'\.ipynb: \d+ secs', line): print('  ', line)
     ran = {name for line in lines for name in re.findall(r'Completed (\S+\.ipynb)', line)}
     compared = len(later())
     if len(ran) + compared != len(notebooks):

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 from ganbook.cli import main
-from ganbook.pretrained import card, home, locate, names, read_generator
+from ganbook.pretrained import card, home, locate, names, packed, read_generator
 from ganbook.runs import existing, trained
 
 root = Path(__file__).resolve().parent.parent
@@ -55,3 +55,14 @@ def test_an_exported_file_draws_as_its_run_does(tmp_path, monkeypatch, capsys):
     file.write_bytes(file.read_bytes()[:2000])
     assert main(['sample', str(file)]) == 2
     assert 'cannot be read as safetensors' in capsys.readouterr().err
+
+
+def test_weights_of_another_network_are_one_sentence(tmp_path, monkeypatch, capsys):
+    weights, about = read_generator(locate('faces'))
+    name, first = next((n, w) for n, w in weights.items() if w.ndim > 1)
+    file = tmp_path/'other.safetensors'
+    file.write_bytes(packed(weights | {name: first[:1]}, about))
+    monkeypatch.chdir(tmp_path)
+    assert main(['sample', str(file)]) == 2
+    said = capsys.readouterr().err
+    assert 'are not those of the network that it names: export it again' in said and said.count('\n') == 1
