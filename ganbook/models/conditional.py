@@ -17,6 +17,12 @@ from .. import need
 from ..nets import whole_number
 
 # %% ../../nbs/20_many_tasks.ipynb #8aa3001f
+def _sizes(n_classes)->tuple:
+    "How many values a class has, or each of several attributes."
+    several = n_classes if isinstance(n_classes, tuple) else (n_classes,)
+    need.that(several, 'give the size of each attribute', n_classes=n_classes)
+    return tuple(whole_number(n, 'n_classes') for n in several)
+
 def _lookup(table:Tensor, y:Tensor, of:str)->Tensor:  # (K,n) and (B,) to (B,n)
     "The rows of `table` that the labels name."
     need.of_type(y.dtype == torch.int64, 'give int64', labels=y)
@@ -25,19 +31,27 @@ def _lookup(table:Tensor, y:Tensor, of:str)->Tensor:  # (K,n) and (B,) to (B,n)
     except IndexError:
         raise ValueError(f"{of} takes the labels 0 to {len(table) - 1}: give {of} more classes.") from None
 
-def _one_label(y:tuple, x:Tensor, lead:tuple, of:str)->Tensor:
-    "The labels of a batch, flat (B,), checked."
+def _said(table:Tensor, n_classes, y:Tensor, of:str)->Tensor:  # (sum of K,n), and (B,) or (B,A), to (B,n)
+    "The row of each sample's class, or the sum of one row for each of its attributes."
+    if not isinstance(n_classes, tuple): return _lookup(table, y, of)
+    parts = zip(table.split(n_classes), y.unbind(-1))
+    return sum(_lookup(rows, values, f'attribute {i} of {of}') for i, (rows, values) in enumerate(parts))
+
+def _told(y:tuple, x:Tensor, lead:tuple, n_classes, of:str)->Tensor:
+    "What a batch was told, (B,) or (B,A), checked."
     fits = len(y) == 1
     need.that(fits, f'{of} wants classes, call fit with labels=True, and sample(G, z, y)', labels=y)
-    need.that(y[0].shape == lead, 'give one label a sample', labels=y[0], batch=x)
-    return y[0].reshape(-1)
+    several = (len(n_classes),) if isinstance(n_classes, tuple) else ()
+    wants = f'give a row of {several[0]} attributes a sample' if several else 'give one label a sample'
+    need.that(y[0].shape == (*lead, *several), wants, labels=y[0], batch=x)
+    return y[0].reshape(-1, *several)
 
 # %% ../../nbs/20_many_tasks.ipynb #c8d3a49a
 class EmbeddedGenerator(nn.Module):
     "A generator whose latents are lengthened by a vector that it learns for each class."
     def __init__(self,
         G:nn.Module,    # any generator; its first `n_embed` latents will be the vector of the class
-        n_classes:int,  # K
+        n_classes,      # K; or a tuple, how many values each of A attributes has
         n_embed:int=16, # numbers in a class's vector, below `G.latent_dim`
     ):
         super().__init__()
@@ -46,11 +60,14 @@ class EmbeddedGenerator(nn.Module):
         self.G = G
         self.latent_dim = G.latent_dim - n_embed
         self.shape = G.shape
-        self.vectors = nn.Parameter(torch.randn(whole_number(n_classes, 'n_classes'), n_embed))  # (K,n_embed)
+        self.n_classes = n_classes
+        self.vectors = nn.Parameter(torch.randn(sum(_sizes(n_classes)), n_embed))  # (K,n_embed)
 
     def forward(self, z:Tensor, *y)->Tensor:
-        "Latents (...,B,Z) and labels (...,B) to samples (...,B,*S)."
-        e = _lookup(self.vectors, _one_label(y, z, z.shape[:-1], 'G'), 'G').unflatten(0, z.shape[:-1])
+        "Latents (...,B,Z) and labels (...,B) or attributes (...,B,A) to samples (...,B,*S)."
+        lead = z.shape[:-1]
+        told = _told(y, z, lead, self.n_classes, 'G')
+        e = _said(self.vectors, self.n_classes, told, 'G').unflatten(0, lead)
         return self.G(torch.cat([e, z], -1))
 
 # %% ../../nbs/20_many_tasks.ipynb #a3c8579b
@@ -59,18 +76,20 @@ class ConditionalBatchNorm(nn.Module):
     class (Dumoulin et al. 2017, de Vries et al. 2017)."""
     def __init__(self,
         norm:nn.Module, # nn.BatchNorm1d or 2d of n channels; its gains are where those of each class begin
-        n_classes:int,  # K
+        n_classes,      # K; or a tuple, how many values each of A attributes has
     ):
         super().__init__()
         n = norm.num_features
+        sizes = _sizes(n_classes)
         start = norm.weight.detach() if norm.affine else torch.ones(norm.num_features)
         self.norm = type(norm)(n, norm.eps, norm.momentum, affine=False)
-        self.gain = nn.Parameter(start.repeat(whole_number(n_classes, 'n_classes'), 1))  # (K,n)
-        self.shift = nn.Parameter(torch.zeros(n_classes, n))
+        self.n_classes = n_classes
+        self.gain = nn.Parameter(start.repeat(sum(sizes), 1)/len(sizes))  # (K,n)
+        self.shift = nn.Parameter(torch.zeros(sum(sizes), n))
 
-    def forward(self, x:Tensor, y:Tensor)->Tensor:  # (B,n,...) and (B,) to (B,n,...)
+    def forward(self, x:Tensor, y:Tensor)->Tensor:  # (B,n,...), and (B,) or (B,A), to (B,n,...)
         gain, shift = (
-            _lookup(t, y, 'G').view(*x.shape[:2], *[1]*(x.ndim - 2)) for t in (self.gain, self.shift)
+            _said(t, self.n_classes, y, 'G').view(*x.shape[:2], *[1]*(x.ndim - 2)) for t in (self.gain, self.shift)
         )
         return gain*self.norm(x) + shift
 
@@ -81,7 +100,7 @@ class NormedGenerator(nn.Module):
         # a generator with a Sequential `net` with BatchNorm
         # in it, such as DCGANGenerator; it is left as it is
         G:nn.Module,
-        n_classes:int, # K
+        n_classes,     # K; or a tuple, how many values each of A attributes has
     ):
         super().__init__()
         def is_norm(m): return isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))
@@ -89,13 +108,14 @@ class NormedGenerator(nn.Module):
         need.that(has_norm, 'it has no BatchNorm to tell its class, take EmbeddedGenerator', G=G)
         self.latent_dim = G.latent_dim
         self.shape = G.shape
+        self.n_classes = n_classes
         self.net = nn.ModuleList(
             ConditionalBatchNorm(m, n_classes) if is_norm(m) else copy.deepcopy(m) for m in G.net
         )
 
     def forward(self, z:Tensor, *y)->Tensor:
-        "Latents (...,B,Z) and labels (...,B) to samples (...,B,*S)."
-        y = _one_label(y, z, z.shape[:-1], 'G')
+        "Latents (...,B,Z) and labels (...,B) or attributes (...,B,A) to samples (...,B,*S)."
+        y = _told(y, z, z.shape[:-1], self.n_classes, 'G')
         h = z.reshape(-1, self.latent_dim)
         for m in self.net:
             h = m(h, y) if isinstance(m, ConditionalBatchNorm) else m(h)
@@ -128,8 +148,9 @@ class Judge(nn.Module):
         # a discriminator with a Sequential `net` that ends in nn.Linear, as ours do; it is left as it is
         D:nn.Module,
         heads:dict|None=None,  # name of a question -> how many answers it has
-        # K: judge samples together with their class, by projection (Miyato and Koyama 2018)
-        n_classes:int|None=None,
+        # K, or a tuple of the sizes of A attributes: judge samples together
+        # with their class, by projection (Miyato and Koyama 2018)
+        n_classes=None,
         # a head whose logsumexp is the logit, in place of a unit of its own (Salimans et al. 2016, section 5)
         logit_from:str|None=None
     ):
@@ -143,19 +164,21 @@ class Judge(nn.Module):
         self.logit_from = logit_from
         self.tells = False
         self.heads = nn.ModuleDict({k: nn.Linear(n, whole_number(v, f'head {k}')) for k, v in heads.items()})
+        self.n_classes = n_classes
         self.classes = None
         if n_classes is not None:
-            self.classes = nn.Parameter(torch.randn(whole_number(n_classes, 'n_classes'), n)/n**.5)  # (K,F)
+            self.classes = nn.Parameter(torch.randn(sum(_sizes(n_classes)), n)/n**.5)  # (K,F)
 
     def forward(self, x:Tensor, *y)->Tensor:
-        """Samples (...,B,*S), and labels (...,B) if it projects, to logits
-        (...,B); inside `answers` to a dict of all it has to say."""
+        """Samples (...,B,*S), and labels (...,B) or attributes (...,B,A) if it
+        projects, to logits (...,B); inside `answers` to a dict of all it has to say."""
         lead = _leading(x, self.shape)
         h = self.body(x.reshape(-1, *self.shape))  # (B,F)
         said = {name: head(h) for name, head in self.heads.items()}
         logits = said[self.logit_from].logsumexp(-1) if self.logit_from else self.logit(h)[:, 0]
         if self.classes is not None:
-            logits = logits + (_lookup(self.classes, _one_label(y, x, lead, 'D'), 'D')*h).sum(-1)
+            told = _told(y, x, lead, self.n_classes, 'D')
+            logits = logits + (_said(self.classes, self.n_classes, told, 'D')*h).sum(-1)
         if not self.tells: return logits.reshape(lead)
         everything = dict(logits=logits, features=h, **said)
         return {name: v.reshape(*lead, *v.shape[1:]) for name, v in everything.items()}
