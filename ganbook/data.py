@@ -51,8 +51,9 @@ def _check_samples(d:'Data'):
 def _check_labels(x:Tensor, y:Tensor):
     "Refuse labels that do not belong to the samples."
     need.of_type(isinstance(y, Tensor), 'make them a tensor first, int64', labels=y)
-    fits = (y.dtype, y.shape) == (torch.int64, x.shape[:1])
-    need.that(fits, f'give one int64 a sample, ({len(x)},)', labels=y)
+    flat = y.ndim == 1 or y.ndim == 2 and y.shape[1] > 1
+    fits = flat and (y.dtype, len(y)) == (torch.int64, len(x))
+    need.that(fits, f'give one int64 a sample, ({len(x)},), or a row of attributes', labels=y)
 
 def _check_causes(x:Tensor, causes:Causes):
     "Refuse causes that do not belong to the samples."
@@ -76,7 +77,7 @@ class Data:
     "Samples of the distribution that a generator is to imitate, and what is known of it."
     name:str          # what they are, in a word
     x:Tensor          # points float32 (N,d) in their own units, or images uint8 (N,C,H,W)
-    y:Tensor=None     # labels int64 (N,), or None
+    y:Tensor=None     # labels int64 (N,), a row of attributes each (N,A), or None
     modes:Tensor=None # centres of the modes float32 (M,d) in the points' units, or None
     std:float=None    # standard deviation of a mode along each coordinate, in the points' units, or None
     scale:float=1.    # points: the root mean square of a coordinate about zero; `draw` divides by it

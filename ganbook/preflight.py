@@ -56,7 +56,7 @@ def _check_shapes(s, data:Data, labels:bool):
     need.that(not labels or data.y is not None, f'{data.name} has no labels, give it a y', labels=labels)
     K = s.members
     two = torch.zeros(2, dtype=torch.long)
-    y = (data.y.cpu()[two].expand(*K, 2).to(s.device),) if labels else ()
+    y = (data.y.cpu()[two].expand(*K, 2, *data.y.shape[1:]).to(s.device),) if labels else ()
     made = _made(s, data, y)
     with evaluating(s.D):
         logits = s.D(made, *y)

@@ -319,14 +319,14 @@ def _whole_steps():
 def sample(
     G:nn.Module,       # generator
     z:Tensor,          # latents (...,N,Z)
-    *y:Tensor,         # labels (...,N), if `G` takes any
+    *y:Tensor,         # labels (...,N) or attributes (...,N,A), if `G` takes any
     batch:int=1000,    # samples at a time, to bound memory
 )->Tensor:             # (...,N,*S) in the range of the data as drawn
     "Samples in evaluation mode, without gradients; the modes of `G` are put back."
     need.that(z.ndim >= 2, 'give latents (...,N,Z)', z=z)
     need.at_least(1, batch=batch)
     with evaluating(G):
-        parts = [G(*chunk) for chunk in zip(z.split(batch, -2), *(l.split(batch, -1) for l in y))]
+        parts = [G(*chunk) for chunk in zip(z.split(batch, -2), *(l.split(batch, z.ndim - 2) for l in y))]
     return torch.cat(parts, z.ndim - 2)
 
 # %% ../nbs/05_training.ipynb #8753ed6f

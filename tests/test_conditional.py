@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 from ganbook.checkpoints import load, save
-from ganbook.data import Data, digits, latents, subset
+from ganbook.data import Data, digits, faces, latents, subset
 from ganbook.ensemble import Stacked, member, members
 from ganbook.losses import non_saturating, relativistic
 from ganbook.models.conditional import (
@@ -21,7 +21,7 @@ from ganbook.tasks import (
     Round, Task, _step_with_tasks, agreement, classify, counted, inform, mutual_information, nats, rotate,
     taught, turned, with_tasks,
 )
-from ganbook.train import alternating, d_step, fit, g_step, new_state
+from ganbook.train import alternating, d_step, fit, g_step, new_state, sample
 
 root = Path(__file__).resolve().parent.parent
 points = Data('points', torch.randn(64, 2, generator=torch.Generator().manual_seed(0)), torch.arange(64) % 3)
@@ -176,6 +176,117 @@ def test_a_discriminator_without_questions_answers_none():
     J = Judge(MLPDiscriminator((2,), (8,)))
     with pytest.raises(ValueError): answers(J, torch.randn(3, 5))
     assert not J.tells and isinstance(J(torch.randn(3, 2)), torch.Tensor)
+
+
+# Attributes
+
+sizes = 2, 4, 3
+
+def attributes(*shape, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    return torch.stack([torch.randint(n, shape, generator=rng) for n in sizes], -1)
+
+def attributed():
+    torch.manual_seed(0)
+    yield EmbeddedGenerator(MLPGenerator((1, 8, 8), 9, (16,)), sizes, 4)
+    yield EmbeddedGenerator(DCGANGenerator((1, 8, 8), 9, 4), sizes, 4)
+    yield NormedGenerator(DCGANGenerator((1, 8, 8), 5, 4), sizes)
+
+def test_networks_take_rows_of_attributes_with_any_leading_sizes():
+    y = attributes(2, 5)
+    for G in attributed():
+        z = torch.randn(2, 5, G.latent_dim)
+        x = G.eval()(z, y)
+        assert x.shape == (2, 5, 1, 8, 8) and torch.allclose(x[1], G(z[1], y[1]), atol=1e-5)
+    for D in bodies((1, 8, 8)):
+        J = Judge(D, n_classes=sizes)
+        assert J(x, y).shape == (2, 5) and torch.allclose(J(x, y)[1], J(x[1], y[1]), atol=1e-5)
+
+def test_an_attribute_adds_a_row_of_its_own_to_the_others():
+    J, x, y = Judge(MLPDiscriminator((2,), (16,)), n_classes=sizes), torch.randn(7, 2), attributes(7)
+    h = answers(J, x, y)['features']
+    rows = J.classes[y[:, 0]] + J.classes[2 + y[:, 1]] + J.classes[6 + y[:, 2]]
+    assert J.classes.shape == (9, 16)
+    assert torch.allclose(J(x, y), J.logit(h)[:, 0] + (rows*h).sum(1), atol=1e-5)
+    G = EmbeddedGenerator(MLPGenerator((2,), 9, (16,)), sizes, 4)
+    z = torch.randn(7, 5)
+    rows = G.vectors[y[:, 0]] + G.vectors[2 + y[:, 1]] + G.vectors[6 + y[:, 2]]
+    assert torch.allclose(G(z, y), G.G(torch.cat([rows, z], 1)), atol=1e-5)
+
+def test_a_class_is_one_attribute_in_a_row_of_its_own():
+    y, z = torch.arange(6) % 3, torch.randn(6, 5)
+    for n in (3, (3,)):
+        torch.manual_seed(0)
+        J = Judge(MLPDiscriminator((2,), (16,)), n_classes=n)
+        G = EmbeddedGenerator(MLPGenerator((2,), 9, (16,), nn.Identity), n, 4)
+        told = y if n == 3 else y[:, None]
+        if n == 3: x, logits = G(z, told), J(z[:, :2], told)
+    assert torch.equal(x, G(z, told)) and torch.equal(logits, J(z[:, :2], told))
+
+def test_attributes_in_batchnorm_begin_as_batchnorm_and_add_up():
+    norm, x, y = nn.BatchNorm2d(3), torch.randn(8, 3, 4, 4), attributes(8)
+    with torch.no_grad(): norm.weight.copy_(torch.tensor([.5, 1., 2.]))
+    mine = ConditionalBatchNorm(copy.deepcopy(norm), sizes)
+    assert torch.allclose(mine(x, y), norm(x), atol=1e-6)
+    with torch.no_grad():
+        mine.shift[1] += 1  # attribute 0 is 1
+        mine.shift[2 + 3] += 10  # attribute 1 is 3
+    added = (mine.eval()(x, y) - mine(x, torch.zeros_like(y)))[:, 0, 0, 0]
+    assert torch.allclose(added, (y[:, 0] == 1) + 10.*(y[:, 1] == 3), atol=1e-4)
+
+@pytest.mark.parametrize(
+    'y,match',
+    [
+        (attributes(5) + torch.tensor([2, 0, 0]), 'attribute 0 of [GD] takes the labels 0 to 1'),
+        (attributes(5) + torch.tensor([0, 4, 0]), 'attribute 1 of [GD] takes the labels 0 to 3'),
+        (-1 - attributes(5), 'takes the labels'),
+        (attributes(5)[:, :2], 'a row of 3 attributes a sample'),
+        (attributes(5)[:, 0], 'a row of 3 attributes a sample'),
+        (attributes(4), 'a row of 3 attributes a sample'),
+        (attributes(5).float(), 'int64'),
+    ],
+)
+def test_attributes_that_do_not_fit_are_refused_in_one_sentence(y, match):
+    G = EmbeddedGenerator(MLPGenerator((2,), 9, (16,)), sizes, 4)
+    D = Judge(MLPDiscriminator((2,), (16,)), n_classes=sizes)
+    for call in (lambda: G(torch.randn(5, 5), y), lambda: D(torch.randn(5, 2), y)):
+        with pytest.raises((ValueError, TypeError), match=match): call()
+
+@pytest.mark.parametrize('n', [(), (2, 0), (2, 1.5), (2, None)])
+def test_sizes_of_attributes_are_whole_numbers(n):
+    for make in (
+        lambda: EmbeddedGenerator(MLPGenerator((2,), 9), n, 4),
+        lambda: Judge(MLPDiscriminator((2,)), n_classes=n),
+        lambda: ConditionalBatchNorm(nn.BatchNorm2d(3), n),
+    ):
+        with pytest.raises(ValueError, match='n_classes is'): make()
+
+def faces_with_attributes(n):
+    d = faces(n, size=16)
+    return Data('faces', d.x, torch.stack([d.causes.glasses, d.causes.hair_colour], 1))
+
+def asked(i):
+    torch.manual_seed(i)
+    G = NormedGenerator(DCGANGenerator((3, 16, 16), 6, 4), (2, 6))
+    return new_state(G, Judge(DCGANDiscriminator((3, 16, 16), 4, norm=None), n_classes=(2, 6)), ema=True, seed=i)
+
+def test_faces_are_trained_and_drawn_by_attributes_alone_and_as_members(tmp_path):
+    d = faces_with_attributes(32)
+    one = fit(asked(1), d, 2, relativistic, [r1], batch_size=8, labels=True)
+    both = fit(members(asked, 2), d, 2, relativistic, [r1], batch_size=8, labels=True)
+    z, y = torch.randn(7, 6), d.y[:7]
+    x = sample(one.best, z, y, batch=3)
+    assert torch.allclose(x, sample(one.best, z, y), atol=1e-5)
+    together = sample(both.best, z.expand(2, -1, -1), y.expand(2, -1, -1), batch=3)
+    assert together.shape == (2, 7, 3, 16, 16) and torch.allclose(together[1], x, atol=1e-3)
+    save(one, tmp_path/'one.pt')
+    assert torch.equal(sample(load(asked(0), tmp_path/'one.pt').best, z, y, batch=3), x)
+
+def test_data_hold_attributes_and_refuse_what_are_none():
+    d = faces_with_attributes(6)
+    assert subset(d, 3).y.shape == (3, 2)
+    for y in (torch.zeros(5, 2, dtype=torch.long), torch.zeros(6, 2), torch.zeros(6, 2, 2, dtype=torch.long)):
+        with pytest.raises(ValueError, match='one int64 a sample'): Data('bad', d.x, y)
 
 
 # The loop
