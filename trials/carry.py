@@ -76,7 +76,7 @@ def on_images(kind, data, n_steps, n_seeds, device):
     judge, recipe = sights.Judge(kind, data, device), replace(narrow, n_steps=n_steps)
     rows = [sights.one(recipe, data, judge, seed, device)[0] for seed in range(n_seeds)]
     lists = lists_of(rows)
-    return {k: lists[k] for k in ('distance', 'kinds', 'sure', 'coverage', 'seconds')} | dict(n_steps=n_steps)
+    return {k: lists[k] for k in ('distance', 'kinds', 'sure', 'seconds')} | dict(n_steps=n_steps)
 
 def try_set(name, n_steps, n_seeds, device):
     if name in points: return on_points(points[name]().to(device), n_steps or 6_500, n_seeds, device)

@@ -14,8 +14,8 @@ is the recipe without R1 and R2; `whole` is the recipe. Seeds train one after th
 At 12 moments 2,500 samples are held against real images that nobody was trained on (of mnist_small,
 which has no others, against itself) in the features of the yardstick; a distance is the squared Frechet
 distance in units of half of the real images against the other half. Seconds are those of training alone.
-At the end also: coverage, the share of samples that are surely read, and the digits that make up at least
-2 %, or the kinds of face found. `tiles` is a PNG of what the first two seeds draw from the same twelve
+At the end also: the share of samples that are surely read, and the digits that make up at least 2 %, or the
+kinds of face found. `tiles` is a PNG of what the first two seeds draw from the same twelve
 latents, a row each.
 
 --check exits with 1 if a target of the stored figures is missed. """
@@ -27,9 +27,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from PIL import Image
 from ganbook.callbacks import every
-from ganbook.data import faces
+from ganbook.data import faces, subset
 from ganbook.downloads import mnist_small
-from ganbook.metrics import prdc
 from ganbook.readers import face_reader, kinds_found
 from ganbook.recipes import build, find
 from ganbook.train import fit, sample
@@ -71,13 +70,12 @@ class Judge(common.Judge):
         eye = face_reader() if kind == 'faces' else None
         super().__init__('mnist', as_drawn(unseen.x.to(device)), device, n_judged, eye)
         self.kind = kind
-        self.of_real = self.seen(as_drawn(unseen.x[:n_judged].to(device)))
+        self.of_real = self.seen(as_drawn(subset(unseen, n_judged).x.to(device)))
     def seen(self, x):
-        "Coverage, and what the yardstick reads."
+        "What the yardstick reads."
         probs = self.eye.probs(x)
         kinds = kinds_found(probs) if self.kind == 'faces' else self.kinds(x).item()
-        coverage = prdc(self.real[-n_judged:], self.eye.features(x))['coverage'].item()
-        return dict(kinds=kinds, sure=(probs.amax(-1) > .9).double().mean().item(), coverage=coverage)
+        return dict(kinds=kinds, sure=(probs.amax(-1) > .9).double().mean().item())
 
 
 @dataclass
