@@ -268,7 +268,8 @@ def faces_with_attributes(n):
 def asked(i):
     torch.manual_seed(i)
     G = NormedGenerator(DCGANGenerator((3, 16, 16), 6, 4), (2, 6))
-    return new_state(G, Judge(DCGANDiscriminator((3, 16, 16), 4, norm=None), n_classes=(2, 6)), ema=True, seed=i)
+    D = Judge(DCGANDiscriminator((3, 16, 16), 4, norm=None), n_classes=(2, 6))
+    return new_state(G, D, ema=True, seed=i)
 
 def test_faces_are_trained_and_drawn_by_attributes_alone_and_as_members(tmp_path):
     d = faces_with_attributes(32)

@@ -88,9 +88,8 @@ class ConditionalBatchNorm(nn.Module):
         self.shift = nn.Parameter(torch.zeros(sum(sizes), n))
 
     def forward(self, x:Tensor, y:Tensor)->Tensor:  # (B,n,...), and (B,) or (B,A), to (B,n,...)
-        gain, shift = (
-            _said(t, self.n_classes, y, 'G').view(*x.shape[:2], *[1]*(x.ndim - 2)) for t in (self.gain, self.shift)
-        )
+        told = [_said(t, self.n_classes, y, 'G') for t in (self.gain, self.shift)]
+        gain, shift = (t.view(*x.shape[:2], *[1]*(x.ndim - 2)) for t in told)
         return gain*self.norm(x) + shift
 
 # %% ../../nbs/20_many_tasks.ipynb #14a6a8ff
