@@ -1,10 +1,11 @@
-"The trials behind chapters 13, 15 and 16: what is stored keeps its targets, and a tiny run works."
+"The trials behind chapters 9, 13, 15 and 16: what is stored keeps its targets, and a tiny run works."
 import json
 import sys
 from pathlib import Path
 
 import pytest
-from trials import common, modes, stable, stacked
+import torch
+from trials import common, dcgan, modes, stable, stacked
 
 root = Path(__file__).resolve().parent.parent
 
@@ -20,6 +21,36 @@ def test_stored_modes_keep_their_targets(name): assert modes.missed(stored('mode
 
 @pytest.mark.parametrize('kind', ['cpu digits', 'cpu digits away'])
 def test_stored_scoreboard_keeps_its_targets(kind): assert stable.missed(stored('stable'), kind) == []
+
+def test_stored_parts_of_the_dcgan_keep_their_targets():
+    entry = stored('dcgan')['cpu faces']
+    assert dcgan.missed(entry['rows']) == [] and entry['n_steps'] == dcgan.whole.n_steps
+
+@pytest.mark.parametrize(
+    'arm,distances,words',
+    [
+        ('whole', [9., 9., 9., 9., 99.], 'whole: distance 99.0'),
+        ('no BatchNorm', [10.]*5, 'no BatchNorm: 1.11'),
+        ('no convolutions', [9.]*4, '4 seeds'),
+    ],
+)
+def test_missed_targets_of_the_dcgan_are_seen(arm, distances, words):
+    rows = {a: dict(distance=[9. if a == 'whole' else 99.]*5) for a in dcgan.parts}
+    assert dcgan.missed(rows) == []
+    assert any(words in f for f in dcgan.missed(rows | {arm: dict(distance=distances)}))
+
+def test_each_part_of_the_dcgan_builds_what_it_says():
+    data = dcgan.faces(40, dcgan.size)
+    def norms(net): return sum(isinstance(m, torch.nn.BatchNorm2d) for m in net.modules())
+    found = {}
+    for arm in dcgan.parts:
+        s = dcgan.run(arm, data, 0, 1, 'cpu')
+        found[arm] = norms(s.G), norms(s.D), s.opt_G.param_groups[0]['betas'][0]
+    whole = found.pop('whole')
+    assert whole == found['upsampled'] == found['larger start'] == (2, 0, 0.)
+    for arm in ('no BatchNorm', 'no BatchNorm, larger start', 'no convolutions'):
+        assert found[arm] == (0, 0, 0.)
+    assert found['BatchNorm in D too'] == (2, 1, 0.) and found['momentum .9'] == (2, 0, .9)
 
 def test_stored_thousand_modes_keep_their_targets():
     entry = stored('stacked')['cpu digits']
@@ -88,6 +119,7 @@ def test_missed_targets_of_a_minute_are_seen(change, words):
 @pytest.mark.parametrize(
     'module,kind,words',
     [
+        (dcgan, 'cpu faces', ['--only', 'whole', 'no convolutions']),
         (modes, 'ring', ['--game', 'ring', '--only', 'r3', 'r3, lazy 8', 'plain']),
         (stable, 'cpu digits', ['--only', 'plain', '... but R1']),
         (stable, 'cpu digits away', ['--away', '--only', 'whole', 'no R1 and R2']),
