@@ -7,14 +7,13 @@ from functools import partial
 
 import pytest
 import torch
-from torch import nn
 from ganbook.causes import draw_causes, options, spans
 from ganbook.data import draw, latents
 from ganbook.drawing import draw_faces
 from ganbook.losses import non_saturating
 from ganbook.models.clips import (
-    ClipDiscriminator, FourierMotion, MovingGenerator, clip_view, draw_clips, from_planted, identity_kept,
-    in_frames, motions, moving_causes, planted_path, read_clips,
+    ClipDiscriminator, FourierMotion, MovingGenerator, changes, clip_view, draw_clips, from_planted,
+    identity_kept, in_frames, motions, moving_causes, planted_path, read_clips,
 )
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator, upsampled
 from ganbook.models.mlp import MLPGenerator
@@ -190,10 +189,22 @@ def test_the_motion_is_a_sum_of_swings():
 def test_D_is_the_sum_of_its_judges_and_one_of_them_is_blind_to_order():
     D, x = judges(), torch.rand(5, 24, 16, 16)*2 - 1
     frames = in_frames(x, 8)
-    torch.testing.assert_close(D(x), D.clip(x) + D.frame(frames).mean(1))
+    torch.testing.assert_close(D(x), D.clip(changes(x, 8)) + D.frame(frames).mean(1))
     order = torch.randperm(8)
     torch.testing.assert_close(D.frame(frames).mean(1), D.frame(frames[:, order]).mean(1))
-    assert (D.clip(x) - D.clip(frames[:, order].flatten(1, 2))).abs().max() > 1e-6
+    shuffled = changes(frames[:, order].flatten(1, 2), 8)
+    assert (D.clip(changes(x, 8)) - D.clip(shuffled)).abs().max() > 1e-6
+
+@pytest.mark.parametrize('T', [2, 3, 8])
+def test_changes_are_what_the_mean_leaves(T):
+    x = torch.randn(2, 4, T*3, 8, 8)
+    left = in_frames(changes(x, T, 2.), T)
+    assert left.shape == (2, 4, T, 3, 8, 8)
+    torch.testing.assert_close(left.mean(2), torch.zeros(2, 4, 3, 8, 8), atol=1e-6, rtol=0)
+    first, second = in_frames(x, T)[:, :, :2].unbind(2)
+    torch.testing.assert_close(left[:, :, 0] - left[:, :, 1], 2*(first - second))
+    still = torch.randn(2, 1, 3, 8, 8).expand(-1, T, -1, -1, -1).flatten(1, 2)
+    assert changes(still, T).abs().max() < 1e-5
 
 def test_fit_trains_it_and_repeats():
     d = draw_clips(20, 4)
@@ -214,7 +225,6 @@ def test_the_view_holds_one_half_of_the_latent_still():
 
 # Wrong input
 
-deaf = nn.Linear(1, 1)
 wrong = {
     'one frame': (lambda: draw_clips(3, 1), 'n_frames is 1'),
     'no clips': (lambda: draw_clips(0), 'n is 0'),
@@ -242,6 +252,9 @@ wrong = {
         lambda: ClipDiscriminator(DCGANDiscriminator((24, 16, 16), 4), DCGANDiscriminator((5, 16, 16), 4)),
         'one after another',
     ),
+    'a gain of zero': (
+        lambda: ClipDiscriminator(judges().clip, judges().frame, 0.), 'gain is 0',
+    ),
     'a G of points': (lambda: MovingGenerator(MLPGenerator((2,), 9, (4,)), FourierMotion(2, 2)), '(C,H,W)'),
 }
 
@@ -255,7 +268,7 @@ def test_wrong_input_is_told_in_a_sentence(call, words):
 # The trial
 
 def test_the_stored_figures_keep_their_targets():
-    entry = json.loads((results/'bench_clips.json').read_text(encoding='utf-8'))['cpu faces']
+    entry = json.loads((results/'bench_clips.json').read_text(encoding='utf-8'))['cpu person']
     assert bench.missed(entry) == []
 
 def test_missed_targets_are_seen():
@@ -270,10 +283,11 @@ def test_missed_targets_are_seen():
 
 def test_a_tiny_run_is_stored(tmp_path, monkeypatch):
     out = tmp_path/'out.json'
-    words = ['--steps', '1', '--seeds', '2', '--clips', '20', '--samples', '16', '--device', 'cpu', '--out', out]
-    monkeypatch.setattr(sys, 'argv', ['clips', *map(str, words)])
+    size = ['--steps', '1', '--seeds', '2', '--clips', '20', '--samples', '16']
+    end = ['--device', 'cpu', '--out', str(out)]
+    monkeypatch.setattr(sys, 'argv', ['clips', *size, *end])
     assert bench.main() == 0
-    rows = json.loads(out.read_text())['cpu faces']['rows']
+    rows = json.loads(out.read_text())['cpu person']['rows']
     assert set(rows) == set(bench.arms) and all(len(r['planted']) == 2 for r in rows.values())
-    monkeypatch.setattr(sys, 'argv', ['clips', '--only', 'none', '--check', '--device', 'cpu', '--out', str(out)])
+    monkeypatch.setattr(sys, 'argv', ['clips', '--only', 'none', '--check', *end])
     assert bench.main() == 1  # two seeds are too few

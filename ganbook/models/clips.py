@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['motions', 'planted_path', 'moving_causes', 'draw_clips', 'in_frames', 'read_clips', 'from_planted', 'identity_kept',
-           'FourierMotion', 'MovingGenerator', 'ClipDiscriminator', 'clip_view']
+           'FourierMotion', 'MovingGenerator', 'changes', 'ClipDiscriminator', 'clip_view']
 
 # %% ../../nbs/24_clips.ipynb #6526c3a4
 import math
@@ -105,8 +105,8 @@ def read_clips(
 # %% ../../nbs/24_clips.ipynb #c3c5b5b7
 def from_planted(
     paths:Tensor,  # of the M causes that may move (N,M,T), each span scaled to [-1,1]
-)->tuple:          # (root mean square distance (N,), the motion that is nearest (N,), its phase in turns (N,))
-    "How far each clip is from the nearest planted one, in which one cause makes its round and the others rest."
+)->tuple:          # (root mean square distance, the motion that is nearest, its phase in turns), each (N,)
+    "How far each clip is from the nearest planted one: one cause makes its round, the others rest."
     need.floats(paths=paths)
     need.shaped(f'paths of the causes that move, (N,{len(motions)},T)', paths=paths)
     t = torch.arange(paths.shape[-1]).to(paths)/paths.shape[-1]
@@ -176,29 +176,42 @@ class MovingGenerator(nn.Module):
         return frames.reshape(*z.shape[:-1], *self.shape)
 
 # %% ../../nbs/24_clips.ipynb #6e7ccd54
+def changes(
+    x:Tensor,         # clips (...,B,T*C,H,W)
+    n_frames:int,     # T
+    gain:float=4.,    # what is left is small, and made larger by this factor
+)->Tensor:            # the same shape
+    "What is left of each frame when the mean of the clip's frames is taken away."
+    frames = in_frames(x, n_frames)
+    return gain*(frames - frames.mean(-4, keepdim=True)).flatten(-4, -3)
+
 class ClipDiscriminator(nn.Module):
-    "Two judges and one logit: one judge sees the whole clip, one each frame alone."
+    "Two judges and one logit: one judge sees what changes in a clip, one sees each frame alone."
     def __init__(self,
-        clip:nn.Module,   # clips (...,B,T*C,H,W) to logits (...,B)
+        clip:nn.Module,   # changes (...,B,T*C,H,W) to logits (...,B)
         frame:nn.Module,  # frames (...,B,T,C,H,W) to logits (...,B,T)
+        gain:float=4.,    # of the changes
     ):
         super().__init__()
         n_frames = clip.shape[0]//frame.shape[0]
-        fits = clip.shape == (n_frames*frame.shape[0], *frame.shape[1:])
+        fits = tuple(clip.shape) == (n_frames*frame.shape[0], *frame.shape[1:])
         need.that(
             fits, 'a clip has the channels of its frames one after another, and their sides',
             clip=clip.shape, frame=frame.shape,
         )
+        need.above(0, gain=gain)
         self.clip = clip
         self.frame = frame
+        self.gain = gain
         self.n_frames = n_frames
         self.shape = clip.shape
 
     def forward(self, x:Tensor, *y)->Tensor:
-        "Clips (...,B,T*C,H,W) to logits (...,B): that of the clip and the mean of those of its frames."
-        return self.clip(x) + self.frame(in_frames(x, self.n_frames)).mean(-1)
+        "Clips (...,B,T*C,H,W) to logits (...,B): that of the changes and the mean of those of the frames."
+        moves = self.clip(changes(x, self.n_frames, self.gain))
+        return moves + self.frame(in_frames(x, self.n_frames)).mean(-1)
 
-# %% ../../nbs/24_clips.ipynb #c42b7512
+# %% ../../nbs/24_clips.ipynb #5d84fd77
 def clip_view(
     G:MovingGenerator,  # whose clips to show
     who:int=0,          # seed of the content latent
