@@ -113,6 +113,14 @@ def test_inside(lab):
         assert press(page, slider=0, image=0, key='ArrowLeft') == '0'
 
 
+def test_clips(lab):
+    "Chapter 24: who and what of a clip are chosen apart."
+    with lab.run_notebook('24_clips') as page:
+        assert press(page, slider=0, image=0) == '1'
+        assert press(page, slider=1, image=0) == '1'
+        assert press(page, slider=0, image=0, key='ArrowLeft') == '0'
+
+
 def test_every_chapter_with_a_widget_is_opened_here():
     """A widget is made by ipywidgets or is the playground; each
     chapter that has one is run by a test of the browser."""
