@@ -1,5 +1,7 @@
 "The trials behind chapters 9, 13, 15 and 16: what is stored keeps its targets, and a tiny run works."
+import copy
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -51,6 +53,19 @@ def test_each_part_of_the_dcgan_builds_what_it_says():
     for arm in ('no BatchNorm', 'no BatchNorm, larger start', 'no convolutions'):
         assert found[arm] == (0, 0, 0.)
     assert found['BatchNorm in D too'] == (2, 1, 0.) and found['momentum .9'] == (2, 0, .9)
+
+def test_stored_pictures_keep_their_targets():
+    assert sights.missed(stored('sights')['cpu mnist'], 'cpu mnist') == []
+
+def test_pictures_that_are_no_better_miss_their_targets():
+    entry = copy.deepcopy(stored('sights')['cpu mnist'])
+    rows = entry['rows']
+    assert sights.until(rows['whole'], 0, 1e9) == rows['whole']['times'][0]
+    assert sights.until(rows['whole'], 0, 0.) == math.inf
+    rows['whole'] = rows['textbook']
+    assert len(sights.missed(entry, 'cpu mnist')) == 4
+    del rows['whole']
+    assert sights.missed(entry, 'cpu mnist') == ['cpu mnist: no arm called whole']
 
 def test_stored_thousand_modes_keep_their_targets():
     entry = stored('stacked')['cpu digits']

@@ -41,7 +41,7 @@ plans = dict(
         size=24, lr=2.5e-3,
     ),
     digits=Plan(
-        'handwritten digits, grey', 'stable', 'mnist_small', 3_000,
+        'handwritten digits, grey', 'stable', 'mnist_small', 1_500,
         'trained on 5,000 images; some samples are no digit that a person would name',
     ),
 )
