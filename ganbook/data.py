@@ -51,8 +51,10 @@ def _check_samples(d:'Data'):
 def _check_labels(x:Tensor, y:Tensor):
     "Refuse labels that do not belong to the samples."
     need.of_type(isinstance(y, Tensor), 'make them a tensor first, int64', labels=y)
-    fits = (y.dtype, y.shape) == (torch.int64, x.shape[:1])
-    need.that(fits, f'give one int64 a sample, ({len(x)},)', labels=y)
+    classes = (y.dtype, y.shape) == (torch.int64, x.shape[:1])
+    sources = (y.dtype, y.ndim) == (torch.uint8, 4) and len(y) == len(x)
+    wants = f'give one int64 a sample, ({len(x)},), or one source image, uint8 ({len(x)},C,H,W)'
+    need.that(classes or sources, wants, labels=y)
 
 def _check_causes(x:Tensor, causes:Causes):
     "Refuse causes that do not belong to the samples."
@@ -76,7 +78,7 @@ class Data:
     "Samples of the distribution that a generator is to imitate, and what is known of it."
     name:str          # what they are, in a word
     x:Tensor          # points float32 (N,d) in their own units, or images uint8 (N,C,H,W)
-    y:Tensor=None     # labels int64 (N,), or None
+    y:Tensor=None     # labels int64 (N,), or what each image is a translation of, uint8 (N,C,H,W), or None
     modes:Tensor=None # centres of the modes float32 (M,d) in the points' units, or None
     std:float=None    # standard deviation of a mode along each coordinate, in the points' units, or None
     scale:float=1.    # points: the root mean square of a coordinate about zero; `draw` divides by it
@@ -236,9 +238,9 @@ def latents(
 
 # %% ../nbs/03_data.ipynb #e82e7e6a
 def _in_range(data:Data, x:Tensor)->Tensor:
-    "Images to [low,1], points divided by the scale."
-    if data.is_image: return x.float().mul_((1 - data.low)/255).add_(data.low)
-    return x.div_(data.scale)
+    "Images to [low,1], points divided by the scale; class labels stay as they are."
+    if x.dtype == torch.uint8: return x.float().mul_((1 - data.low)/255).add_(data.low)
+    return x.div_(data.scale) if x.is_floating_point() else x
 
 def draw(
     data:Data,         # what to draw from
@@ -247,7 +249,8 @@ def draw(
     # None for the global one; fastest on the data's device
     rng=None,
     labels:bool=False, # return the labels as well?
-):  # samples float32 (n,*S), or (K,n,*S) for a list; with `labels` (samples, labels (n,) or (K,n))
+):  # samples float32 (n,*S), or (K,n,*S) for a list; with `labels` (samples, labels (n,) or (K,n)),
+    # or (samples, source images), in one range
     """Draw `n` samples with replacement on the data's device:
     images in [data.low,1], points divided by `data.scale`."""
     need.of_type(isinstance(data, Data), 'give a Data, as digits() or ring() make it', data=data)
@@ -260,7 +263,7 @@ def draw(
         x = x.view(i.shape + x.shape[1:])
     if not labels: return x
     need.that(data.y is not None, f'{data.name} has no labels, draw without', labels=labels)
-    return x, data.y[i]
+    return x, _in_range(data, data.y[i])
 
 # %% ../nbs/03_data.ipynb #f72b5bbd
 def digits()->Data:

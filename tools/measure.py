@@ -128,7 +128,7 @@ def before_picture(path: Path) -> tuple | None:
 
 
 def main_chapters(checkout: Path) -> list:
-    return sorted(p for p in checkout.glob('nbs/[0-9]*.ipynb') if p.name[:2] <= '21')
+    return sorted(p for p in checkout.glob('nbs/[0-9]*.ipynb') if p.name[:2] <= '22')
 
 
 def exported_share(checkout: Path) -> float:
