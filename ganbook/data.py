@@ -51,9 +51,11 @@ def _check_samples(d:'Data'):
 def _check_labels(x:Tensor, y:Tensor):
     "Refuse labels that do not belong to the samples."
     need.of_type(isinstance(y, Tensor), 'make them a tensor first, int64', labels=y)
-    flat = y.ndim == 1 or y.ndim == 2 and y.shape[1] > 1
-    fits = flat and (y.dtype, len(y)) == (torch.int64, len(x))
-    need.that(fits, f'give one int64 a sample, ({len(x)},), or a row of attributes', labels=y)
+    numbers = y.ndim == 1 or y.ndim == 2 and y.shape[1] > 1
+    labels = numbers and y.dtype == torch.int64
+    sources = (y.dtype, y.ndim) == (torch.uint8, 4)
+    wants = 'give each sample an int64 number, a row of int64 attributes, or a source image, uint8 (N,C,H,W)'
+    need.that((labels or sources) and len(y) == len(x), wants, labels=y, samples=len(x))
 
 def _check_causes(x:Tensor, causes:Causes):
     "Refuse causes that do not belong to the samples."
@@ -77,7 +79,9 @@ class Data:
     "Samples of the distribution that a generator is to imitate, and what is known of it."
     name:str          # what they are, in a word
     x:Tensor          # points float32 (N,d) in their own units, or images uint8 (N,C,H,W)
-    y:Tensor=None     # labels int64 (N,), a row of attributes each (N,A), or None
+    # labels int64 (N,), a row of attributes each (N,A), or what
+    # each image is a translation of, uint8 (N,C,H,W); or None
+    y:Tensor=None
     modes:Tensor=None # centres of the modes float32 (M,d) in the points' units, or None
     std:float=None    # standard deviation of a mode along each coordinate, in the points' units, or None
     scale:float=1.    # points: the root mean square of a coordinate about zero; `draw` divides by it
@@ -237,9 +241,9 @@ def latents(
 
 # %% ../nbs/03_data.ipynb #e82e7e6a
 def _in_range(data:Data, x:Tensor)->Tensor:
-    "Images to [low,1], points divided by the scale."
-    if data.is_image: return x.float().mul_((1 - data.low)/255).add_(data.low)
-    return x.div_(data.scale)
+    "Images to [low,1], points divided by the scale; class labels stay as they are."
+    if x.dtype == torch.uint8: return x.float().mul_((1 - data.low)/255).add_(data.low)
+    return x.div_(data.scale) if x.is_floating_point() else x
 
 def draw(
     data:Data,         # what to draw from
@@ -248,7 +252,8 @@ def draw(
     # None for the global one; fastest on the data's device
     rng=None,
     labels:bool=False, # return the labels as well?
-):  # samples float32 (n,*S), or (K,n,*S) for a list; with `labels` (samples, labels (n,) or (K,n))
+):  # samples float32 (n,*S), or (K,n,*S) for a list; with `labels` (samples, labels (n,) or (K,n)),
+    # or (samples, source images), in one range
     """Draw `n` samples with replacement on the data's device:
     images in [data.low,1], points divided by `data.scale`."""
     need.of_type(isinstance(data, Data), 'give a Data, as digits() or ring() make it', data=data)
@@ -261,7 +266,7 @@ def draw(
         x = x.view(i.shape + x.shape[1:])
     if not labels: return x
     need.that(data.y is not None, f'{data.name} has no labels, draw without', labels=labels)
-    return x, data.y[i]
+    return x, _in_range(data, data.y[i])
 
 # %% ../nbs/03_data.ipynb #f72b5bbd
 def digits()->Data:

@@ -50,13 +50,17 @@ def _made(s, data:Data, y:tuple)->Tensor:  # (...,2,*S)
     )
     return made
 
+def _labels_of_two(data:Data, K:tuple)->Tensor:  # of one sample, twice (...,2,...)
+    y = data.y[:1].cpu()
+    y = y.float() if y.dtype == torch.uint8 else y
+    return y.expand(*K, 2, *y.shape[1:])
+
 def _check_shapes(s, data:Data, labels:bool):
     """Raise one clear error if the networks do not fit the
     data; two samples go through both, in evaluation mode."""
     need.that(not labels or data.y is not None, f'{data.name} has no labels, give it a y', labels=labels)
     K = s.members
-    two = torch.zeros(2, dtype=torch.long)
-    y = (data.y.cpu()[two].expand(*K, 2, *data.y.shape[1:]).to(s.device),) if labels else ()
+    y = (_labels_of_two(data, K).to(s.device),) if labels else ()
     made = _made(s, data, y)
     with evaluating(s.D):
         logits = s.D(made, *y)

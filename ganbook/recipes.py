@@ -274,7 +274,7 @@ def count_classes(
     r = find(recipe)
     if not wants_labels(r): return None
     need.that(
-        data.y is not None,
+        data.y is not None and data.y.ndim == 1,
         f'the recipe {r.name} wants classes, and {data.name} has no labels: '
         'take data with labels, such as digits or a folder with a subfolder for each class',
     )

@@ -29,7 +29,9 @@ class Round(NamedTuple):
     fake:Tensor    # generated samples (...,B,*S)
     of_fake:dict   # what `D` answers to them
     z:Tensor       # the latents they came from (...,B,Z)
-    y:Tensor       # labels of the batch (...,B), or None
+    y:Tensor       # labels of the batch (...,B), or its source images (...,B,C,H,W), or None
+    # real and generated samples (...,B,*S) each, in either step, as they were before any augmentation
+    plain:tuple=()
 
 @dataclass(frozen=True)
 class Task:
@@ -43,28 +45,31 @@ class Task:
 
 # %% ../nbs/w12_tasks.ipynb #fd84e9c4
 @contextmanager
-def _overhear(s:TrainState):
-    """For the length of a `with` block, two lists: what went
-    into `G`, and what went into `D` with all it answered."""
-    zs, seen = [], []
-    def of_G(G, args, out): zs.append(args[0])
+def _overhear(s:TrainState, tasks:tuple):
+    """For the length of a `with` block, two lists: what went into `G`
+    with what it made, and what went into `D` with all it answered."""
+    made, seen = [], []
+    def of_G(G, args, out): made.append((args[0], out))
     def of_D(D, args, said):
+        said = said if isinstance(said, dict) else dict(logits=said)
         seen.append((args[0], said))
         return said['logits']
     hooks = s.G.register_forward_hook(of_G), s.D.register_forward_hook(of_D)
+    asks = any(t.answers != 0 for t, _ in tasks) or any(hasattr(m, 'tells') for m in s.D.modules())
     try:
-        with telling(s.D): yield zs, seen
+        with telling(s.D) if asks else nullcontext(): yield made, seen
     finally:
         for h in hooks: h.remove()
 
 # %% ../nbs/w12_tasks.ipynb #1d36be57
-def _round(s:TrainState, zs:list, seen:list, y:tuple)->Round:
+def _round(s:TrainState, batch:Tensor, made:list, seen:list, y:tuple)->Round:
     "What was overheard in this step, and a way to ask `D` about other samples."
     def ask(x, *own):
         s.D(x, *(own or y))
         return seen.pop()[1]
     real, fake = seen if len(seen) == 2 else [(None, None), *seen]
-    return Round(ask, *real, *fake, zs[-1], *(y or (None,)))
+    z, plain = made[-1]
+    return Round(ask, *real, *fake, z, *(y or (None,)), (batch, plain))
 
 def _add(total:Tensor, tasks:tuple, side:str, r:Round, terms:dict)->Tensor:
     "The loss `total` of one side and what its tasks add; `terms` gets the value of each, without its weight."
@@ -82,9 +87,9 @@ def _step_with_tasks(
 )->dict:
     "`d_step` or `g_step`, with what the tasks want of that side added to its objective."
     terms = {}
-    with _overhear(s) as (zs, seen):
+    with _overhear(s, tasks) as (made, seen):
         def objective(real_logits, fake_logits):
-            r = _round(s, zs, seen, y)
+            r = _round(s, real, made, seen, y)
             total = getattr(loss, side)(real_logits, fake_logits)
             terms['loss_' + side[0].upper()] = total.detach()
             with frozen(s.D.parameters()) if step is g_step else nullcontext():

@@ -182,7 +182,7 @@ def d_step(
     real:Tensor,           # real samples (...,B,*S)
     loss,                  # a GANLoss: its discriminator maps (real_logits, fake_logits) to (...,)
     penalties=(),          # functions (D, real, fake, real_logits, fake_logits) -> (...,), added to the loss
-    y:tuple=(),            # labels of the batch, () or (y,)
+    y:tuple=(),            # labels of the batch, or its source images: () or (y,)
     augment:Callable=None, # maps a batch to a batch, real and fake alike
     amp:bool=False,        # bfloat16 in the networks; the loss is always in float32
 )->dict:                   # column -> (...,), still on the device
@@ -208,7 +208,7 @@ def g_step(
     s:TrainState,          # `G` and `opt_G` change, and the running statistics of D's BatchNorm if it has any
     real:Tensor,           # real samples (...,B,*S); looked at only by a relativistic loss
     loss,                  # a GANLoss: its generator maps (real_logits or None, fake_logits) to (...,)
-    y:tuple=(),            # labels of the batch, () or (y,)
+    y:tuple=(),            # labels of the batch, or its source images: () or (y,)
     augment:Callable=None, # as in `d_step`
     amp:bool=False,        # as in `d_step`
 )->dict:                   # column -> (...,), still on the device
@@ -319,14 +319,14 @@ def _whole_steps():
 def sample(
     G:nn.Module,       # generator
     z:Tensor,          # latents (...,N,Z)
-    *y:Tensor,         # labels (...,N) or attributes (...,N,A), if `G` takes any
+    *y:Tensor,         # labels (...,N), attributes (...,N,A) or source images (...,N,C,H,W), if `G` takes any
     batch:int=1000,    # samples at a time, to bound memory
 )->Tensor:             # (...,N,*S) in the range of the data as drawn
     "Samples in evaluation mode, without gradients; the modes of `G` are put back."
     need.that(z.ndim >= 2, 'give latents (...,N,Z)', z=z)
     need.at_least(1, batch=batch)
     with evaluating(G):
-        parts = [G(*chunk) for chunk in zip(z.split(batch, -2), *(l.split(batch, z.ndim - 2) for l in y))]
+        parts = [G(*chunk) for chunk in zip(*(t.split(batch, z.ndim - 2) for t in (z, *y)))]
     return torch.cat(parts, z.ndim - 2)
 
 # %% ../nbs/05_training.ipynb #8753ed6f

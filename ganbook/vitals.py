@@ -307,7 +307,7 @@ def _sample_vitals(fake:Tensor, real:Tensor, data:Data, rng, features:Callable=N
     y = data.y
     if len(data) > 1:
         v['copies'] = _nearness(fake, base)
-    if y is None or not 2 <= int(y.max()) + 1 <= 100:
+    if y is None or y.ndim > 1 or not 2 <= int(y.max()) + 1 <= 100:
         return v
     place = neighbours(_flat(fake), base[:5000])[1]
     return v | _kinds(y[i[:5000]][place], y)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from trials import common, dcgan, modes, stable, stacked
+from trials import common, dcgan, modes, sights, stable, stacked
 
 root = Path(__file__).resolve().parent.parent
 

@@ -121,6 +121,15 @@ def test_clips(lab):
         assert press(page, slider=0, image=0, key='ArrowLeft') == '0'
 
 
+def test_translation(lab):
+    "Chapter 22: seed, tilt and smile of an outline, and the latent, move the picture of its faces."
+    with lab.run_notebook('22_translation') as page:
+        assert press(page, slider=0, image=0) == '1'
+        assert press(page, slider=1, image=0) == '0.10'
+        assert press(page, slider=3, image=0) == '1'
+        assert press(page, slider=0, image=0, key='ArrowLeft') == '0'
+
+
 def test_every_chapter_with_a_widget_is_opened_here():
     """A widget is made by ipywidgets or is the playground; each
     chapter that has one is run by a test of the browser."""

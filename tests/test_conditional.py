@@ -287,7 +287,7 @@ def test_data_hold_attributes_and_refuse_what_are_none():
     d = faces_with_attributes(6)
     assert subset(d, 3).y.shape == (3, 2)
     for y in (torch.zeros(5, 2, dtype=torch.long), torch.zeros(6, 2), torch.zeros(6, 2, 2, dtype=torch.long)):
-        with pytest.raises(ValueError, match='one int64 a sample'): Data('bad', d.x, y)
+        with pytest.raises(ValueError, match='an int64 number'): Data('bad', d.x, y)
 
 
 # The loop

@@ -157,7 +157,7 @@ def test_a_fingerprint_of_a_large_set_reads_a_share_of_it():
     ],
 )
 def test_labels_that_are_refused(y):
-    with pytest.raises(ValueError, match='one int64 a sample'): Data('bad', torch.zeros(3, 2), y)
+    with pytest.raises(ValueError, match='an int64 number'): Data('bad', torch.zeros(3, 2), y)
 
 @pytest.mark.parametrize(
     'kw',

@@ -21,6 +21,7 @@ from ganbook.models.conditional import CodedGenerator, EmbeddedGenerator, Judge,
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
 from ganbook.models.resnet import ResNetDiscriminator, ResNetGenerator
+from ganbook.models.translation import PatchDiscriminator, UNet, to_truth
 from ganbook.optim import at_once, by_consensus, extragradient, lookahead, optimistic, past_extragradient
 from ganbook.penalties import clip_weights, dragan, r1, r2, wgan_gp
 from ganbook.tasks import classify, inform, rotate, with_tasks
@@ -205,6 +206,13 @@ def turning():
 def test_tasks(gpu, make, task, labels):
     update = with_tasks((task, 1.)) if task else alternating
     run(gpu, state(make=make, ema=True), digits(), update=update, labels=labels)
+
+def test_a_translation(gpu):
+    pairs = sets.Data('pairs', *torch.zeros(2, 20, 1, 8, 8, dtype=torch.uint8))
+    def make():
+        D = PatchDiscriminator((1, 8, 8), (1, 8, 8), 2)
+        return UNet((1, 8, 8), latent_dim=4, width=2).to(meta), D.to(meta)
+    run(gpu, state(make=make, ema=True), on_device(pairs), update=with_tasks((to_truth(), 1.)), labels=True)
 
 def test_half_precision(gpu): run(gpu, state(ema=True), digits(), amp=True)
 
