@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['motions', 'planted_path', 'moving_causes', 'draw_clips', 'in_frames', 'read_clips', 'from_planted', 'identity_kept',
-           'FourierMotion', 'MovingGenerator', 'changes', 'ClipDiscriminator', 'clip_view']
+           'FourierMotion', 'MovingGenerator', 'clip_changes', 'ClipDiscriminator', 'clip_view']
 
 # %% ../../nbs/24_clips.ipynb #6526c3a4
 import math
@@ -180,7 +180,7 @@ class MovingGenerator(nn.Module):
         return frames.reshape(*z.shape[:-1], *self.shape)
 
 # %% ../../nbs/24_clips.ipynb #917c4f79
-def changes(
+def clip_changes(
     x:Tensor,         # clips (...,B,T*C,H,W)
     n_frames:int,     # T
     gain:float=4.,    # what is left is small, and made larger by this factor
@@ -212,7 +212,7 @@ class ClipDiscriminator(nn.Module):
 
     def forward(self, x:Tensor, *y)->Tensor:
         "Clips (...,B,T*C,H,W) to logits (...,B): that of the changes and the mean of those of the frames."
-        moves = self.clip(changes(x, self.n_frames, self.gain))
+        moves = self.clip(clip_changes(x, self.n_frames, self.gain))
         return moves + self.frame(in_frames(x, self.n_frames)).mean(-1)
 
 # %% ../../nbs/24_clips.ipynb #c42b7512
