@@ -12,8 +12,8 @@ from ganbook.data import draw, latents
 from ganbook.drawing import draw_faces
 from ganbook.losses import non_saturating
 from ganbook.models.clips import (
-    ClipDiscriminator, FourierMotion, MovingGenerator, changes, clip_view, draw_clips, from_planted,
-    identity_kept, in_frames, motions, moving_causes, planted_path, read_clips,
+    ClipDiscriminator, FourierMotion, MovingGenerator, clip_changes, clip_view, draw_clips,
+    from_planted, identity_kept, in_frames, motions, moving_causes, planted_path, read_clips,
 )
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator, upsampled
 from ganbook.models.mlp import MLPGenerator
@@ -189,22 +189,22 @@ def test_the_motion_is_a_sum_of_swings():
 def test_D_is_the_sum_of_its_judges_and_one_of_them_is_blind_to_order():
     D, x = judges(), torch.rand(5, 24, 16, 16)*2 - 1
     frames = in_frames(x, 8)
-    torch.testing.assert_close(D(x), D.clip(changes(x, 8)) + D.frame(frames).mean(1))
+    torch.testing.assert_close(D(x), D.clip(clip_changes(x, 8)) + D.frame(frames).mean(1))
     order = torch.randperm(8)
     torch.testing.assert_close(D.frame(frames).mean(1), D.frame(frames[:, order]).mean(1))
-    shuffled = changes(frames[:, order].flatten(1, 2), 8)
-    assert (D.clip(changes(x, 8)) - D.clip(shuffled)).abs().max() > 1e-6
+    shuffled = clip_changes(frames[:, order].flatten(1, 2), 8)
+    assert (D.clip(clip_changes(x, 8)) - D.clip(shuffled)).abs().max() > 1e-6
 
 @pytest.mark.parametrize('T', [2, 3, 8])
 def test_changes_are_what_the_mean_leaves(T):
     x = torch.randn(2, 4, T*3, 8, 8)
-    left = in_frames(changes(x, T, 2.), T)
+    left = in_frames(clip_changes(x, T, 2.), T)
     assert left.shape == (2, 4, T, 3, 8, 8)
     torch.testing.assert_close(left.mean(2), torch.zeros(2, 4, 3, 8, 8), atol=1e-6, rtol=0)
     first, second = in_frames(x, T)[:, :, :2].unbind(2)
     torch.testing.assert_close(left[:, :, 0] - left[:, :, 1], 2*(first - second))
     still = torch.randn(2, 1, 3, 8, 8).expand(-1, T, -1, -1, -1).flatten(1, 2)
-    assert changes(still, T).abs().max() < 1e-5
+    assert clip_changes(still, T).abs().max() < 1e-5
 
 def test_fit_trains_it_and_repeats():
     d = draw_clips(20, 4)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['motions', 'planted_path', 'moving_causes', 'draw_clips', 'in_frames', 'read_clips', 'from_planted', 'identity_kept',
-           'FourierMotion', 'MovingGenerator', 'changes', 'ClipDiscriminator', 'clip_view']
+           'FourierMotion', 'MovingGenerator', 'clip_changes', 'ClipDiscriminator', 'clip_view']
 
 # %% ../../nbs/24_clips.ipynb #6526c3a4
 import math
@@ -103,16 +103,20 @@ def read_clips(
     return tuple(torch.stack(rows, 1).unflatten(0, (-1, n_frames)).mT for rows in (paths, seen))
 
 # %% ../../nbs/24_clips.ipynb #c3c5b5b7
+def _best_phase(paths:Tensor)->Tensor:  # (N,M,T) to (N,M), in turns
+    "Of the cosine that is nearest to each path."
+    t = torch.arange(paths.shape[-1]).to(paths)/paths.shape[-1]
+    waves = torch.polar(torch.ones_like(t), -2*math.pi*t)
+    return (paths*waves).sum(-1).angle()/(2*math.pi)
+
 def from_planted(
     paths:Tensor,  # of the M causes that may move (N,M,T), each span scaled to [-1,1]
 )->tuple:          # (root mean square distance, the motion that is nearest, its phase in turns), each (N,)
     "How far each clip is from the nearest planted one: one cause makes its round, the others rest."
     need.floats(paths=paths)
     need.shaped(f'paths of the causes that move, (N,{len(motions)},T)', paths=paths)
-    t = torch.arange(paths.shape[-1]).to(paths)/paths.shape[-1]
-    waves = torch.polar(torch.ones_like(t), 2*math.pi*t)
-    phase = (paths*waves.conj()).sum(-1).angle()/(2*math.pi)  # (N,M): the best one for each motion
-    moving = paths - planted_path(phase.flatten(), len(t)).view_as(paths)
+    phase = _best_phase(paths)  # (N,M): for each motion
+    moving = paths - planted_path(phase.flatten(), paths.shape[-1]).view_as(paths)
     resting = (paths - paths.mean(-1, keepdim=True)).square().sum(-1)  # (N,M)
     off = resting.sum(-1, keepdim=True) - resting + moving.square().sum(-1)
     least, motion = off.min(-1)
@@ -149,7 +153,7 @@ class FourierMotion(nn.Module):
         angle = 2*math.pi*turns
         return along*angle.cos() + across*angle.sin()
 
-# %% ../../nbs/24_clips.ipynb #74c4cabd
+# %% ../../nbs/24_clips.ipynb #62e83953
 class MovingGenerator(nn.Module):
     "A latent in two parts: one is the same in all frames, the other moves; one generator draws each frame."
     def __init__(self,
@@ -175,8 +179,8 @@ class MovingGenerator(nn.Module):
         frames = self.G(torch.cat([content, path], -1))  # (B,T,C,H,W)
         return frames.reshape(*z.shape[:-1], *self.shape)
 
-# %% ../../nbs/24_clips.ipynb #6e7ccd54
-def changes(
+# %% ../../nbs/24_clips.ipynb #917c4f79
+def clip_changes(
     x:Tensor,         # clips (...,B,T*C,H,W)
     n_frames:int,     # T
     gain:float=4.,    # what is left is small, and made larger by this factor
@@ -208,10 +212,10 @@ class ClipDiscriminator(nn.Module):
 
     def forward(self, x:Tensor, *y)->Tensor:
         "Clips (...,B,T*C,H,W) to logits (...,B): that of the changes and the mean of those of the frames."
-        moves = self.clip(changes(x, self.n_frames, self.gain))
+        moves = self.clip(clip_changes(x, self.n_frames, self.gain))
         return moves + self.frame(in_frames(x, self.n_frames)).mean(-1)
 
-# %% ../../nbs/24_clips.ipynb #5d84fd77
+# %% ../../nbs/24_clips.ipynb #c42b7512
 def clip_view(
     G:MovingGenerator,  # whose clips to show
     who:int=0,          # seed of the content latent
