@@ -79,9 +79,7 @@ class Data:
     "Samples of the distribution that a generator is to imitate, and what is known of it."
     name:str          # what they are, in a word
     x:Tensor          # points float32 (N,d) in their own units, or images uint8 (N,C,H,W)
-    # labels int64 (N,), a row of attributes each (N,A), or what
-    # each image is a translation of, uint8 (N,C,H,W); or None
-    y:Tensor=None
+    y:Tensor=None     # labels int64 (N,) or rows of attributes (N,A), source images uint8 (N,C,H,W), or None
     modes:Tensor=None # centres of the modes float32 (M,d) in the points' units, or None
     std:float=None    # standard deviation of a mode along each coordinate, in the points' units, or None
     scale:float=1.    # points: the root mean square of a coordinate about zero; `draw` divides by it

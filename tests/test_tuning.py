@@ -18,7 +18,7 @@ small = replace(find('stable'), width=4)
 def test_the_nearest_is_taken(monkeypatch):
     far = iter([3., 2., 4., 1., math.inf])
     monkeypatch.setattr(tuning, '_samples', lambda *_: None)
-    monkeypatch.setattr(tuning, 'apart', lambda *_: next(far))
+    monkeypatch.setattr(tuning, 'distance_from', lambda *_: next(far))
     said = []
     found = tuning.tuned(Wish(recipe=small, data='digits'), 'gamma', say=said.append)
     assert found.recipe.r1 == found.recipe.r2 == 5. and said[-1] == 'taken: gamma 5'
@@ -47,7 +47,7 @@ def test_the_random_numbers_of_the_program_are_left_alone():
 
 def test_the_command_line_writes_down_what_was_taken(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tuning, 'apart', lambda data, fake, real, see: fake.float().abs().mean().item())
+    monkeypatch.setattr(tuning, 'distance_from', lambda data, fake, real, see: fake.float().abs().mean().item())
     words = 'train points --n-steps 2 --quiet --try gamma --device cpu'
     assert main(words.split()) in (0, None)
     out = capsys.readouterr().out
@@ -71,6 +71,6 @@ def test_what_is_refused(words, part, tmp_path, monkeypatch, capsys):
 
 def test_only_nan_is_an_error(monkeypatch):
     monkeypatch.setattr(tuning, '_samples', lambda *_: None)
-    monkeypatch.setattr(tuning, 'apart', lambda *_: math.inf)
+    monkeypatch.setattr(tuning, 'distance_from', lambda *_: math.inf)
     with pytest.raises(ValueError, match='every weight ends in NaN'):
         tuning.tuned(Wish(recipe=small, data='digits'), 'gamma', say=lambda _: None)

@@ -117,7 +117,7 @@ calls = {  # name: (call, words of the sentence)
     'data with NaN': (lambda: data.Data('x', nan), 'NaN'),
     'data, labels of a list': (lambda: data.Data('x', x, [0]*7), 'labels'),
     'data, a label too few': (
-        lambda: data.Data('x', x, torch.zeros(6, dtype=torch.long)), 'one int64 a sample',
+        lambda: data.Data('x', x, torch.zeros(6, dtype=torch.long)), 'an int64 number',
     ),
     'data, float labels': (lambda: data.Data('x', x, torch.zeros(7)), 'float32'),
     'data, scale 0': (lambda: data.Data('x', x, scale=0.), 'scale is 0'),
