@@ -47,7 +47,8 @@ def test_the_random_numbers_of_the_program_are_left_alone():
 
 def test_the_command_line_writes_down_what_was_taken(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tuning, 'distance_from', lambda data, fake, real, see: fake.float().abs().mean().item())
+    def far(data, fake, real, see): return fake.float().abs().mean().item()
+    monkeypatch.setattr(tuning, 'distance_from', far)
     words = 'train points --n-steps 2 --quiet --try gamma --device cpu'
     assert main(words.split()) in (0, None)
     out = capsys.readouterr().out
