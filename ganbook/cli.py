@@ -41,7 +41,7 @@ def cmd_train(
     every:int=None,         # steps between two checkpoints and two pictures of samples (default: 1000)
     keep:int=None,          # checkpoints to keep (default: 3)
     log_interval:int=None,  # steps a point in TensorBoard (default: 100)
-    try_:str=None,          # gamma: first train briefly with five weights of R1 and R2, then take the best
+    try_:str=None,          # gamma: try five weights of R1 and R2, then train with the best (default: no)
     threads:int=None,       # of the processor (default: 1 for small networks, else one a core)
     quiet:bool=False,       # show no progress
 ):
