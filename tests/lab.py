@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
-start_s, run_s = 60, 150  # limits: for the server to answer and a page to appear; for a chapter to run
+start_s, run_s = 60, 400  # limits: for the server to answer and a page to appear; for a chapter to run
 flags = (
     '--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking '
     '--disable-component-update --disable-sync --disable-dev-shm-usage --no-proxy-server'

@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -150,39 +151,38 @@ def halves(marks: str, ignored=()) -> dict:
     return {name: [*pytest, '-m', marks, *map(str, part)] for name, part in parts.items()}
 
 
-def side_by_side(commands: dict, beside: dict | None = None) -> dict:
-    """Run commands two at a time, in this order, and those `beside` one after the other
-    as a third, for they wait more than they compute. Each tells at its end,
-    and all are stopped once one has failed. Returns what each said."""
-    beside = beside or {}
-    waiting = deque(commands)
-    third = deque(beside)
-    commands = commands | beside
+def side_by_side(commands: dict) -> dict:
+    """Run commands two at a time, in this order; each tells at its end, and all are
+    stopped, with what they started, once one has failed. Returns what each said."""
+    waiting = deque(commands.items())
     said, running, failed = {}, {}, []
-    def work(queue: deque):
-        while queue and not failed:
-            name = queue.popleft()
+    def stop():
+        for p in [*running.values()]:
+            if p.poll() is None: os.killpg(p.pid, signal.SIGKILL)
+    def work():
+        while waiting and not failed:
+            name, command = waiting.popleft()
             start = time.perf_counter()
             running[name] = p = subprocess.Popen(
-                commands[name], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+                command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                start_new_session=True,
             )
             said[name], _ = p.communicate()
             del running[name]
             if p.returncode and not failed:
                 failed.append((name, p.returncode))
-                for rest in [*running.values()]: rest.kill()
+                stop()
             if failed and failed[0][0] != name: return
             last = (said[name].strip().splitlines() or ['said nothing'])[-1].strip(' =')
             print(f'   {name}: {last} ({time.perf_counter() - start:.0f} s)', flush=True)
-    others = [threading.Thread(target=work, args=(queue,)) for queue in (waiting, third)]
+    other = threading.Thread(target=work)
     try:
-        for other in others: other.start()
-        work(waiting)
-        for other in others: other.join()
+        other.start()
+        work()
+        other.join()
     finally:
         waiting.clear()
-        third.clear()
-        for p in [*running.values()]: p.kill()
+        stop()
     for name, code in failed: sys.exit(f'\nFAILED: {name} (exit {code})\n{said[name][-6000:]}')
     return said
 
@@ -194,18 +194,18 @@ def everything():
     seen = in_browser()  # the browser compares what it runs
     tagged = [str(p) for p in notebooks if repeats(p) and p not in seen]
     nbval = [*pytest, '--nbval-lax', '--nbval-current-env', '--nbval-cell-timeout=300']
-    commands = halves('not browser', apart.values()) | chapters()  # the longest first
-    commands |= {
-        'stored outputs repeat, first half': nbval + tagged[::2],
-        'stored outputs repeat, second half': nbval + tagged[1::2],
-    }
-    beside = {
+    commands = {
         'tests in a browser': [
             *pytest, 'tests', '-m', 'browser', *(f'--ignore=tests/{file}.py' for file in apart.values()),
         ],
     }
-    beside |= {name: [*pytest, f'tests/{file}.py'] for name, file in apart.items()}
-    count({name: text for name, text in side_by_side(commands, beside).items() if name in chapters()})
+    commands |= halves('not browser', apart.values()) | chapters()  # the longest first
+    commands |= {
+        'stored outputs repeat, first half': nbval + tagged[::2],
+        'stored outputs repeat, second half': nbval + tagged[1::2],
+    }
+    commands |= {name: [*pytest, f'tests/{file}.py'] for name, file in apart.items()}
+    count({name: text for name, text in side_by_side(commands).items() if name in chapters()})
 
 
 def lint(): run(sys.executable, '-m', 'ruff', 'check', '.')

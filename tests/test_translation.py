@@ -78,7 +78,7 @@ def test_a_part_of_a_set_keeps_its_sources():
     ],
 )
 def test_sources_that_are_refused(y):
-    with pytest.raises(ValueError, match=r'one source image, uint8 \(3,C,H,W\)'):
+    with pytest.raises(ValueError, match=r'a source image, uint8 \(N,C,H,W\)'):
         Data('bad', torch.zeros(3, 1, 8, 8, dtype=torch.uint8), y)
 
 def test_a_recipe_of_classes_wants_classes():
