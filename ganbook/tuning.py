@@ -48,7 +48,7 @@ def distance_from(
     return 2 - found['precision'].item() - found['coverage'].item()
 
 # %% ../nbs/w34_tuning.ipynb #a2923c44
-def _samples(recipe:Recipe, data:Data, like:Data, n_steps:int, seed:int, device)->tuple:
+def _short_run(recipe:Recipe, data:Data, like:Data, n_steps:int, seed:int, device)->tuple:
     "Samples after a short run, in the units of the data, as many as `like` has."
     s, arguments = build(replace(recipe, n_steps=n_steps), data, seed, device)
     fit(s, **arguments)
@@ -69,7 +69,7 @@ def try_gammas(
     data = prepare(recipe, data)
     like = subset(data, min(n, len(data)), seed)
     tried = [with_gamma(recipe, factor) for factor in factors]
-    def distance(r): return distance_from(data, _samples(r, data, like, n_steps, seed, device), like.x, see)
+    def distance(r): return distance_from(data, _short_run(r, data, like, n_steps, seed, device), like.x, see)
     return {r: distance(r) for r in tried}
 
 # %% ../nbs/w34_tuning.ipynb #08e7abbd

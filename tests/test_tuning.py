@@ -17,7 +17,7 @@ small = replace(find('stable'), width=4)
 
 def test_the_nearest_is_taken(monkeypatch):
     far = iter([3., 2., 4., 1., math.inf])
-    monkeypatch.setattr(tuning, '_samples', lambda *_: None)
+    monkeypatch.setattr(tuning, '_short_run', lambda *_: None)
     monkeypatch.setattr(tuning, 'distance_from', lambda *_: next(far))
     said = []
     found = tuning.tuned(Wish(recipe=small, data='digits'), 'gamma', say=said.append)
@@ -71,7 +71,7 @@ def test_what_is_refused(words, part, tmp_path, monkeypatch, capsys):
     assert not (tmp_path/'runs').exists()
 
 def test_only_nan_is_an_error(monkeypatch):
-    monkeypatch.setattr(tuning, '_samples', lambda *_: None)
+    monkeypatch.setattr(tuning, '_short_run', lambda *_: None)
     monkeypatch.setattr(tuning, 'distance_from', lambda *_: math.inf)
     with pytest.raises(ValueError, match='every weight ends in NaN'):
         tuning.tuned(Wish(recipe=small, data='digits'), 'gamma', say=lambda _: None)

@@ -85,7 +85,7 @@ def try_set(name, n_steps, n_seeds, device):
 
 def line(name, row):
     if 'of' in row:
-        told = ', '.join(f'{m} modes, good {hq:.2f}' for m, hq in zip(row['modes'], row['hq']))
+        told = ', '.join(f'{m:.0f} modes, good {hq:.2f}' for m, hq in zip(row['modes'], row['hq']))
         return f"{name:26} of {row['of']}: {told}"
     return f"{name:26} distance {each(row['distance'], '.1f')}   kinds {each(row['kinds'], 'd')}"
 

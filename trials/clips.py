@@ -21,7 +21,6 @@ the planted.
 --film also writes nbs/images/clips.webp, eight clips each: real, and of both generators at the first seed.
 --check exits with 1 if a target of the stored figures is missed.
 """
-import io
 from functools import partial
 
 import numpy as np
@@ -39,8 +38,8 @@ from ganbook.readers import face_reader
 from ganbook.scale import interval
 from ganbook.train import fit, linear_decay, new_state, sample
 from trials.common import (
-    arm_options, as_drawn, chosen, clock, each, failing, machine, parsed, results, run_arms, stored, verdict,
-    wanting,
+    arm_options, as_drawn, chosen, clock, each, failing, lists_of, machine, parsed, results, run_arms, stored,
+    verdict, wanting,
 )
 
 T, side = 8, 16
@@ -109,8 +108,7 @@ def try_arm(arm, data, judge, n_steps, seeds, device, shown):
         rows.append(row | dict(untrained=untrained['planted']))
         shown.setdefault(arm, drawn(s.best, 8, device).cpu())
         print(f'   seed {seed}:', ', '.join(f'{k} {v:.3g}' for k, v in rows[-1].items()), flush=True)
-    row = {k: [r[k] for r in rows] for k in rows[0]}
-    return row | dict(seconds=clock(device) - start)
+    return lists_of(rows) | dict(seconds=clock(device) - start)
 
 def line(name, row):
     return (
@@ -123,7 +121,7 @@ def film(shown, path):
     rows = torch.cat([in_frames(x[:8], T) for x in shown.values()])  # (3*8,T,3,S,S)
     pictures = [np.asarray(enlarged(rows[:, t], 8, scale=5)) for t in range(T)]
     path.write_bytes(animation(pictures, fps=8, hold_s=1/8, format='webp', quality=70).data)
-    with io.BytesIO(path.read_bytes()) as f: print(f'{len(f.read())/1e3:.0f} kB  {path.name}')
+    print(f'{path.stat().st_size/1e3:.0f} kB  {path.name}')
 
 
 def missed(entry):

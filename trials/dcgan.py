@@ -21,14 +21,15 @@ from dataclasses import replace
 
 import torch
 from ganbook.data import faces, latents
-from ganbook.metrics import frechet, frechet_floor
 from ganbook.models.dcgan import checkerboard
 from ganbook.readers import face_reader, kinds_found
 from ganbook.recipes import build, find
 from ganbook.scale import interval
 from ganbook.train import fit, sample
+from trials import common
 from trials.common import (
-    arm_options, as_drawn, chosen, clock, each, failing, machine, parsed, run_arms, stored, verdict, wanting,
+    arm_options, as_drawn, chosen, clock, each, failing, lists_of, machine, parsed, run_arms,
+    stored, verdict, wanting,
 )
 
 whole = replace(find('dcgan'), width=16, smallest=4, batch_size=32, noise=.1, n_steps=400)
@@ -47,19 +48,17 @@ n_train = 3_000
 n_judged = 1_000
 
 
-class Judge:
+class Judge(common.Judge):
     "Holds as many samples as there are real faces against these, in the features of the reader."
     def __init__(self, device, n=n_judged):
-        self.eye, self.device = face_reader().to(device), device
         x = as_drawn(faces(n, size, seed=1).x.to(device))
-        self.real = self.eye.features(x)
-        self.floor = frechet_floor(self.real).item()
+        super().__init__('faces', x, device, eye=face_reader())
         self.checkerboard = checkerboard(x).item()
     def __call__(self, G, seed):
         rng = torch.Generator(self.device).manual_seed(7 + seed)
-        x = sample(G, latents(len(self.real), G.latent_dim, rng, self.device))
+        x = sample(G, latents(self.n, G.latent_dim, rng, self.device))
         return dict(
-            distance=frechet(self.real, self.eye.features(x)).item()/self.floor,
+            distance=self.frechet(x).item()/self.floor,
             kinds=kinds_found(self.eye.probs(x)), checkerboard=checkerboard(x).item(),
         )
 
@@ -83,7 +82,7 @@ def try_arm(arm, data, judge, n_steps, seeds, device):
     "Its measures, one a seed."
     start, rows = clock(device), []
     for seed in seeds: rows.append(judge(run(arm, data, seed, n_steps, device).best, seed))
-    return {k: [r[k] for r in rows] for k in rows[0]} | dict(seconds=clock(device) - start)
+    return lists_of(rows) | dict(seconds=clock(device) - start)
 
 def line(name, row):
     return f"{name:24} distance {each(row['distance'], '6.1f')}   kinds {each(row['kinds'], '4d')}"

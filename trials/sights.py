@@ -29,6 +29,7 @@ from PIL import Image
 from ganbook.callbacks import every
 from ganbook.data import faces, subset
 from ganbook.downloads import mnist_small
+from ganbook.plots import tile
 from ganbook.readers import face_reader, kinds_found
 from ganbook.recipes import build, find
 from ganbook.train import fit, sample
@@ -97,10 +98,8 @@ class Watch:
 
 def png(images):
     "Rows of images (R,N,C,H,W) as the text of a PNG without gaps."
-    pixels = ((images.clamp(-1, 1) + 1)*127.5).round().byte()
-    pixels = pixels.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)  # (R*H,N*W,C)
     file = io.BytesIO()
-    Image.fromarray(pixels.squeeze(-1).cpu().numpy()).save(file, 'PNG', optimize=True)
+    Image.fromarray(tile(images.flatten(0, 1), images.shape[1], pad=0)).save(file, 'PNG', optimize=True)
     return base64.b64encode(file.getvalue()).decode()
 
 def drawn(G, device):

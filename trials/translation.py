@@ -41,7 +41,8 @@ from ganbook.readers import face_reader
 from ganbook.tasks import with_tasks
 from ganbook.train import fit, linear_decay, new_state, sample
 from trials.common import (
-    arm_options, as_drawn, chosen, each, machine, parsed, run_arms, stored, verdict, wanting,
+    arm_options, as_drawn, chosen, each, lists_of, machine, mean, parsed, run_arms, stored, verdict,
+    wanting,
 )
 
 size = 16
@@ -151,8 +152,6 @@ def try_unpaired(arm, glasses, n_steps, seed):
 
 # Targets
 
-def mean(values): return sum(values)/len(values)
-
 def missed(kept):
     "The targets that are not met, in words."
     faults = []
@@ -166,7 +165,7 @@ def run(kind, arms, names, try_one, world, about, n_steps, a):
     def try_arm(name):
         start = time.process_time()
         found = [try_one(name, world, n_steps, seed) for seed in range(a.seeds)]
-        return {k: [f[k] for f in found] for k in found[0]} | dict(seconds=time.process_time() - start)
+        return lists_of(found) | dict(seconds=time.process_time() - start)
     def told(name, row):
         return f'{name:24}' + '  '.join(f'{k} {each(v, ".3f")}' for k, v in row.items() if k != 'seconds')
     about = machine() | about | dict(n_steps=n_steps, n_seeds=a.seeds, order=list(arms))

@@ -17,7 +17,7 @@ from .. import need
 from ..nets import whole_number
 
 # %% ../../nbs/20_many_tasks.ipynb #8aa3001f
-def _sizes(n_classes)->tuple:
+def _n_values(n_classes)->tuple:
     "How many values a class has, or each of several attributes."
     several = n_classes if isinstance(n_classes, tuple) else (n_classes,)
     need.that(several, 'give the size of each attribute', n_classes=n_classes)
@@ -37,7 +37,7 @@ def _said(table:Tensor, n_classes, y:Tensor, of:str)->Tensor:  # (sum of K,n), a
     parts = zip(table.split(n_classes), y.unbind(-1))
     return sum(_lookup(rows, values, f'attribute {i} of {of}') for i, (rows, values) in enumerate(parts))
 
-def _told(y:tuple, x:Tensor, lead:tuple, n_classes, of:str)->Tensor:
+def _checked_labels(y:tuple, x:Tensor, lead:tuple, n_classes, of:str)->Tensor:
     "What a batch was told, (B,) or (B,A), checked."
     fits = len(y) == 1
     need.that(fits, f'{of} wants classes, call fit with labels=True, and sample(G, z, y)', labels=y)
@@ -61,12 +61,12 @@ class EmbeddedGenerator(nn.Module):
         self.latent_dim = G.latent_dim - n_embed
         self.shape = G.shape
         self.n_classes = n_classes
-        self.vectors = nn.Parameter(torch.randn(sum(_sizes(n_classes)), n_embed))  # (K,n_embed)
+        self.vectors = nn.Parameter(torch.randn(sum(_n_values(n_classes)), n_embed))  # (K,n_embed)
 
     def forward(self, z:Tensor, *y)->Tensor:
         "Latents (...,B,Z) and labels (...,B) or attributes (...,B,A) to samples (...,B,*S)."
         lead = z.shape[:-1]
-        told = _told(y, z, lead, self.n_classes, 'G')
+        told = _checked_labels(y, z, lead, self.n_classes, 'G')
         e = _said(self.vectors, self.n_classes, told, 'G').unflatten(0, lead)
         return self.G(torch.cat([e, z], -1))
 
@@ -80,7 +80,7 @@ class ConditionalBatchNorm(nn.Module):
     ):
         super().__init__()
         n = norm.num_features
-        sizes = _sizes(n_classes)
+        sizes = _n_values(n_classes)
         start = norm.weight.detach() if norm.affine else torch.ones(norm.num_features)
         self.norm = type(norm)(n, norm.eps, norm.momentum, affine=False)
         self.n_classes = n_classes
@@ -114,7 +114,7 @@ class NormedGenerator(nn.Module):
 
     def forward(self, z:Tensor, *y)->Tensor:
         "Latents (...,B,Z) and labels (...,B) or attributes (...,B,A) to samples (...,B,*S)."
-        y = _told(y, z, z.shape[:-1], self.n_classes, 'G')
+        y = _checked_labels(y, z, z.shape[:-1], self.n_classes, 'G')
         h = z.reshape(-1, self.latent_dim)
         for m in self.net:
             h = m(h, y) if isinstance(m, ConditionalBatchNorm) else m(h)
@@ -166,7 +166,7 @@ class Judge(nn.Module):
         self.n_classes = n_classes
         self.classes = None
         if n_classes is not None:
-            self.classes = nn.Parameter(torch.randn(sum(_sizes(n_classes)), n)/n**.5)  # (K,F)
+            self.classes = nn.Parameter(torch.randn(sum(_n_values(n_classes)), n)/n**.5)  # (K,F)
 
     def forward(self, x:Tensor, *y)->Tensor:
         """Samples (...,B,*S), and labels (...,B) or attributes (...,B,A) if it
@@ -176,7 +176,7 @@ class Judge(nn.Module):
         said = {name: head(h) for name, head in self.heads.items()}
         logits = said[self.logit_from].logsumexp(-1) if self.logit_from else self.logit(h)[:, 0]
         if self.classes is not None:
-            told = _told(y, x, lead, self.n_classes, 'D')
+            told = _checked_labels(y, x, lead, self.n_classes, 'D')
             logits = logits + (_said(self.classes, self.n_classes, told, 'D')*h).sum(-1)
         if not self.tells: return logits.reshape(lead)
         everything = dict(logits=logits, features=h, **said)

@@ -34,20 +34,20 @@ def _two_shapes(shape:tuple, source:tuple)->tuple:
     return shape, source
 
 # %% ../../nbs/22_translation.ipynb #058c104b
-def _block(layer:nn.Module, n:int, norm)->nn.Sequential:
+def _followed(layer:nn.Module, n:int, norm)->nn.Sequential:
     "A layer that gives `n` channels, and what follows it."
     return nn.Sequential(layer, *([norm(n)] if norm else []), nn.LeakyReLU(.2))
 
 def _way_down(n:list, grids:list, norm)->nn.ModuleList:
     "From each of `grids`, with `n` channels, to the next smaller one."
     steps = zip(n, n[1:], grids, grids[1:])
-    return nn.ModuleList(_block(strided(a, b, *sizes, norm is None), b, norm) for a, b, *sizes in steps)
+    return nn.ModuleList(_followed(strided(a, b, *sizes, norm is None), b, norm) for a, b, *sizes in steps)
 
 def _way_up(n:list, grids:list, norm)->nn.ModuleList:
     "And back; all but the smallest come with as many channels again, those of the way down."
     n_in = [2*k for k in n[:-1]] + n[-1:]
     steps = reversed([*zip(n_in[1:], n, grids[1:], grids)])
-    return nn.ModuleList(_block(upsampled(b, a, *sizes, norm is None), a, norm) for b, a, *sizes in steps)
+    return nn.ModuleList(_followed(upsampled(b, a, *sizes, norm is None), a, norm) for b, a, *sizes in steps)
 
 # %% ../../nbs/22_translation.ipynb #fe5e1b20
 class UNet(nn.Module):
@@ -68,7 +68,7 @@ class UNet(nn.Module):
         self.latent_dim = whole_number(latent_dim, 'latent_dim')
         grids = pyramid(shape, smallest)
         n = [whole_number(width, 'width')*min(2**i, 8) for i in range(len(grids))]
-        self.first = _block(nn.Conv2d(self.source[0], n[0], 3, padding=1), n[0], None)
+        self.first = _followed(nn.Conv2d(self.source[0], n[0], 3, padding=1), n[0], None)
         self.down = _way_down(n, grids, norm)
         self.latent = nn.Linear(latent_dim, n[-1])
         self.up = _way_up(n, grids, norm)
@@ -99,7 +99,7 @@ class PatchDiscriminator(nn.Module):
         need.whole(1, len(grids) - 1, n_layers=n_layers)
         first = self.shape[0] + (self.source[0] if source else 0)
         n = [first, *(whole_number(width, 'width')*2**i for i in range(n_layers))]
-        shrink = [_block(strided(*n[i:i+2], *grids[i:i+2], True), 0, None) for i in range(n_layers)]
+        shrink = [_followed(strided(*n[i:i+2], *grids[i:i+2], True), 0, None) for i in range(n_layers)]
         self.net = nn.Sequential(*shrink, nn.Conv2d(n[-1], 1, 3, padding=1))
 
     def patches(self, x:Tensor, *y)->Tensor:
@@ -231,7 +231,7 @@ def local_net(
     "Convolutions at full size: what comes out at a pixel depends on its surroundings alone."
     need.whole(2, depth=depth)
     n = [shape[0], *[whole_number(width, 'width')]*(depth - 1)]
-    inner = [_block(nn.Conv2d(a, b, 3, padding=1), 0, None) for a, b in zip(n, n[1:])]
+    inner = [_followed(nn.Conv2d(a, b, 3, padding=1), 0, None) for a, b in zip(n, n[1:])]
     return nn.Sequential(*inner, nn.Conv2d(n[-1], shape[0], 3, padding=1), nn.Tanh())
 
 def global_net(
