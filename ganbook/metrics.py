@@ -58,7 +58,7 @@ class Yardstick(nn.Module):
 
 # %% ../nbs/07_measuring.ipynb #c214787b
 @torch.no_grad()
-def _in_parts(yardstick:nn.Module, f, x:Tensor, batch:int=500)->Tensor:
+def _in_parts(yardstick:nn.Module, f, x:Tensor, batch:int=128)->Tensor:
     """f of images (...,N,C,H,W), `batch` at a time in evaluation
     mode on the yardstick's device; its mode is put back."""
     x = unpadded(x, yardstick.shape)

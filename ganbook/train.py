@@ -320,7 +320,7 @@ def sample(
     G:nn.Module,       # generator
     z:Tensor,          # latents (...,N,Z)
     *y:Tensor,         # labels (...,N), attributes (...,N,A) or source images (...,N,C,H,W), if `G` takes any
-    batch:int=1000,    # samples at a time, to bound memory
+    batch:int=128,     # samples at a time: few enough for a processor's cache
 )->Tensor:             # (...,N,*S) in the range of the data as drawn
     "Samples in evaluation mode, without gradients; the modes of `G` are put back."
     need.that(z.ndim >= 2, 'give latents (...,N,Z)', z=z)

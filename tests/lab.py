@@ -197,7 +197,7 @@ class Lab:
             )
             self._run_all(page)
             wait_until(
-                lambda: page.wait_for_timeout(500) or finished(page, n_cells), limit_s, f'running {name}'
+                lambda: page.wait_for_timeout(1000) or finished(page, n_cells), limit_s, f'running {name}'
             )
             for i, text in must_repeat(name).items():
                 assert printed(page, i) == text, f'code cell {i} of {name} printed something else'
@@ -227,10 +227,13 @@ class Lab:
 
 
 def copy_chapter(name, folder):
-    """Copy a chapter without its outputs, the pictures beside it and
-    the stored results; returns the number of cells that will run."""
+    """Copy the code of a chapter without its outputs, the pictures beside it and
+    the stored results; returns the number of cells that will run.
+
+    Its text stays behind: to set its formulas takes longer than many a chapter,
+    and the tests of the page look at them. """
     nb = json.loads((root/'nbs'/f'{name}.ipynb').read_text(encoding='utf-8'))
-    code = [c for c in nb['cells'] if c['cell_type'] == 'code']
+    nb['cells'] = code = [c for c in nb['cells'] if c['cell_type'] == 'code']
     for c in code: c.update(outputs=[], execution_count=None)
     (folder/f'{name}.ipynb').write_text(json.dumps(nb), encoding='utf-8')
     for source, copy in ((root/'nbs'/'images', folder/'images'), (root/'results', folder.parent/'results')):

@@ -133,7 +133,8 @@ def count(said: dict):
     print(f'{len(ran)} of {len(notebooks)} notebooks ran by themselves, {compared} where outputs compare')
 
 
-pytest = sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider'
+pytest_and_nbval = sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider'
+pytest = *pytest_and_nbval, '-p', 'no:nbval'  # a second and a half sooner
 # about half of the time of all
 long_files = (
     'test_cli', 'test_doctor', 'test_ensemble', 'test_parallel', 'test_train', 'test_playground',
@@ -193,7 +194,7 @@ def everything():
     apart = {'tests of the playground': 'test_browser_playground', 'tests of the page': 'test_page'}
     seen = in_browser()  # the browser compares what it runs
     tagged = [str(p) for p in notebooks if repeats(p) and p not in seen]
-    nbval = [*pytest, '--nbval-lax', '--nbval-current-env', '--nbval-cell-timeout=300']
+    nbval = [*pytest_and_nbval, '--nbval-lax', '--nbval-current-env', '--nbval-cell-timeout=300']
     commands = {
         'tests in a browser': [
             *pytest, 'tests', '-m', 'browser', *(f'--ignore=tests/{file}.py' for file in apart.values()),
