@@ -77,7 +77,7 @@ def test_the_same_seed_gives_the_same_clips_and_another_others():
     assert (a.x == b.x).all() and (a.y == b.y).all() and (a.x != c.x).any() and (a.y != c.y).any()
 
 def test_motions_do_not_depend_on_the_face():
-    d = draw_clips(3000, 2)
+    d = draw_clips(1000, 2)
     counts = torch.stack([d.y[d.causes.background == k].bincount(minlength=3) for k in range(5)]).double()
     want = counts.sum(1, keepdim=True)*counts.sum(0)/counts.sum()
     assert ((counts - want).square()/want).sum() < 26.1  # chi-square of 8 degrees, one in a thousand

@@ -49,6 +49,9 @@ def test_the_command_line_writes_down_what_was_taken(tmp_path, monkeypatch, caps
     monkeypatch.chdir(tmp_path)
     def far(data, fake, real, see): return fake.float().abs().mean().item()
     monkeypatch.setattr(tuning, 'distance_from', far)
+    try_all = tuning.try_gammas
+    def two_steps(recipe, data, see, n_steps, **options): return try_all(recipe, data, see, 2, **options)
+    monkeypatch.setattr(tuning, 'try_gammas', two_steps)
     words = 'train points --n-steps 2 --quiet --try gamma --device cpu'
     assert main(words.split()) in (0, None)
     out = capsys.readouterr().out
