@@ -98,7 +98,8 @@ def table(
 )->str:
     "Rows of words in aligned columns."
     widths = [max(map(len, column)) for column in zip(*rows)]
-    return '\n'.join('  '.join(w.ljust(k) for w, k in zip(row, widths)).rstrip() for row in rows)
+    lines = ('  '.join(w.ljust(k) for w, k in zip(row, widths)) for row in rows)
+    return '\n'.join(line.rstrip() for line in lines)
 
 # %% ../nbs/w22_arguments.ipynb #be38910b
 def flat(

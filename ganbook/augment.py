@@ -26,7 +26,8 @@ def _per_image(x:Tensor, rng, make:Callable=torch.rand, *args)->Tensor:
     "One random number an image, (...,B,1,1,1); each member's from its own generator."
     _check_batch(x, rng)
     many = isinstance(rng, (list, tuple))
-    each = [make(*args, x.shape[many:-3], generator=g, device=x.device) for g in (rng if many else [rng])]
+    sources = rng if many else [rng]
+    each = [make(*args, x.shape[many:-3], generator=g, device=x.device) for g in sources]
     return (torch.stack(each) if many else each[0])[..., None, None, None]
 
 # %% ../nbs/19_augmentation.ipynb #3d5d4570
@@ -46,7 +47,8 @@ def saturation(
     strength:float=1.,  # the factor lies within 1 - strength and 1 + strength (1: Zhao et al. 2020)
 )->Tensor:              # the same shape; grey images stay as they are
     "Move the channels of each pixel away from their mean, or towards it, by one factor an image."
-    return x + strength*(2*_per_image(x, rng) - 1).to(x.dtype)*(x - x.mean(-3, keepdim=True))
+    factor = strength*(2*_per_image(x, rng) - 1).to(x.dtype)
+    return x + factor*(x - x.mean(-3, keepdim=True))
 
 def contrast(
     x:Tensor,           # images (...,B,C,H,W)
@@ -54,7 +56,8 @@ def contrast(
     strength:float=1.,  # the factor lies within 1 - strength/2 and 1 + strength/2 (1: Zhao et al. 2020)
 )->Tensor:              # the same shape
     "Move all values of an image away from their mean, or towards it, by one factor."
-    return x + strength*(_per_image(x, rng) - .5).to(x.dtype)*(x - x.mean((-3, -2, -1), keepdim=True))
+    factor = strength*(_per_image(x, rng) - .5).to(x.dtype)
+    return x + factor*(x - x.mean((-3, -2, -1), keepdim=True))
 
 # %% ../nbs/19_augmentation.ipynb #60f7b00d
 def _share(share:float):
@@ -72,11 +75,13 @@ def translation(
     H, W = x.shape[-2:]
     def origins(n, *along):  # where a pixel comes from
         m = int(n*share + .5)
-        return torch.arange(n, device=x.device).view(along) - _per_image(x, rng, torch.randint, -m, m + 1)
+        shift = _per_image(x, rng, torch.randint, -m, m + 1)
+        return torch.arange(n, device=x.device).view(along) - shift
     y = origins(H, -1, 1)  # (...,B,1,H,1)
     z = origins(W, 1, -1)  # (...,B,1,1,W)
     inside = (y >= 0) & (y < H) & (z >= 0) & (z < W)  # (...,B,1,H,W)
-    source = (y.clamp(0, H - 1)*W + z.clamp(0, W - 1)).flatten(-2).expand(*x.shape[:-2], -1)  # (...,B,C,H*W)
+    place = y.clamp(0, H - 1)*W + z.clamp(0, W - 1)
+    source = place.flatten(-2).expand(*x.shape[:-2], -1)  # (...,B,C,H*W)
     return torch.where(inside, x.flatten(-2).gather(-1, source).view(x.shape), fill)
 
 # %% ../nbs/19_augmentation.ipynb #c7dd56e0

@@ -153,7 +153,8 @@ def ring(
     "Modes on a circle; the defaults are the 2D-ring of PacGAN (Lin et al. 2018)."
     need.whole(modes=modes)
     angle = torch.arange(modes)*(2*math.pi/modes)
-    return mixture(radius*torch.stack([angle.cos(), angle.sin()], 1), std, n=n, seed=seed, name='ring')
+    modes = radius*torch.stack([angle.cos(), angle.sin()], 1)
+    return mixture(modes, std, n=n, seed=seed, name='ring')
 
 # %% ../nbs/03_data.ipynb #f585161f
 def grid(
@@ -287,7 +288,8 @@ def to_units(
 )->Tensor:     # points in the data's own units, or images uint8 (...,*S)
     "Undo what `draw` did to the samples; image values outside [low,1] are clipped."
     if not data.is_image: return x*data.scale
-    return ((x - data.low)*(255/(1 - data.low))).round().clamp(0, 255).to(torch.uint8)
+    levels = (x - data.low)*(255/(1 - data.low))
+    return levels.round().clamp(0, 255).to(torch.uint8)
 
 # %% ../nbs/03_data.ipynb #b9126686
 def _take(data:Data, i:Tensor)->Data:
@@ -328,7 +330,8 @@ def fingerprint(
     most = 2**26
     rows = max(2, most*len(x)//max(1, x.nbytes))
     if rows < len(x):
-        x = x[torch.linspace(0, len(x) - 1, rows, dtype=torch.float64).round().long().to(x.device)]
+        places = torch.linspace(0, len(x) - 1, rows, dtype=torch.float64).round().long()
+        x = x[places.to(x.device)]
     about = hashlib.sha256(f'{tuple(data.x.shape)} {data.x.dtype}'.encode())
     about.update(x.detach().cpu().contiguous().numpy().tobytes())
     if data.y is not None:

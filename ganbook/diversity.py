@@ -44,7 +44,8 @@ class Packed(nn.Module):
         i+1, ..., i+m-1, counted round the batch, and the label of i."""
         n = len(self.shape)
         need.shaped(f"(...,B,{','.join(map(str, self.shape))})", x=x)
-        return self.D(torch.cat([x.roll(-j, x.ndim - n - 1) for j in range(self.m)], -n), *y)
+        shifted = [x.roll(-j, x.ndim - n - 1) for j in range(self.m)]
+        return self.D(torch.cat(shifted, -n), *y)
 
 # %% ../nbs/16_collapse.ipynb #308ffe2a
 def _features(x:Tensor, what:str):
@@ -85,7 +86,8 @@ class MinibatchStd(nn.Module):
         _features(x, 'MinibatchStd')
         wide = x.flatten(1).to(torch.promote_types(x.dtype, torch.float32))
         s = _spread(wide, min(self.group or len(x), len(x))).to(x.dtype)
-        return torch.cat([x, s.view(-1, *[1]*(x.ndim - 1)).expand(-1, 1, *x.shape[2:])], 1)
+        s = s.view(-1, *[1]*(x.ndim - 1))
+        return torch.cat([x, s.expand(-1, 1, *x.shape[2:])], 1)
 
 # %% ../nbs/16_collapse.ipynb #50c5991e
 class MinibatchDiscrimination(nn.Module):

@@ -118,12 +118,14 @@ def _bright(s:_Sheet)->Tensor: return (s.hair*.75 + .3).clamp(max=1)
 def _sheen(s:_Sheet, hair:tuple, x, y, rx, ry, strength:float=.5)->_Layer:
     "A highlight on hair, (window, X, Y, signed distance), about a place of the head."
     at, X, Y, d = hair
-    return _Layer(None, at, _both(d + .03, _ellipse(X - x, Y - y, rx, ry)), _bright(s), .16, strength)
+    spot = _ellipse(X - x, Y - y, rx, ry)
+    return _Layer(None, at, _both(d + .03, spot), _bright(s), .16, strength)
 
 def _parted(s:_Sheet, hair:tuple)->_Layer:
     "The line at which hair is parted, on the left of the picture."
     at, X, Y, d = hair
-    return _Layer(None, at, _both((X - _part_at(s) - (Y + .5)*.2).abs() - .018, d + .015), s.hair*.6)
+    line = (X - _part_at(s) - (Y + .5)*.2).abs() - .018
+    return _Layer(None, at, _both(line, d + .015), s.hair*.6)
 
 def _part_at(s:_Sheet)->Tensor: return -.42*s.width
 
@@ -135,13 +137,15 @@ def _background(s:_Sheet)->Iterator:
 
 def _shoulders(s:_Sheet)->Iterator:
     at, u, y = s.below(.6)
-    yield _Layer('shirt', at, _ellipse(u, y - 1.22, .86, .5), s.shirt*(1.05 - .2*u)[:, None])
+    light = 1.05 - .2*u
+    yield _Layer('shirt', at, _ellipse(u, y - 1.22, .86, .5), s.shirt*light[:, None])
 
 def _neck(s:_Sheet)->Iterator:
     at, u, y = s.below(.3, .4)
     v = (1 - y)*.9
     neck = _both(u.abs() - v.clamp(max=.17), .3 - y)
-    yield _Layer('skin', at, neck, s.skin*(1 - .22*(1.2 + 2*u).clamp(0, 1))[:, None])
+    light = 1 - .22*(1.2 + 2*u).clamp(0, 1)
+    yield _Layer('skin', at, neck, s.skin*light[:, None])
     lapels = _both((u.abs() - v).abs() - .055, .745 - y - .1*u.abs())
     yield _Layer('shirt', at, lapels, s.shirt*.55 + .45)
 
@@ -178,7 +182,8 @@ def _short(s:_Sheet)->Iterator:
 
 def _bun_behind(s:_Sheet)->Iterator:
     at, X, Y = s.near(.14, -s.height - .1, .24, .22)
-    yield _Layer('hair', at, _ellipse(X, Y, .2, .18), s.hair*(1 - .9*X - .4*Y).clamp(.6, 1.12)[:, None])
+    light = (1 - .9*X - .4*Y).clamp(.6, 1.12)
+    yield _Layer('hair', at, _ellipse(X, Y, .2, .18), s.hair*light[:, None])
     yield _Layer(None, at, _ellipse(X + .07, Y + .06, .06, .05), _bright(s), .1, .5)
 
 def _bun(s:_Sheet)->Iterator:
@@ -195,7 +200,8 @@ def _bun(s:_Sheet)->Iterator:
 def _mane(s:_Sheet)->tuple:
     "Window, coordinates and signed distance of long hair."
     at, X, Y = s.head_at(0., 0., s.width*1.32, .76)
-    fall = _ellipse(X*(1 - .12*Y.clamp(min=0)), Y.clamp(max=0), s.width*1.17, s.height + .1)
+    narrower = X*(1 - .12*Y.clamp(min=0))
+    fall = _ellipse(narrower, Y.clamp(max=0), s.width*1.17, s.height + .1)
     return at, X, Y, _both(fall, Y - .66 - .06*(X*9).cos())
 
 def _long_behind(s:_Sheet)->Iterator:
@@ -229,7 +235,9 @@ def _curly(s:_Sheet)->Iterator:
     fringe = Y + .4 - torch.where(right > 0, .3*right, -.9*right) - .03*(X*21).cos()
     sides = s.width*.9 - X.abs() + .03*(Y*21).cos()
     hair = at, X, Y, _both(mop, torch.minimum(fringe, sides))
-    curls = 1 + .14*(X*17 + (Y*9).sin()).sin()*(Y*17 + (X*9).sin()).sin()
+    across = (X*17 + (Y*9).sin()).sin()
+    down = (Y*17 + (X*9).sin()).sin()
+    curls = 1 + .14*across*down
     yield _Layer('hair', at, hair[3], s.hair*_ball(s, X*.8, Y*.8)*curls[:, None])
     yield _sheen(s, hair, -.2, -.6, .26, .14)
 
@@ -244,8 +252,12 @@ def _beard(s:_Sheet)->Iterator:
 
 def _nose(s:_Sheet)->Iterator:
     at, X, Y = s.near(0., .1, .14, .18)
-    shade = torch.minimum(_ellipse(X - .012, Y - .06, .08, .055), _ellipse(X - .03, Y + .02, .035, .12))
-    light = torch.minimum(_ellipse(X + .018, Y - .045, .05, .045), _ellipse(X + .012, Y + .02, .03, .1))
+    tip = _ellipse(X - .012, Y - .06, .08, .055)
+    side = _ellipse(X - .03, Y + .02, .035, .12)
+    shade = torch.minimum(tip, side)
+    tip = _ellipse(X + .018, Y - .045, .05, .045)
+    side = _ellipse(X + .012, Y + .02, .03, .1)
+    light = torch.minimum(tip, side)
     yield _Layer('nose', at, shade, s.skin*.76)
     yield _Layer(None, at, _both(light, shade), s.skin*1.06)
 
@@ -355,7 +367,8 @@ def _bytes(x:Tensor)->Tensor: return x.clamp_(0, 1).mul_(255).round_().byte()
 def _largest(x:Tensor)->Tensor:
     "1 for the part with the largest share of a pixel, 0 for the others."
     weight = torch.tensor([1. if p in parts[:5] else 2. for p in parts]).view(-1, 1, 1)
-    return torch.zeros(x.shape, dtype=torch.uint8).scatter_(1, (x*weight).argmax(1, keepdim=True), 1)
+    top = (x*weight).argmax(1, keepdim=True)
+    return torch.zeros(x.shape, dtype=torch.uint8).scatter_(1, top, 1)
 
 # %% ../nbs/w28_drawing.ipynb #815da2a3
 # style -> (how layers are read, what becomes of the averaged picture, channels)

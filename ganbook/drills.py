@@ -157,14 +157,16 @@ def _wrong_end(b:Setup)->Setup:
 def _unshuffled(b:Setup)->Setup:
     "The data lie sorted by kind, and only the first third is ever read."
     first = b.data.y < max(2, .3*(int(b.data.y.max()) + 1))
-    return replace(b, data=replace(b.data, x=b.data.x[first], y=b.data.y[first]), shown=b.data)
+    few = replace(b.data, x=b.data.x[first], y=b.data.y[first])
+    return replace(b, data=few, shown=b.data)
 
 def _ten_samples(b:Setup)->Setup:
     """Ten training samples, and many steps; the modes of points
     are made ten times wider, so that ten points differ."""
     d = b.data
     if not d.is_image:
-        d = replace(d, x=d.modes[d.y] + 10*(d.x - d.modes[d.y]), std=10*d.std)
+        middle = d.modes[d.y]
+        d = replace(d, x=middle + 10*(d.x - middle), std=10*d.std)
     return replace(b, data=subset(d, 10), n_steps=1500, gamma=.1)
 
 # %% ../nbs/w11_drills.ipynb #6eb965a1

@@ -84,7 +84,9 @@ def _js_uniform(counts:Tensor)->float:
     from equal shares, in nats; NaN where nothing was counted."""
     p = counts.double()/counts.sum()
     u = torch.full_like(counts, 1/len(counts), dtype=torch.float64)
-    return (torch.xlogy(p, 2*p/(p + u)).sum() + torch.xlogy(u, 2*u/(p + u)).sum()).item()/2
+    from_p = torch.xlogy(p, 2*p/(p + u)).sum()
+    from_u = torch.xlogy(u, 2*u/(p + u)).sum()
+    return (from_p + from_u).item()/2
 
 def _on_modes(x:Tensor, data:Data)->dict:
     "Modes found, share of good samples and evenness, of points (N,d) in the data's own units."
@@ -118,11 +120,13 @@ def _on_classes(probs:Tensor)->dict:
     "Classes found and the share of samples that are named surely, from probabilities (N,K)."
     n, k = probs.shape
     common = probs.argmax(-1).bincount(minlength=k) >= .02*n
-    return dict(classes=int(common.sum()), sure=(probs.amax(-1) > .9).double().mean().item())
+    sure = (probs.amax(-1) > .9).double().mean()
+    return dict(classes=int(common.sum()), sure=sure.item())
 
 def _on_kinds(probs:Tensor)->dict:
     "Different kinds of face that are surely read, and the share of such samples, from probabilities (N,K)."
-    return dict(kinds=kinds_found(probs), sure=(probs.amax(-1) > .9).double().mean().item())
+    sure = (probs.amax(-1) > .9).double().mean()
+    return dict(kinds=kinds_found(probs), sure=sure.item())
 
 def _distance(real:Tensor, fake:Tensor, unit:Tensor)->float:
     "Squared Fréchet distance in units of `unit`; NaN with fewer samples than features."
@@ -137,7 +141,8 @@ def _overlap(real:Tensor, fake:Tensor)->dict:
 # %% ../nbs/w05_judging.ipynb #3a0676d6
 def _bytes_to_pixels(x:Tensor)->Tensor:
     "Images uint8 (N,C,H,W) to (N,F) in [-1,1], at most 32x32 numbers a channel."
-    return F.adaptive_avg_pool2d(x.float()/127.5 - 1, [min(32, side) for side in x.shape[-2:]]).flatten(1)
+    sides = [min(32, side) for side in x.shape[-2:]]
+    return F.adaptive_avg_pool2d(x.float()/127.5 - 1, sides).flatten(1)
 
 def _nearest(query:Tensor, base:Tensor, block:int=5000)->Tensor:
     "Distance of each of some images (N,C,H,W) to the nearest of many, all uint8, a block of those at a time."

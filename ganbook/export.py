@@ -74,7 +74,8 @@ def _try_torch(raw:bytes, given:tuple, settings:dict)->Tensor:
 def _try_onnx(raw:bytes, given:tuple, settings:dict)->Tensor:
     import onnxruntime
     session = onnxruntime.InferenceSession(raw, providers=['CPUExecutionProvider'])
-    return torch.from_numpy(session.run(['x'], {name: t.numpy() for name, t in zip('zy', given)})[0])
+    named = {name: t.numpy() for name, t in zip('zy', given)}
+    return torch.from_numpy(session.run(['x'], named)[0])
 
 class Form(NamedTuple):
     "A kind of file."

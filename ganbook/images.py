@@ -32,7 +32,8 @@ def _span(img:Image.Image)->tuple:
     a = np.asarray(img)
     if a.dtype.kind == 'f':
         a = a[np.isfinite(a)]
-    return (img.mode[0], float(a.min()), float(a.max())) if a.size else (img.mode[0], 0., 0.)
+    if not a.size: return img.mode[0], 0., 0.
+    return img.mode[0], float(a.min()), float(a.max())
 
 def _range(kind:str, low:float, high:float)->tuple:
     "(black, white): the smallest usual range that holds `low` and `high`, or those two where none does."
@@ -53,7 +54,8 @@ def _eight_bit(img:Image.Image, ranges:dict=None)->Image.Image:
     if span:
         black, white = (ranges or {}).get(span[0]) or _range(*span)
         a = np.nan_to_num(np.asarray(img, dtype=np.float64), nan=black, posinf=white, neginf=black)
-        return Image.fromarray(((a - black)*(255/(white - black))).round().clip(0, 255).astype(np.uint8))
+        levels = (a - black)*(255/(white - black))
+        return Image.fromarray(levels.round().clip(0, 255).astype(np.uint8))
     if img.mode in ('RGBA', 'LA', 'PA', 'La', 'RGBa') or 'transparency' in img.info:
         img = img.convert('RGBA')
         return Image.alpha_composite(Image.new('RGBA', img.size, 'white'), img)
@@ -313,7 +315,8 @@ def _in_memory(root:Path, files:list, shape:tuple)->tuple:
 def _cache_name(root:Path, files:list, shape:tuple)->str:
     "A name that changes when a file is added, removed or changed, or another size is wanted."
     stats = [(f.as_posix(), s.st_size, s.st_mtime_ns) for f in files for s in [(root/f).stat()]]
-    return hashlib.sha256(json.dumps([2, str(root.resolve()), stats, shape]).encode()).hexdigest()[:32]
+    told = json.dumps([2, str(root.resolve()), stats, shape])
+    return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 def _check_room(home:Path, shape:tuple):
     "Refuse a file of bytes, of this shape, that the disk of `home` has no room for."

@@ -92,7 +92,8 @@ def slerp(
     u = _unit(torch.where(long_a > 0, a, b))
     v = _unit(torch.where(long_b > 0, b, a))
     angle, w = _turn(u, v)
-    return torch.lerp(long_a, long_b, t)*((t*angle).cos()*u + (t*angle).sin()*w)
+    direction = (t*angle).cos()*u + (t*angle).sin()*w
+    return torch.lerp(long_a, long_b, t)*direction
 
 # %% ../nbs/21_inside.ipynb #71afe6d7
 def attribute_means(
@@ -111,7 +112,8 @@ def attribute_means(
         'draw more latents, or leave out the classes that none has',
         latents_by_class=counts.tolist(),
     )
-    return torch.zeros(n_classes, z.shape[1]).to(z).index_add_(0, labels, z)/counts[:, None].to(z)
+    sums = torch.zeros(n_classes, z.shape[1]).to(z).index_add_(0, labels, z)
+    return sums/counts[:, None].to(z)
 
 def traverse(
     z:Tensor,          # latents (...,Z)
@@ -171,7 +173,8 @@ def principal_directions(
         k=k,
     )
     vectors = U[:, :k].mT @ (z - z.mean(0)).double()/math.sqrt(len(z))
-    return Directions(_signed(vectors).to(z), (S[:k].square()/S.square().sum()).to(z))
+    share = S[:k].square()/S.square().sum()
+    return Directions(_signed(vectors).to(z), share.to(z))
 
 # %% ../nbs/21_inside.ipynb #b69b8363
 def factorise(
@@ -299,7 +302,8 @@ def _starts(G:nn.Module, x:Tensor, n:int, pool:int, seed:int)->Tensor:
 # %% ../nbs/21_inside.ipynb #db919383
 def _errors(G:nn.Module, z:Tensor, x:Tensor)->Tensor:
     "Mean squared error (restarts,N) of what `G` makes of latents (restarts,N,Z) as images (N,*S)."
-    return (G(z.flatten(0, 1)).unflatten(0, z.shape[:2]) - x).square().flatten(2).mean(2)
+    made = G(z.flatten(0, 1)).unflatten(0, z.shape[:2])
+    return (made - x).square().flatten(2).mean(2)
 
 def _approach(G:nn.Module, z:Tensor, x:Tensor, n_steps:int, lr:float, prior:float):
     "Move latents `z`, in place, to where `G` makes `x` of them."
@@ -345,7 +349,8 @@ def latent_view(
     fits = amounts.ndim == 1 and len(amounts) <= len(vectors)
     need.that(fits, 'give one amount a direction', amounts=amounts, vectors=vectors)
     z = latents(1, G.latent_dim, torch.Generator().manual_seed(seed)).to(vectors)
-    start, end = sample(G, torch.cat([z, z + amounts.to(vectors) @ vectors[:len(amounts)]])).split(1)
+    moved = z + amounts.to(vectors) @ vectors[:len(amounts)]
+    start, end = sample(G, torch.cat([z, moved])).split(1)
     fig = Figure((6, 2.3), dpi=80)
     for ax, x, title in zip(
         fig.subplots(1, 3),

@@ -21,7 +21,8 @@ from .inception import Inception, unpadded
 
 # %% ../nbs/07_measuring.ipynb #ad3f2a98
 def _block(a:int, b:int)->list:
-    return [nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2)]
+    conv = nn.Conv2d(a, b, 3, padding=1, bias=False)
+    return [conv, nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2)]
 
 class Yardstick(nn.Module):
     "A small classifier whose last hidden layer serves as features."
@@ -115,7 +116,8 @@ def _samples(x:Tensor, name:str, least:int=1)->Tensor:
 def _pair(real:Tensor, fake:Tensor, least:int=1, names:tuple=('real', 'fake'))->tuple:
     "Two sets of samples that can be compared, or one clear error."
     real, fake = _samples(real, names[0], least), _samples(fake, names[1], least)
-    alike = all(a == b or 1 in (a, b) for a, b in zip(real.shape[-3::-1], fake.shape[-3::-1]))
+    leading = zip(real.shape[-3::-1], fake.shape[-3::-1])
+    alike = all(a == b or 1 in (a, b) for a, b in leading)
     both = dict(zip(names, (real, fake)))
     need.that(alike, 'give both the same members', **both)
     need.that(real.shape[-1] == fake.shape[-1], 'measure both with the same features', **both)
@@ -166,7 +168,9 @@ def frechet_gaussians(
     l = torch.linalg.eigvalsh(root @ C2 @ root)
     # what is left of zero after rounding
     l = l.where(l > l[..., -1:]*l.shape[-1]*torch.finfo(l.dtype).eps, 0.)
-    return ((m1 - m2).square().sum(-1) + _trace(C1) + _trace(C2) - 2*l.sqrt().sum(-1)).clamp(min=0)
+    between_means = (m1 - m2).square().sum(-1)
+    shared = 2*l.sqrt().sum(-1)
+    return (between_means + _trace(C1) + _trace(C2) - shared).clamp(min=0)
 
 def frechet(
     real:Tensor, # features of real samples (...,N,F)
@@ -207,7 +211,8 @@ def frechet_floor(
     x = _samples(features, 'features', 4)
     rng = torch.Generator().manual_seed(seed)
     orders = [torch.randperm(x.shape[-2], generator=rng).to(x.device) for _ in range(n)]
-    return torch.stack([frechet(*(x[..., i, :] for i in order.tensor_split(2))) for order in orders]).mean(0)
+    def between(halves): return frechet(*(x[..., i, :] for i in halves))
+    return torch.stack([between(order.tensor_split(2)) for order in orders]).mean(0)
 
 # %% ../nbs/07_measuring.ipynb #78b808e1
 def _kernel_sums(a:list, b:list, same:bool)->Tensor:  # blocks (...,n_i,F) -> (...,I,J)
@@ -218,7 +223,8 @@ def _kernel_sums(a:list, b:list, same:bool)->Tensor:  # blocks (...,n_i,F) -> (.
             if same and j < i:
                 out.append(out[j*len(b) + i])
                 continue
-            k = (x.double() @ y.double().mT).div_(x.shape[-1]).add_(1).pow_(3)
+            k = (x.double() @ y.double().mT).div_(x.shape[-1])
+            k = k.add_(1).pow_(3)
             out.append(k.sum((-2, -1)) - (_trace(k) if same and i == j else 0))
     return torch.stack(out, -1).unflatten(-1, (len(a), len(b)))
 
@@ -233,7 +239,8 @@ def _mmd(sums:tuple, keep:Tensor, n:Tensor, m:Tensor)->Tensor:
 def _n_blocks(real:Tensor, fake:Tensor, least:int)->int:
     "Blocks of rows, as many as it takes to bound the memory, and at least `least`."
     members = max(1, math.prod(torch.broadcast_shapes(real.shape[:-2], fake.shape[:-2])))
-    return max(least, math.ceil(max(real.shape[-2], fake.shape[-2])*math.sqrt(members/_budget)))
+    rows = max(real.shape[-2], fake.shape[-2])
+    return max(least, math.ceil(rows*math.sqrt(members/_budget)))
 
 def _block_sizes(blocks)->Tensor:
     "Rows of each block (b,)."
@@ -273,7 +280,9 @@ def _sq_distances(x:Tensor, y:Tensor):
     for i in range(0, n, rows):
         part = slice(i, min(n, i + rows))
         a = x[..., part, :].double() - centre
-        yield part, (a @ y.mT).mul_(-2).add_(a.square().sum(-1)[..., None]).add_(y2).clamp_(min=0)
+        d = (a @ y.mT).mul_(-2)
+        d.add_(a.square().sum(-1)[..., None])
+        yield part, d.add_(y2).clamp_(min=0)
 
 # %% ../nbs/07_measuring.ipynb #7ed02538
 def neighbours(
@@ -300,7 +309,8 @@ def nearest(
 # %% ../nbs/07_measuring.ipynb #9ae94335
 def _radii(x:Tensor, k:int)->Tensor:
     "Squared distance from each sample (...,N,F) to its k-th nearest neighbour among the others (...,N)."
-    return torch.cat([d.topk(k + 1, -1, largest=False).values[..., -1] for _, d in _sq_distances(x, x)], -1)
+    radii = [d.topk(k + 1, -1, largest=False).values[..., -1] for _, d in _sq_distances(x, x)]
+    return torch.cat(radii, -1)
 
 def _in_balls(real:Tensor, fake:Tensor, r:Tensor, s:Tensor)->tuple:
     "In how many real balls each fake lies, whether each real sample lies in a fake's, and its nearest fake."
@@ -370,7 +380,8 @@ def inception_score(
     fits = (p >= 0).all() and (p.sum(-1) - 1).abs().max() <= 1e-3
     need.that(fits, 'give probabilities, rows that sum to 1, as softmax makes them', probs=probs)
     marginal = p.mean(-2)
-    return (torch.xlogy(p, p).sum(-1).mean(-1) - torch.xlogy(marginal, marginal).sum(-1)).exp()
+    of_each = torch.xlogy(p, p).sum(-1).mean(-1)
+    return (of_each - torch.xlogy(marginal, marginal).sum(-1)).exp()
 
 # %% ../nbs/07_measuring.ipynb #2e6fd9d0
 def memorisation(

@@ -41,7 +41,8 @@ wrong_G = {f'minus {name}': (lambda r, f, form=form: -form(r, f)) for name, form
 # %% ../nbs/w32_objectives.ipynb #54ddd102
 def _best(y, r, f, forms:dict)->tuple:
     "(mean absolute error, name) of the form that fits best."
-    return min((float(np.abs(y - form(r, f)).mean()), name) for name, form in forms.items())
+    errors = ((float(np.abs(y - form(r, f)).mean()), name) for name, form in forms.items())
+    return min(errors)
 
 def reading(
     table:dict,  # columns loss_D, loss_G, real_logit, fake_logit, each (steps,)

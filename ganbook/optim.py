@@ -87,7 +87,8 @@ def multipliers(
     apart = past.isfinite().all() and torch.linalg.matrix_rank(past, rtol=1e-6) == memory*d
     need.that(apart, 'these points do not tell the multipliers apart: start elsewhere, or lower memory')
     M = torch.linalg.lstsq(past, after).solution.mT  # (d,memory*d)
-    e = torch.linalg.eigvals(torch.cat([M, torch.eye(memory*d, dtype=M.dtype)[:-d]]))
+    shift = torch.eye(memory*d, dtype=M.dtype)[:-d]
+    e = torch.linalg.eigvals(torch.cat([M, shift]))
     return e[e.abs().argsort(descending=True)]
 
 # %% ../nbs/17_optimisers.ipynb #1118d5e9

@@ -112,7 +112,8 @@ def _average_gradients(team:Team, opt:torch.optim.Optimizer, args, kwargs):
     "A hook before a step of `opt`: each gradient becomes its mean over the team."
     grads = [p.grad for group in opt.param_groups for p in group['params'] if p.grad is not None]
     mean = team.total(torch.cat([g.flatten() for g in grads])).div_(team.size)
-    torch._foreach_copy_(grads, [m.view_as(g) for m, g in zip(mean.split([g.numel() for g in grads]), grads)])
+    parts = mean.split([g.numel() for g in grads])
+    torch._foreach_copy_(grads, [m.view_as(g) for m, g in zip(parts, grads)])
 
 # %% ../nbs/w03_parallel.ipynb #9678f9e0
 class _Total(torch.autograd.Function):

@@ -90,7 +90,8 @@ def tile(
     out = np.full((rows, h + pad, cols, w + pad, c), 255, np.uint8)
     for i in range(n):
         out[i//cols, :h, i % cols, :w] = x[i]
-    out = out.reshape(rows*(h + pad), cols*(w + pad), c)[:rows*(h + pad) - pad, :cols*(w + pad) - pad]
+    out = out.reshape(rows*(h + pad), cols*(w + pad), c)
+    out = out[:rows*(h + pad) - pad, :cols*(w + pad) - pad]
     return out[..., 0] if c == 1 else out
 
 # %% ../nbs/a1_plots.ipynb #910e23c2
@@ -392,7 +393,8 @@ def _picture(frame)->_Image.Image:
 
 def _one_palette(pictures:list, n_colors:int)->list:
     "The pictures in `n_colors` colours chosen for all of them together, so that still parts stay still."
-    sheet = _Image.fromarray(np.concatenate([np.asarray(p) for p in pictures[::max(1, len(pictures)//8)]]))
+    some = pictures[::max(1, len(pictures)//8)]
+    sheet = _Image.fromarray(np.concatenate([np.asarray(p) for p in some]))
     palette = sheet.quantize(n_colors, method=_Image.Quantize.MEDIANCUT, kmeans=3)
     return [p.quantize(palette=palette, dither=_Image.Dither.NONE) for p in pictures]
 

@@ -310,7 +310,8 @@ def note(self, s:TrainState, status:str, seconds:float, error:str=None):
     self.step = s.step
     self.seconds = round(seconds, 2)
     table = s.log.table() if len(s.log) else {}
-    self.more |= dict(last_100={c: float(v[-100:].mean()) for c, v in table.items()}, error=error)
+    means = {c: float(v[-100:].mean()) for c, v in table.items()}
+    self.more |= dict(last_100=means, error=error)
     self.write()
 
 # %% ../nbs/w04_runs.ipynb #f5119d0d

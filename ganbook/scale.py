@@ -81,7 +81,9 @@ def _t_cdf(t:float, dof:int)->float:
     x = np.linspace(0, t, n + 1)
     log_c = math.lgamma((dof + 1)/2) - math.lgamma(dof/2) - .5*math.log(dof*math.pi)
     y = np.exp(log_c - (dof + 1)/2*np.log1p(x*x/dof))
-    return .5 + t/n/3*(y[0] + 4*y[1:-1:2].sum() + 2*y[2:-1:2].sum() + y[-1])
+    odd = y[1:-1:2].sum()
+    even = y[2:-1:2].sum()
+    return .5 + t/n/3*(y[0] + 4*odd + 2*even + y[-1])
 
 # %% ../nbs/w30_scale.ipynb #1bcfa73e
 def t_quantile(

@@ -56,7 +56,8 @@ def shares(
     fits = len(x) and not x.isnan().any()
     need.that(fits, 'give at least one point of the plane, none of them NaN', points=x)
     i = ((x.double() + lim)*(n/(2*lim))).clamp(0, n - 1).long()
-    return torch.bincount(i[:, 0]*n + i[:, 1], minlength=n*n).view(n, n).double()/len(x)
+    counts = torch.bincount(i[:, 0]*n + i[:, 1], minlength=n*n)
+    return counts.view(n, n).double()/len(x)
 
 def divergences(
     p:Tensor,         # shares of the data (n,n)
@@ -66,7 +67,8 @@ def divergences(
     "How far the fakes are from the data, cell by cell."
     def kl(p, q): return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum().item()
     middle = (p + q)/2
-    return kl(p, (1 - spread)*q + spread/q.numel()), (kl(p, middle) + kl(q, middle))/2
+    spread_out = (1 - spread)*q + spread/q.numel()
+    return kl(p, spread_out), (kl(p, middle) + kl(q, middle))/2
 
 # %% ../nbs/w19_scenes.ipynb #c18d4d94
 _side = 40  # places along each side where D is asked
@@ -165,7 +167,8 @@ def _area(quads:np.ndarray)->np.ndarray:
     "Areas (n,) of quadrilaterals (n,4,2), by the shoelace formula."
     x = quads[..., 0]
     y = quads[..., 1]
-    return np.abs((x*np.roll(y, -1, 1) - y*np.roll(x, -1, 1)).sum(1))/2
+    cross = x*np.roll(y, -1, 1) - y*np.roll(x, -1, 1)
+    return np.abs(cross.sum(1))/2
 
 def _quads(warp:np.ndarray)->np.ndarray:
     "The cells of a warped lattice (n,n,2), each as its four corners in turn (cells,4,2)."

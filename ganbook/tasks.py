@@ -140,7 +140,8 @@ def nats(
         n = guesses.shape[-1]
         need.that(most < n, f'the head has {n} answers, from 0, give it more', largest_label=most.item())
     known = target >= 0
-    each = guesses.float().log_softmax(-1).gather(-1, target.clamp(min=0)[..., None])[..., 0]  # (...,B)
+    logs = guesses.float().log_softmax(-1)
+    each = logs.gather(-1, target.clamp(min=0)[..., None])[..., 0]  # (...,B)
     return -(each*known).sum(-1)/known.sum(-1).clamp(min=1)
 
 def _head(said:dict, name:str)->Tensor:
@@ -183,7 +184,8 @@ def turned(
     square = x.ndim >= 4 and x.shape[-1] == x.shape[-2]
     need.that(square, 'give square images (...,B,C,H,H), to be turned by 90 degrees', x=x)
     parts = [x[..., i::4, :, :, :].rot90(i, (-2, -1)) for i in range(4)]
-    quarters = torch.cat([torch.full(p.shape[:-3], i, device=x.device) for i, p in enumerate(parts)], -1)
+    each = [torch.full(p.shape[:-3], i, device=x.device) for i, p in enumerate(parts)]
+    quarters = torch.cat(each, -1)
     return torch.cat(parts, -4), quarters
 
 def rotate(
@@ -223,7 +225,8 @@ def counted(
         if t.numel():
             need.that(0 <= t.min() and t.max() < k, f'values must lie from 0 to {k - 1}', a_or_b=t)
     empty = torch.zeros(*a.shape[:-1], n*m, dtype=torch.float64, device=a.device)
-    return empty.scatter_add(-1, a*m + b, torch.ones_like(a, dtype=torch.float64)).unflatten(-1, (n, m))
+    counts = empty.scatter_add(-1, a*m + b, torch.ones_like(a, dtype=torch.float64))
+    return counts.unflatten(-1, (n, m))
 
 def mutual_information(
     counts:Tensor, # of pairs (...,n,m)

@@ -47,7 +47,8 @@ def adam(
 # %% ../nbs/05_training.ipynb #d1ab98b8
 def _widened(rows:Tensor, n:int)->Tensor:  # (steps,columns,...) to (steps,n,...)
     "Rows with NaN in the columns that came later."
-    return torch.cat([rows, rows.new_full((len(rows), n - rows.shape[1], *rows.shape[2:]), torch.nan)], 1)
+    missing = rows.new_full((len(rows), n - rows.shape[1], *rows.shape[2:]), torch.nan)
+    return torch.cat([rows, missing], 1)
 
 class Log:
     "The numbers of every step, left on the device and read to the host a block at a time."
@@ -326,7 +327,8 @@ def sample(
     need.that(z.ndim >= 2, 'give latents (...,N,Z)', z=z)
     need.at_least(1, batch=batch)
     with evaluating(G):
-        parts = [G(*chunk) for chunk in zip(*(t.split(batch, z.ndim - 2) for t in (z, *y)))]
+        chunks = zip(*(t.split(batch, z.ndim - 2) for t in (z, *y)))
+        parts = [G(*chunk) for chunk in chunks]
     return torch.cat(parts, z.ndim - 2)
 
 # %% ../nbs/05_training.ipynb #8753ed6f

@@ -134,7 +134,8 @@ def _in_kinds(D, real, fake, y)->tuple:
     "Logits of a batch of real samples, of one of fakes, and of one with the first half of each."
     k = len(real)//2
     both = torch.cat([real[:k], fake[:k]])
-    return D(real, *y), D(fake, *y), D(both, *(torch.cat([t[:k]]*2) for t in y))
+    twice = [torch.cat([t[:k]]*2) for t in y]
+    return D(real, *y), D(fake, *y), D(both, *twice)
 
 @torch.no_grad()
 def _company(D, real, fake, y, batch:int=64)->dict:
@@ -232,7 +233,8 @@ def _usual(base:Tensor, i:Tensor)->Tensor:
 def _as_drawn(data:Data, i:Tensor)->Tensor:
     "Samples of `data` as `draw` gives them, flat (n,F)."
     x = data.x[i]
-    return (x.float()*((1 - data.low)/255) + data.low if data.is_image else x/data.scale).flatten(1)
+    if not data.is_image: return (x/data.scale).flatten(1)
+    return (x.float()*((1 - data.low)/255) + data.low).flatten(1)
 
 def _kinds(named:Tensor, y:Tensor)->dict:
     "Kinds in use among `named` (n,), beside those of the data `y` (N,)."
@@ -270,7 +272,8 @@ def _of_data(real:Tensor, data:Data)->dict:
         return v
     std = flat.std(0, correction=0)
     moving = std[std > 0]  # a constant coordinate is no matter of scale
-    return v | dict(column_low=moving.min().item(), column_high=moving.max().item()) if len(moving) else v
+    if not len(moving): return v
+    return v | dict(column_low=moving.min().item(), column_high=moving.max().item())
 
 # %% ../nbs/w10_vitals.ipynb #79c5f99d
 most_numbers = 2**27  # of the training set to search for copies: half a gigabyte
@@ -333,7 +336,8 @@ def _modes(G:nn.Module, z:Tensor, y:tuple, real:Tensor|None)->dict:
     there = sample(G, z, *y)
     here = copy.deepcopy(G).train()(z, *y)  # this moves the running statistics of the copy
     spread = here.flatten(1).std(0).square().sum().sqrt().clamp_min(1e-12)
-    v = dict(mode_gap=((there - here).flatten(1).norm(dim=1).mean()/spread).item())
+    apart = (there - here).flatten(1).norm(dim=1).mean()
+    v = dict(mode_gap=(apart/spread).item())
     if real is None: return v
     here_unlike = unlike(here, real)
     return v | dict(here_unlike=here_unlike, mode_harm=unlike(there, real) - here_unlike)

@@ -7,8 +7,9 @@ The 2-D sets of PacGAN (Lin et al. 2018): 8 modes on a circle of radius 1 with s
 and 25 on a 5x5 grid of gap 2 with .05. Every arm has the same networks (three layers of 128, two
 latents, ReLUs in G and leaky ReLUs in D), the same optimiser (Adam without momentum, its rate falling
 to 0 over the second half), the same average of G and the same 6,500 steps of 256 samples: about a
-minute on one core. What differs is the loss, the penalties, and in two arms the bends of G. Points are
-drawn at unit overall spread. Gamma and Adam's numbers were tuned on other seeds, and serve both sets.
+minute on one core. What differs is the loss, the penalties, in some arms the bends of G, and in three, on the
+grid, how D sees a batch (chapter 16). Points are drawn at unit overall spread. Gamma and Adam's numbers were
+tuned on other seeds, and serve both sets.
 
 10,000 samples of the average, in the data's own units, are judged by `mode_coverage`: within 3 standard
 deviations of a mode (the ball rule, whose ceiling is .98889), at least 20 samples for a mode to count. Five
@@ -21,9 +22,13 @@ from dataclasses import dataclass
 import torch
 from ganbook import data as sets
 from ganbook.data import to_units
+from ganbook.diversity import (
+    MinibatchDiscrimination, Packed, packed_shape, with_layer, with_minibatch_std,
+)
 from ganbook.ensemble import members
 from ganbook.losses import non_saturating, relativistic
 from ganbook.metrics import mode_coverage
+from ganbook.models.mlp import MLPDiscriminator
 from ganbook.train import fit, linear_decay, new_state, sample
 from trials import common
 from trials.common import (
@@ -44,7 +49,13 @@ class Lazy:
 gamma = .05
 lr = 2e-3
 betas = (0., .9)
+hidden = (128, 128, 128)
 def both(): return common.both(gamma)
+
+# D of the pair -> the D that trains
+def as_it_is(D): return D
+def in_packs(D): return Packed(MLPDiscriminator(packed_shape((2,), 2), hidden), 2)
+def sees_crowds(D): return with_layer(D, MinibatchDiscrimination(hidden[-1], 8, 2))
 
 @dataclass(frozen=True)
 class Arm:
@@ -52,6 +63,7 @@ class Arm:
     penalties:object=list # () -> the penalties, made anew for each run
     loss:object=relativistic
     slope:float=0.        # of the bends of G below zero: 0 is a ReLU
+    critic:object=as_it_is # what becomes of D
 
 arms = {
     'plain, leaky G': Arm(loss=non_saturating, slope=.2),
@@ -62,13 +74,16 @@ arms = {
     'r3, leaky G': Arm(both, slope=.2),
     'r3': Arm(both),
     'r3, lazy 8': Arm(lambda: [Lazy(p, 8) for p in both()]),
+    'packs of 2, leaky G': Arm(loss=non_saturating, slope=.2, critic=in_packs),
+    'minibatch std, leaky G': Arm(loss=non_saturating, slope=.2, critic=with_minibatch_std),
+    'minibatch discrimination, leaky G': Arm(loss=non_saturating, slope=.2, critic=sees_crowds),
 }
 on_ring = ('plain, leaky G', 'plain', 'r3, leaky G', 'r3')  # the others on the grid alone
 
-def state(seed, device, slope):
+def state(seed, device, arm):
     torch.manual_seed(seed)
-    G, D = point_pair((128, 128, 128), slope)
-    return new_state(G.to(device), D.to(device), lr, betas, ema=True, seed=seed)
+    G, D = point_pair(hidden, arm.slope)
+    return new_state(G.to(device), arm.critic(D).to(device), lr, betas, ema=True, seed=seed)
 
 def judge(G, lead, data):
     "Modes, share of good samples and divergences, one each a member."
@@ -81,7 +96,7 @@ def try_arm(data, name, n_steps, seeds, device):
     found, start = dict(modes=[], hq=[], rkl=[], kl=[]), clock(device)
     one_by_one = device.type == 'cpu' and name == 'r3'
     for group in [[i] for i in seeds] if one_by_one else [seeds]:
-        def make(i): return state(group[i], device, arm.slope)
+        def make(i): return state(group[i], device, arm)
         s = members(make, len(group)) if len(group) > 1 else make(0)
         fit(
             s, data, n_steps, arm.loss, arm.penalties(), batch_size=256, schedule=linear_decay(.5),
@@ -94,7 +109,7 @@ def try_arm(data, name, n_steps, seeds, device):
 def line(name, row):
     seeds = zip(row['modes'], row['hq'], row['rkl'])
     told = ' '.join(f'{m:.0f}:{q:.3f}:{k:.4f}' for m, q, k in seeds)
-    return f"{name:26} {told} {row['seconds']:.0f} s a run"
+    return f"{name:34} {told} {row['seconds']:.0f} s a run"
 
 
 # Targets

@@ -126,7 +126,8 @@ def _apart(D:nn.Module)->tuple:
     net = copy.deepcopy(getattr(D, 'net', None))
     fits = isinstance(net, nn.Sequential) and isinstance(net[-1], nn.Linear)
     need.of_type(fits, 'to be asked more it needs a Sequential `net` that ends in nn.Linear', D=D)
-    return nn.Sequential(*([nn.Flatten()] if isinstance(net[0], nn.Linear) else []), *net[:-1]), net[-1]
+    flat = [nn.Flatten()] if isinstance(net[0], nn.Linear) else []
+    return nn.Sequential(*flat, *net[:-1]), net[-1]
 
 def _check_heads(heads:dict, logit_from:str|None):
     "Raise on names that no head can have."

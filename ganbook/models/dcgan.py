@@ -131,7 +131,8 @@ def _grow_layers(n:list, grids:list, up:Callable, norm, act)->list:
     "Layers from the smallest of `grids` to the largest; `n` are the channels at each, the largest first."
     layers = []
     for i in reversed(range(len(grids) - 1)):
-        layers += [*_then(n[i + 1], norm, act), up(n[i + 1], n[i], grids[i + 1], grids[i], norm is None)]
+        layers += _then(n[i + 1], norm, act)
+        layers.append(up(n[i + 1], n[i], grids[i + 1], grids[i], norm is None))
     return layers
 
 def _shrink_layers(n:list, grids:list, down:Callable, norm, act)->list:
@@ -168,7 +169,8 @@ class DCGANGenerator(nn.Module):
         n = _channels(self.shape[0], width, len(grids))
         first = nn.Linear(latent_dim, n[-1]*math.prod(grids[-1]), bias=norm is None)
         grow = _grow_layers(n, grids, up, norm, act)
-        self.net = nn.Sequential(first, nn.Unflatten(1, (n[-1], *grids[-1])), *grow, out())
+        to_maps = nn.Unflatten(1, (n[-1], *grids[-1]))
+        self.net = nn.Sequential(first, to_maps, *grow, out())
         if init: init(self)
 
     def forward(self, z:Tensor, *y)->Tensor:
@@ -237,5 +239,8 @@ def checkerboard(
     need.that(even, 'give (...,N,C,H,W) with even sides', x=x)
     power = torch.fft.fft2(x.double()).abs().square().mean((-4, -3))  # (...,H,W)
     h, w = power.shape[-2:]
-    finest = power[..., h//2, :].sum(-1) + power[..., :, w//2].sum(-1) - power[..., h//2, w//2]
-    return finest/(h + w - 1) / ((power.sum((-2, -1)) - power[..., 0, 0])/(h*w - 1))
+    row = power[..., h//2, :].sum(-1)
+    column = power[..., :, w//2].sum(-1)
+    finest = row + column - power[..., h//2, w//2]
+    but_the_mean = power.sum((-2, -1)) - power[..., 0, 0]
+    return finest/(h + w - 1) / (but_the_mean/(h*w - 1))

@@ -23,7 +23,8 @@ def _layers(sizes:tuple, slope:float)->list:
     "A linear layer from each of `sizes` to the next, each followed by a leaky ReLU."
     whole = all(isinstance(n, Integral) and n >= 1 for n in sizes)
     need.that(whole, 'give whole numbers of at least 1', sizes=sizes)
-    return [m for a, b in zip(sizes[:-1], sizes[1:]) for m in (nn.Linear(a, b), nn.LeakyReLU(slope))]
+    pairs = zip(sizes[:-1], sizes[1:])
+    return [m for a, b in pairs for m in (nn.Linear(a, b), nn.LeakyReLU(slope))]
 
 # %% ../../nbs/04_mlp.ipynb #b621cbf4
 def _shape(shape)->tuple:
@@ -51,7 +52,9 @@ class MLPGenerator(nn.Module):
         sizes = _sizes(latent_dim, hidden)
         fits = callable(out) and not isinstance(out, nn.Module)
         need.of_type(fits, 'give what makes the last layer, such as nn.Tanh, without brackets', out=out)
-        self.net = nn.Sequential(*_layers(sizes, slope), nn.Linear(sizes[-1], math.prod(self.shape)), out())
+        layers = _layers(sizes, slope)
+        last = nn.Linear(sizes[-1], math.prod(self.shape))
+        self.net = nn.Sequential(*layers, last, out())
 
     def forward(self, z:Tensor, *y)->Tensor:
         "Latents (...,B,Z) to samples (...,B,*S); this pair takes labels `y` and ignores them."

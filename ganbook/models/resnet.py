@@ -51,7 +51,9 @@ class ResidualBlock(nn.Module):
 def _blurred(x:Tensor, dim:int)->Tensor:
     """Along one axis, each pixel with its neighbours, weighed 1,
     2, 1 over 4; beyond the edge stands the edge's own copy."""
-    wide = torch.cat([x.narrow(dim, 0, 1), x, x.narrow(dim, x.shape[dim] - 1, 1)], dim)
+    first = x.narrow(dim, 0, 1)
+    last = x.narrow(dim, x.shape[dim] - 1, 1)
+    wide = torch.cat([first, x, last], dim)
     for n in (wide.shape[dim] - 1, x.shape[dim]):
         wide = (wide.narrow(dim, 0, n) + wide.narrow(dim, 1, n))/2
     return wide

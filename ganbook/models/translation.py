@@ -132,7 +132,9 @@ def sharpness(
     x:Tensor,  # images (...,B,C,H,W)
 )->Tensor:     # (...,)
     "Mean absolute difference of neighbouring pixels, along both axes."
-    return (apart(x[..., 1:], x[..., :-1]) + apart(x[..., 1:, :], x[..., :-1, :]))/2
+    across = apart(x[..., 1:], x[..., :-1])
+    down = apart(x[..., 1:, :], x[..., :-1, :])
+    return (across + down)/2
 
 # %% ../../nbs/22_translation.ipynb #9fb29051
 def translation_view(
@@ -170,7 +172,8 @@ class BothWays(nn.Module):
 
     def forward(self, z:Tensor, *y)->Tensor:
         "Latents (...,B,Z) and pairs (...,B,2C,H,W) to translated pairs (...,B,2C,H,W)."
-        pair = _source_of(y, z.shape[:-1], self.shape, self, 'G').reshape(*z.shape[:-1], *self.shape)
+        pair = _source_of(y, z.shape[:-1], self.shape, self, 'G')
+        pair = pair.reshape(*z.shape[:-1], *self.shape)
         a, b = pair.chunk(2, -3)
         return torch.cat([self.to_a(z, b), self.to_b(z, a)], -3)
 
@@ -221,7 +224,8 @@ class Translator(nn.Module):
 
     def forward(self, z:Tensor, *y)->Tensor:
         "Latents (...,B,Z) and source images (...,B,*shape) to images (...,B,*shape)."
-        return self.net(_source_of(y, z.shape[:-1], self.shape, self, 'G')).reshape(y[0].shape)
+        source = _source_of(y, z.shape[:-1], self.shape, self, 'G')
+        return self.net(source).reshape(y[0].shape)
 
 def local_net(
     shape:tuple,     # of an image (C,H,W)
