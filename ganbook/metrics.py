@@ -273,7 +273,7 @@ def _sq_distances(x:Tensor, y:Tensor):
     (...,N,F) at a time to all of `y` (...,M,F), with their slice."""
     members = max(1, math.prod(torch.broadcast_shapes(x.shape[:-2], y.shape[:-2])))
     n = x.shape[-2]
-    rows = _rows(x.shape[-2], members*(y.shape[-2] + y.shape[-1]))
+    rows = _rows(n, members*(y.shape[-2] + y.shape[-1]))
     centre = y.double().mean(-2, keepdim=True)  # small numbers lose less when the squares cancel
     y = y.double() - centre
     y2 = y.square().sum(-1)[..., None, :]
