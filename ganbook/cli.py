@@ -9,16 +9,13 @@ __all__ = ['cmd_train', 'cmd_resume', 'cmd_sample', 'cmd_info', 'cmd_doctor', 'c
 # %% ../nbs/w07_command_line.ipynb #692f2189
 import importlib.util
 import os
-import signal
 import sys
-import threading
-import warnings
-from contextlib import contextmanager
 from json import dumps
 from pathlib import Path
 from . import need
 from .arguments import Parser, add_arguments, in_range, short, table
 from .files import Files, free_file, run_folders
+from .terminal import heeding_signals, is_expected, sentence, warning_once
 
 # %% ../nbs/w07_command_line.ipynb #fa8c8bef
 def cmd_train(
@@ -296,68 +293,6 @@ def cmd_lab(
     if hasattr(os, 'geteuid') and os.geteuid() == 0: words.append('--allow-root')
     jupyter(words)
 
-# %% ../nbs/w07_command_line.ipynb #7bed4989
-def _out_of_memory(e:BaseException)->bool:
-    if isinstance(e, MemoryError): return True
-    return isinstance(e, RuntimeError) and ('out of memory' in str(e) or "can't allocate" in str(e))
-
-def _sentence(e:BaseException)->str:
-    "An error as one line."
-    if _out_of_memory(e): return (
-        "there is not enough memory for this: take fewer samples at a time (--batch-size, --n), "
-        "or smaller images (--size).")
-    if isinstance(e, OSError) and e.strerror:
-        return f"{e.filename or 'a file'} could not be used: {e.strerror}."
-    return ' '.join(str(e).split())
-
-def _is_expected(e:BaseException)->bool:
-    return isinstance(e, (ValueError, OSError, FloatingPointError)) or _out_of_memory(e)
-
-# %% ../nbs/w07_command_line.ipynb #69ff5790
-def _as_ctrl_c(signum:int, frame):
-    "Do what Ctrl-C does."
-    on_ctrl_c = signal.getsignal(signal.SIGINT)
-    if not callable(on_ctrl_c): raise KeyboardInterrupt
-    on_ctrl_c(signum, frame)
-
-def _to_nowhere():
-    "After the terminal is gone nothing can be written to it, and trying would be an error."
-    with open(os.devnull, 'w') as nowhere:
-        for stream in (sys.stdout, sys.stderr):
-            if stream.isatty(): os.dup2(nowhere.fileno(), stream.fileno())
-
-def _hang_up(signum:int, frame):
-    _to_nowhere()
-    _as_ctrl_c(signum, frame)
-
-@contextmanager
-def _heeding_signals():
-    "SIGTERM and SIGHUP as Ctrl-C; what is ignored stays so, as nohup has it."
-    handlers = {signal.SIGTERM: _as_ctrl_c}
-    if hasattr(signal, 'SIGHUP'): handlers[signal.SIGHUP] = _hang_up
-    if threading.current_thread() is not threading.main_thread(): handlers = {}
-    heard = {k: f for k, f in handlers.items() if signal.getsignal(k) != signal.SIG_IGN}
-    old = {k: signal.signal(k, f) for k, f in heard.items()}
-    try: yield
-    finally:
-        for k, f in old.items(): signal.signal(k, f)
-
-# %% ../nbs/w07_command_line.ipynb #69ff5791
-@contextmanager
-def _warning_once():
-    "Warnings as one line, each once."
-    said, hook = set(), threading.excepthook
-    def say(e):
-        text = _sentence(e)
-        if text in said: return
-        said.add(text)
-        print(f'ganbook: {text}', file=sys.stderr)
-    threading.excepthook = lambda args: say(args.exc_value)  # TensorBoard writes from a thread
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: say(message)
-        try: yield
-        finally: threading.excepthook = hook
-
 # %% ../nbs/w07_command_line.ipynb #efca3d1c
 _commands = (
     cmd_train, cmd_resume, cmd_sample, cmd_evaluate, cmd_doctor, cmd_compare, cmd_export, cmd_bench, cmd_info,
@@ -423,12 +358,12 @@ def _obey(words:list)->int:
         return 0
     f = given.pop('f')
     try:
-        with _heeding_signals(), _warning_once(): f(**_at_home(given))
+        with heeding_signals(), warning_once(): f(**_at_home(given))
     except KeyboardInterrupt as e: code, text = 130, str(e) or 'stopped.'
     except BrokenPipeError: raise
     except BaseException as e:
-        if not _is_expected(e): raise
-        code, text = 2, _sentence(e)
+        if not is_expected(e): raise
+        code, text = 2, sentence(e)
     else: return 0
     print(f'ganbook: {text}', file=sys.stderr)
     return code

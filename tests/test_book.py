@@ -28,6 +28,7 @@ floors = {
     'inception': -1, 'drawing': -1,
     'files': 0, 'nets': 0, 'memory': 0, 'capture': 0, 'games': 0, 'dynamics': 0, 'losses': 0, 'penalties': 0,
     'data': 0, 'metrics': 0, 'models.mlp': 0, 'arguments': 0, 'objectives': 0,
+    'terminal': 0,
     'scale': 1, 'plots': 1, 'diversity': 1, 'preflight': 1, 'models.dcgan': 1, 'downloads': 1,
     'readers': 1, 'pretrained': 0,
     'train': 2, 'models.resnet': 2, 'models.conditional': 2, 'images': 2, 'shelf': 2,
