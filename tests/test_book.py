@@ -1157,6 +1157,11 @@ def test_claims_are_found_in_the_code(call, text, match):
 def test_innocent_words_pass(text):
     assert machine_paths(text) == []
 
+@pytest.mark.parametrize('file', ['README.md', 'README.zh.md'])
+def test_the_readme_lists_every_chapter(file):
+    listed = re.findall(r'\(nbs/(\w+)\.ipynb\)', (root/file).read_text(encoding='utf-8'))
+    assert {p.stem for p in nbs.glob('*.ipynb')} <= set(listed)
+
 def test_the_readme_has_the_claims_of_the_ledger():
     done = subprocess.run([sys.executable, str(root/'tools'/'readme.py'), '--check'])
     assert done.returncode == 0, (
