@@ -80,26 +80,30 @@ def cmd_resume(
 def cmd_sample(
     run:str,          # folder of a run, one of its checkpoints, or @faces, which comes with ganbook
     *,
-    n:int=64,         # samples
+    n:int=None,       # samples (default: 64, of a film 8)
     seed:int=0,       # of the latents
     class_:str=None,  # draw one class, by its name or number (default: all, as often as in the data)
-    # file: .png for a picture, .npy for an array (default: samples-N-SEED.png in the folder of the run)
+    each:bool=False,  # one .png a sample, into a new folder
+    film:bool=False,  # a walk through the samples, as an endless .webp
+    # file: .png for a picture, .npy for an array; with --each a folder, with --film
+    # a .webp (default: samples-N-SEED.png and the like, in the folder of the run)
     out:str=None,
     device:str=None,  # cuda, mps or cpu (default: the best there is)
 ):
     "Draw samples from a trained generator; the last line printed is their path."
     from ganbook import scale
     from ganbook.runs import check_seed, existing, trained
-    from ganbook.sources import check_outside
-    in_range(10**7, n=n)
+    from ganbook.samples import check_name, place_for, writers
+    need.that(not (each and film), 'choose one of --each and --film')
+    kind = 'each' if each else 'film' if film else ''
+    check_name(out, kind)
+    if n is None: n = 8 if film else 64
+    in_range(10**3 if film else 10**7, n=n)
     check_seed(seed)
-    fits = not out or Path(out).suffix.lower() in ('.png', '.npy')
-    need.that(fits, f'{out} is neither a .png nor a .npy file: choose one of the two')
     what = trained(existing(run), scale.device(device))
-    if out: check_outside(Path(out), what.settings['source']['name'])
     k = None if class_ is None else what.class_number(class_)
-    path = Path(out) if out else Files(what.folder).drawn(n, seed, k)
-    what.write(path, n, seed, k)
+    path = place_for(what, n, seed, k, kind, out)
+    writers[kind](what, path, n, seed, k)
     print(path)
 
 # %% ../nbs/w07_command_line.ipynb #d8194090

@@ -13,21 +13,19 @@ import re
 import shlex
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-import numpy as np
 import torch
 from fastcore.basics import patch_to
 from torch import Tensor, nn
 from . import need
 from .arguments import flat, in_range
-from .callbacks import checkpoints, latest, save_samples
-from .data import Data, latents, to_units
+from .callbacks import checkpoints, latest
+from .data import Data, latents
 from ganbook.recipes import (
     Recipe, build, draws_classes, find, from_settings, networks, prepare, wants_labels,
 )
 from .scale import seed_everything
 from ganbook.sources import (
     changes, check_outside, data_by_name, data_name, data_of, data_sets, holds_points, mark, source_now,
-    stand_in,
 )
 from .checkpoints import load, read
 from .files import Files, check_own, free_folder, is_locked, newest_folder, own_folder, whole_file
@@ -342,17 +340,6 @@ class Trained:
         return sample(self.G, *(t.to(place) for t in (z, y) if t is not None)).cpu()
 
 # %% ../nbs/w04_runs.ipynb #1bb56725
-@patch_to(Trained)
-def write(self, path:Path, n:int, seed:int=0, k:int=None):
-    "Samples as a picture, or as an array in the data's own units."
-    x = self.draw(n, seed, k)
-    data = stand_in(self.settings)
-    if path.suffix.lower() == '.png':
-        save_samples(data, x, path, max(8, round(n**.5)))
-        return
-    with whole_file(path) as part, open(part, 'wb') as f:
-        np.save(f, to_units(data, x).numpy())
-
 @patch_to(Trained)
 def class_number(self, name:str)->int:
     "The number of a class, by its name or number."
