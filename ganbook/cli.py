@@ -201,6 +201,7 @@ def cmd_distance(
     from ganbook.folders import between
     from ganbook.runs import check_seed
     in_range(10**6, n=n)
+    need.at_least(20, **{'--n': n})
     check_seed(seed)
     n, m = between(real, other, size, grey, features, n, seed, scale.device(device))
     print(

@@ -332,12 +332,14 @@ class Trained:
         share = torch.tensor([*self.classes.values()], dtype=torch.float64)
         rng = torch.Generator().manual_seed(seed + 1)  # not the random numbers of the latents
         return torch.multinomial(share, n, replacement=True, generator=rng)
+    def of(self, z:Tensor, y:Tensor=None)->Tensor:
+        "Samples of latents (n,Z), and of labels (n,) where it takes them, in the range as drawn, on the CPU."
+        place = next(self.G.parameters()).device
+        return sample(self.G, *(t.to(place) for t in (z, y) if t is not None)).cpu()
     def draw(self, n:int, seed:int=0, k:int=None)->Tensor:
         "`n` samples in the range of the data as drawn, on the CPU: of class `k`, or of all classes."
         z = latents(n, self.G.latent_dim, torch.Generator().manual_seed(seed))
-        y = self.labels(n, seed) if k is None else torch.full((n,), k)
-        place = next(self.G.parameters()).device
-        return sample(self.G, *(t.to(place) for t in (z, y) if t is not None)).cpu()
+        return self.of(z, self.labels(n, seed) if k is None else torch.full((n,), k))
 
 # %% ../nbs/w04_runs.ipynb #1bb56725
 @patch_to(Trained)

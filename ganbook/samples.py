@@ -17,7 +17,6 @@ from .interpret import slerp
 from .plots import animation, enlarged, save_png
 from .runs import Trained
 from .sources import check_outside, stand_in
-from .train import sample
 
 # %% ../nbs/w36_samples.ipynb #2980187c
 def write_samples(
@@ -76,10 +75,9 @@ def write_film(
     need.at_least(2, n=n)
     told = k is not None or not what.classes
     need.that(told, f'{what.folder} draws classes: say with --class which one the film is of')
-    given = [_walk(latents(n, what.G.latent_dim, torch.Generator().manual_seed(seed)), between)]
-    if k is not None: given.append(torch.full((n*between,), k))
-    place = next(what.G.parameters()).device
-    images = _images(what, sample(what.G, *(t.to(place) for t in given)).cpu())
+    z = latents(n, what.G.latent_dim, torch.Generator().manual_seed(seed))
+    y = None if k is None else torch.full((n*between,), k)
+    images = _images(what, what.of(_walk(z, between), y))
     scale = max(1, 256//max(images.shape[-2:]))
     frames = [np.asarray(enlarged(image[None], 1, scale=scale)) for image in images]
     film = animation(frames, fps=12., hold_s=1/12, format='webp', quality=80)
@@ -87,10 +85,9 @@ def write_film(
 
 # %% ../nbs/w36_samples.ipynb #e284ea86
 writers = {'': write_samples, 'each': write_each, 'film': write_film}  # kind -> what writes it
-_suffixes = {'': ('.png', '.npy'), 'each': ('',), 'film': ('.webp',)}
-_wrong = {
-    '': 'neither a .png nor a .npy file: choose one of the two', 'each': 'no name of a folder: choose one',
-    'film': 'no .webp file: choose one',
+_named = {  # kind -> endings of a name that suits it, and what is said of another
+    '': (('.png', '.npy'), 'neither a .png nor a .npy file: choose one of the two'),
+    'each': (('',), 'no name of a folder: choose one'), 'film': (('.webp',), 'no .webp file: choose one'),
 }
 
 def check_name(
@@ -98,7 +95,8 @@ def check_name(
     kind:str,  # of `writers`
 ):
     "Raise on a file that does not suit what is to be written."
-    need.that(not out or Path(out).suffix.lower() in _suffixes[kind], f'{out} is {_wrong[kind]}')
+    endings, wrong = _named[kind]
+    need.that(not out or Path(out).suffix.lower() in endings, f'{out} is {wrong}')
 
 def place_for(
     what:Trained,   # the generator

@@ -47,6 +47,7 @@ def test_colours_are_left_out_where_asked(home):
         ('real ring', 'ring holds points'), ('real few --size 16', 'at least 40 real images and 20 others'),
         ('real digits', 'read both at one --size'), ('real nowhere', 'nowhere'),
         ('real other --size 3', 'size'), ('real other --n 0', 'n is 0'),
+        ('real other --n 5 --size 16', '--n is 5'),
         ('real other --features eyes --size 16', 'eyes'), ('real other --seed -1', 'seed'),
         ('digits other --size 16', '--size is for a folder of images'),
     ],
