@@ -116,6 +116,14 @@ def one_page(
     return fig
 
 # %% ../nbs/w24_casebook.ipynb #bba02863
+def _draw_verdict(ax, findings:list, title:str):
+    "A title, and below it the first two findings in the colour of the worst."
+    ax.set_axis_off()
+    ax.text(0, 1, title, va='top', weight='bold', fontsize=9)
+    said = ['\n'.join(wrap(f'{f.name}: {f.evidence}', 52)) for f in findings[:2]]
+    color = _colors[findings[0].severity] if findings else REAL
+    ax.text(0, .78, '\n'.join(said) or 'nothing found', va='top', fontsize=7.5, color=color)
+
 def draw_case(
     axes,           # three matplotlib axes: samples, logits, verdict
     s:TrainState,   # a run
@@ -126,7 +134,6 @@ def draw_case(
     "A run in one row."
     pictures = axes[0]
     logits = axes[1]
-    verdict = axes[2]
     _draw_fakes(pictures, s, data, 16, 4)
     _draw_log(logits, s.log, ('real_logit', 'fake_logit'))
     for ax in (pictures, logits):
@@ -134,8 +141,4 @@ def draw_case(
         ax.tick_params(labelsize=7)
     if logits.get_legend():
         logits.get_legend().remove()
-    verdict.set_axis_off()
-    verdict.text(0, 1, title, va='top', weight='bold', fontsize=9)
-    said = ['\n'.join(wrap(f'{f.name}: {f.evidence}', 52)) for f in findings[:2]]
-    color = _colors[findings[0].severity] if findings else REAL
-    verdict.text(0, .78, '\n'.join(said) or 'nothing found', va='top', fontsize=7.5, color=color)
+    _draw_verdict(axes[2], findings, title)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
+from fastcore.basics import patch_to
 from torch import Tensor
 from . import need
 from .causes import Causes
@@ -46,39 +47,51 @@ class _Sheet:
         for name, v in causes.columns().items(): setattr(self, name, v[..., None, None])
         self.side, self.pen = side, pen
         self.n = len(causes)
-        self.skin, self.hair, self.back = (
-            colours[name][getattr(causes, name)][..., None, None]
-            for name in ('skin', 'hair_colour', 'background')
-        )
+        self.skin = _colour_of(causes, 'skin')
+        self.hair = _colour_of(causes, 'hair_colour')
+        self.back = _colour_of(causes, 'background')
         self.cos, self.sin = self.tilt.cos(), self.tilt.sin()
         self.axis = (torch.arange(side) + .5)*(2/side) - 1
-        u, v = self.axis - self.x, self.axis[:, None] - self.y  # (n,1,S), (n,S,1)
-        self.X, self.Y = u*self.cos + v*self.sin, v*self.cos - u*self.sin
+        self.X, self.Y = self.upright(self.axis - self.x, self.axis[:, None] - self.y)  # (n,S,S)
 
-    def span(self, low, high)->slice:
-        "The pixels between two places in the picture, and one more on either side."
-        first, last = ((float(torch.as_tensor(v)) + 1)*self.side/2 for v in (low, high))
-        return slice(max(0, int(first) - 1), max(0, min(self.side, int(last) + 2)))
+    def upright(self, u, v)->tuple:
+        "Coordinates on the head of what lies `u` to the right of its middle, and `v` below it."
+        return u*self.cos + v*self.sin, v*self.cos - u*self.sin
 
-    def near(self, x, y, rx, ry)->tuple:
-        "The window about a place on the head, and coordinates with their origin there."
-        x, y, rx, ry = (torch.as_tensor(v) for v in (x, y, rx, ry))
-        fx = self.x + x*self.cos - y*self.sin
-        fy = self.y + x*self.sin + y*self.cos
-        lean = self.sin.abs()
-        hx, hy = rx*self.cos + ry*lean, rx*lean + ry*self.cos
-        at = ..., self.span((fy - hy).min(), (fy + hy).max()), self.span((fx - hx).min(), (fx + hx).max())
-        return at, self.X[at] - x, self.Y[at] - y
+# %% ../nbs/w28_drawing.ipynb #f3d834d9
+@patch_to(_Sheet)
+def span(self, low, high)->slice:
+    "The pixels between two places in the picture, and one more on either side."
+    first, last = ((float(torch.as_tensor(v)) + 1)*self.side/2 for v in (low, high))
+    return slice(max(0, int(first) - 1), max(0, min(self.side, int(last) + 2)))
 
-    def head_at(self, x, y, rx, ry)->tuple:
-        "The same window, and coordinates of the head."
-        at, *_ = self.near(x, y, rx, ry)
-        return at, self.X[at], self.Y[at]
+@patch_to(_Sheet)
+def about(self, middle, half)->slice:
+    "The pixels within `half` of a place, in whichever picture of the batch."
+    return self.span((middle - half).min(), (middle + half).max())
 
-    def below(self, y, half=2.)->tuple:
-        "The window below a height of the picture, `half` to each side, and coordinates that do not tilt."
-        at = ..., self.span(y, 1), self.span((self.x - half).min(), (self.x + half).max())
-        return at, self.axis[at[2]] - self.x, self.axis[at[1], None]
+@patch_to(_Sheet)
+def near(self, x, y, rx, ry)->tuple:
+    "The window about a place on the head, and coordinates with their origin there."
+    x, y, rx, ry = (torch.as_tensor(v) for v in (x, y, rx, ry))
+    fx = self.x + x*self.cos - y*self.sin
+    fy = self.y + x*self.sin + y*self.cos
+    lean = self.sin.abs()
+    hx, hy = rx*self.cos + ry*lean, rx*lean + ry*self.cos
+    at = ..., self.about(fy, hy), self.about(fx, hx)
+    return at, self.X[at] - x, self.Y[at] - y
+
+@patch_to(_Sheet)
+def head_at(self, x, y, rx, ry)->tuple:
+    "The same window, and coordinates of the head."
+    at, *_ = self.near(x, y, rx, ry)
+    return at, self.X[at], self.Y[at]
+
+@patch_to(_Sheet)
+def below(self, y, half=2.)->tuple:
+    "The window below a height of the picture, `half` to each side, and coordinates that do not tilt."
+    at = ..., self.span(y, 1), self.about(self.x, half)
+    return at, self.axis[at[2]] - self.x, self.axis[at[1], None]
 
 # %% ../nbs/w28_drawing.ipynb #5ba2d073
 def _rgb(*rows)->Tensor: return torch.tensor(rows)/255
@@ -91,6 +104,9 @@ colours = dict(
         (42, 36, 42), (120, 70, 30), (212, 104, 40), (244, 206, 98), (150, 30, 62), (178, 182, 192)
     ),
 )
+
+def _colour_of(causes:Causes, name:str)->Tensor: return colours[name][getattr(causes, name)][..., None, None]
+
 _white, _glass, _iris, _ink, _lips, _blush = _rgb(
     (255, 255, 255), (232, 244, 252), (58, 38, 40), (46, 36, 44), (178, 52, 60), (250, 165, 160)
 )[..., None, None]
@@ -115,8 +131,13 @@ def _ball(s:_Sheet, X:Tensor, Y:Tensor)->Tensor:  # (n,1,h,w)
 
 def _bright(s:_Sheet)->Tensor: return (s.hair*.75 + .3).clamp(max=1)
 
+def _lit(s:_Sheet, hair:tuple)->_Layer:
+    "Smooth hair on the head, (window, X, Y, signed distance), in its light."
+    at, X, Y, d = hair
+    return _Layer('hair', at, d, s.hair*_ball(s, X*1.1, Y*.9))
+
 def _sheen(s:_Sheet, hair:tuple, x, y, rx, ry, strength:float=.5)->_Layer:
-    "A highlight on hair, (window, X, Y, signed distance), about a place of the head."
+    "A highlight on such hair, about a place of the head."
     at, X, Y, d = hair
     spot = _ellipse(X - x, Y - y, rx, ry)
     return _Layer(None, at, _both(d + .03, spot), _bright(s), .16, strength)
@@ -153,13 +174,17 @@ def _face(s:_Sheet, X:Tensor, Y:Tensor)->Tensor:
     "Signed distance of the head, narrower at the chin."
     return _ellipse(X*(1 + .16*Y), Y, s.width, s.height)
 
-def _head(s:_Sheet)->Iterator:
+def _ears(s:_Sheet)->Iterator:
     for side in (-1, 1):
         at, u, v = s.near(side*s.width*.99, .05, .12, .15)
         yield _Layer('skin', at, _ellipse(u, v, .095, .13), s.skin*(.93 - .07*side))
         yield _Layer(None, at, _ellipse(u, v, .045, .075), s.skin*(.78 - .05*side))
+
+def _skull(s:_Sheet)->Iterator:
     at, X, Y = s.near(0., 0., s.width + .04, s.height + .02)
     yield _Layer('skin', at, _face(s, X, Y), s.skin*_ball(s, X, Y))
+
+def _cheeks(s:_Sheet)->Iterator:
     for side in (-1, 1):
         at, u, v = s.near(side*.62*s.width, .17, .18, .16)
         yield _Layer(None, at, _ellipse(u, v, .1, .08), s.skin*_blush, .14, .55)
@@ -167,16 +192,19 @@ def _head(s:_Sheet)->Iterator:
 # %% ../nbs/w28_drawing.ipynb #362d27a6
 def _nothing(s:_Sheet)->Iterator: yield from ()
 
-def _short(s:_Sheet)->Iterator:
+def _crop(s:_Sheet)->tuple:
+    "Window, coordinates and signed distance of short hair with its quiff."
     at, X, Y = s.head_at(0., -.35, s.width + .16, s.height - .14)
-    p = _part_at(s)
     quiff = _ellipse(X - .16, Y + s.height*.86, .4, .24)
-    cap = torch.minimum(_ellipse(X, Y + .09, s.width*1.1, s.height), quiff)
+    return at, X, Y, torch.minimum(_ellipse(X, Y + .09, s.width*1.1, s.height), quiff)
+
+def _short(s:_Sheet)->Iterator:
+    at, X, Y, crop = _crop(s)
+    p = _part_at(s)
     fringe = Y + .5 - torch.where(X > p, (X - p)*.36, (p - X)*.9)
     temples = _both(s.width*.9 - X.abs(), Y - .03)
-    d = _both(cap, torch.minimum(fringe, temples))
-    hair = at, X, Y, d
-    yield _Layer('hair', at, d, s.hair*_ball(s, X*1.1, Y*.9))
+    hair = at, X, Y, _both(crop, torch.minimum(fringe, temples))
+    yield _lit(s, hair)
     yield _sheen(s, hair, -.02, -.62, .22, .1)
     yield _parted(s, hair)
 
@@ -190,9 +218,8 @@ def _bun(s:_Sheet)->Iterator:
     at, X, Y = s.head_at(0., -.3, s.width*1.05 + .02, s.height*.9)
     cap = _ellipse(X, Y + .04, s.width*1.05, s.height*1.03)
     sweep = (X - _part_at(s)).square()*torch.where(X > _part_at(s), .55, 1.8) - .47
-    d = _both(cap, Y - sweep.clamp(max=-.02))
-    hair = at, X, Y, d
-    yield _Layer('hair', at, d, s.hair*_ball(s, X*1.1, Y*.9))
+    hair = at, X, Y, _both(cap, Y - sweep.clamp(max=-.02))
+    yield _lit(s, hair)
     yield _sheen(s, hair, -.12, -.56, .2, .07)
     yield _parted(s, hair)
 
@@ -214,11 +241,12 @@ def _long(s:_Sheet)->Iterator:
     curtain = torch.where(X > p, (X - p).square()*.75, (p - X)*.9) - .52
     face = _both(curtain - Y, X.abs() - s.width*(.86 + .1*Y.clamp(min=0)))
     hair = at, X, Y, _both(mane, -face)
-    yield _Layer('hair', at, hair[3], s.hair*_ball(s, X*1.1, Y*.9))
+    yield _lit(s, hair)
     yield _sheen(s, hair, .02, -.58, .3, .09)
     yield _sheen(s, hair, -s.width*1.02, .1, .06, .4, .35)
     yield _parted(s, hair)
 
+# %% ../nbs/w28_drawing.ipynb #eca205f8
 def _mop(s:_Sheet)->tuple:
     "Window, coordinates and signed distance of curly hair."
     at, X, Y = s.head_at(0., -.2, s.width*1.36 + .06, s.height*1.08 + .06)
@@ -229,16 +257,19 @@ def _curly_behind(s:_Sheet)->Iterator:
     at, X, Y, d = _mop(s)
     yield _Layer('hair', at, d, s.hair*.8*_ball(s, X*.8, Y*.8))
 
+def _ringlets(X:Tensor, Y:Tensor)->Tensor:  # (n,1,h,w)
+    "Light and shade of the single curls."
+    across = (X*17 + (Y*9).sin()).sin()
+    down = (Y*17 + (X*9).sin()).sin()
+    return (1 + .14*across*down)[:, None]
+
 def _curly(s:_Sheet)->Iterator:
     at, X, Y, mop = _mop(s)
     right = X - _part_at(s)
     fringe = Y + .4 - torch.where(right > 0, .3*right, -.9*right) - .03*(X*21).cos()
     sides = s.width*.9 - X.abs() + .03*(Y*21).cos()
     hair = at, X, Y, _both(mop, torch.minimum(fringe, sides))
-    across = (X*17 + (Y*9).sin()).sin()
-    down = (Y*17 + (X*9).sin()).sin()
-    curls = 1 + .14*across*down
-    yield _Layer('hair', at, hair[3], s.hair*_ball(s, X*.8, Y*.8)*curls[:, None])
+    yield _Layer('hair', at, hair[3], s.hair*_ball(s, X*.8, Y*.8)*_ringlets(X, Y))
     yield _sheen(s, hair, -.2, -.6, .26, .14)
 
 # in the order of the words in `options`: behind the neck, on the head
@@ -318,7 +349,7 @@ def _layers(
 )->Iterator:  # of _Layer, from back to front
     "All that is painted of faces of one build."
     behind, front = _hair[hair_style]
-    for paint in (_background, _shoulders, behind, _neck, _head):
+    for paint in (_background, _shoulders, behind, _neck, _ears, _skull, _cheeks):
         yield from paint(s)
     if beard: yield from _beard(s)
     yield from _nose(s)
@@ -381,6 +412,8 @@ def _builds(causes:Causes, most:int)->Iterator:
         for i in (build == row).all(1).nonzero()[:, 0].split(most):
             yield i, row.tolist()
 
+_most_pixels = 32*64**2  # drawn at a time
+
 @torch.no_grad()
 def draw_faces(
     causes:Causes,        # of the faces, as draw_causes gives them
@@ -390,12 +423,11 @@ def draw_faces(
     "Draw faces, on the CPU."
     need.of_type(isinstance(causes, Causes), 'give the table that draw_causes makes', causes=causes)
     need.whole(16, 128, size=size)
-    need.one_of(dict.fromkeys(styles), style, 'style')
-    read, finish, channels = styles[style]
+    read, finish, channels = need.one_of(styles, style, 'style')
     causes = causes.to('cpu')
     fine = max(2, -(-64//size))
     out = torch.empty(len(causes), channels, size, size, dtype=torch.uint8)
-    for i, build in _builds(causes, max(1, 32*64**2//(fine*size)**2)):
+    for i, build in _builds(causes, max(1, _most_pixels//(fine*size)**2)):
         sheet = _Sheet(causes[i], fine*size, pen=.6/size)
         out[i] = finish(F.avg_pool2d(read(sheet, _layers(sheet, *build)), fine))
     return out

@@ -57,6 +57,12 @@ def _zero_centred(D, real, fake, real_logits, fake_logits, gamma:float)->Tensor:
     return gamma/2*sum(g.flatten(1).square().sum(1).mean() for g in slopes)
 
 # %% ../nbs/w11_drills.ipynb #4e4ffc43
+def _new_pair(setup:Setup, seed:int)->TrainState:
+    "Both networks with their optimisers, at step 0."
+    G = MLPGenerator(setup.data.shape, setup.latent_dim, setup.hidden, setup.out)
+    D = MLPDiscriminator(setup.data.shape, setup.hidden)
+    return new_state(G, D, setup.lr, setup.betas, setup.lr_D, seed=seed)
+
 def practise(
     setup:Setup, # what to train
     seed:int=0,  # of weights, batches and latents
@@ -64,15 +70,7 @@ def practise(
     "Train a setup on the CPU; PyTorch's global random numbers are left as they are."
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        G = MLPGenerator(setup.data.shape, setup.latent_dim, setup.hidden, setup.out)
-        s = new_state(
-            G,
-            MLPDiscriminator(setup.data.shape, setup.hidden),
-            setup.lr,
-            setup.betas,
-            setup.lr_D,
-            seed=seed
-        )
+        s = _new_pair(setup, seed)
         if setup.before: setup.before(s)
         fit(
             s, setup.data, setup.n_steps, setup.loss,

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from . import need
 from . import __version__
-from .arguments import short
+from .arguments import flat, short
 from .callbacks import latest, read_log, step_of
 from .data import Data, faces, split, subset, to_units
 from .casebook import one_page
@@ -28,7 +28,6 @@ from .downloads import all_sets
 from .metrics import frechet, frechet_floor, mode_coverage, nearest, neighbours, prdc, yardstick
 from .plots import curves, image_grid, scatter, style, to_png
 from .readers import face_reader, kinds_found
-from .arguments import flat
 from .runs import Run, Trained, check_seed, trained
 from .scale import versions
 from .sources import data_of, stand_in
@@ -49,6 +48,7 @@ def pixels(
     "At most 8x8 numbers a channel."
     return F.adaptive_avg_pool2d(x, [min(8, side) for side in x.shape[-2:]]).flatten(1)
 
+def _as_floats(x:Tensor)->Tensor: return x.float()/127.5 - 1  # images, uint8, in [-1,1]
 def _on_cpu(f:Callable)->Callable: return lambda x: f(x).cpu()
 
 def eye(
@@ -116,17 +116,17 @@ def few(
     return said
 
 # %% ../nbs/w05_judging.ipynb #e93798ef
-def _on_classes(probs:Tensor)->dict:
-    "Classes found and the share of samples that are named surely, from probabilities (N,K)."
+def _classes_found(probs:Tensor)->int:
+    "Classes that make up at least 2 % of the samples, from probabilities (N,K)."
     n, k = probs.shape
-    common = probs.argmax(-1).bincount(minlength=k) >= .02*n
-    sure = (probs.amax(-1) > .9).double().mean()
-    return dict(classes=int(common.sum()), sure=sure.item())
+    return int((probs.argmax(-1).bincount(minlength=k) >= .02*n).sum())
 
-def _on_kinds(probs:Tensor)->dict:
-    "Different kinds of face that are surely read, and the share of such samples, from probabilities (N,K)."
-    sure = (probs.amax(-1) > .9).double().mean()
-    return dict(kinds=kinds_found(probs), sure=sure.item())
+def _recognised(eye:Eye, images:Tensor)->dict:
+    "Classes or kinds found, and the share of samples that are named surely; empty where nothing is named."
+    if eye.probs is None: return {}
+    probs = eye.probs(images)
+    found = dict(kinds=kinds_found(probs)) if eye.kinds else dict(classes=_classes_found(probs))
+    return found | dict(sure=(probs.amax(-1) > .9).double().mean().item())
 
 def _distance(real:Tensor, fake:Tensor, unit:Tensor)->float:
     "Squared Fréchet distance in units of `unit`; NaN with fewer samples than features."
@@ -142,7 +142,7 @@ def _overlap(real:Tensor, fake:Tensor)->dict:
 def _bytes_to_pixels(x:Tensor)->Tensor:
     "Images uint8 (N,C,H,W) to (N,F) in [-1,1], at most 32x32 numbers a channel."
     sides = [min(32, side) for side in x.shape[-2:]]
-    return F.adaptive_avg_pool2d(x.float()/127.5 - 1, sides).flatten(1)
+    return F.adaptive_avg_pool2d(_as_floats(x), sides).flatten(1)
 
 def _nearest(query:Tensor, base:Tensor, block:int=5000)->Tensor:
     "Distance of each of some images (N,C,H,W) to the nearest of many, all uint8, a block of those at a time."
@@ -203,16 +203,14 @@ def of_images(
     eye:Eye,
 )->Measured:
     "Measure generated images."
-    def between(x): return x.float()/127.5 - 1
-    pictures = between(subset(unseen or data, 2*n, seed).x)
-    fakes = between(x)
+    pictures = _as_floats(subset(unseen or data, 2*n, seed).x)
+    fakes = _as_floats(x)
     both = eye.see(pictures)
     unit = frechet_floor(both)
     real, other = both.chunk(2)
     def measures(images, features):
-        count = _on_kinds if eye.kinds else _on_classes
-        on_classes = {} if eye.probs is None else count(eye.probs(images))
-        return on_classes | dict(distance=_distance(real, features, unit)) | _overlap(real, features)
+        distance = _distance(real, features, unit)
+        return _recognised(eye, images) | dict(distance=distance) | _overlap(real, features)
     found = measures(fakes, eye.see(fakes)) | copying(x, data, unseen)
     of_real = measures(pictures[n:], other) | dict(nearest=1., copies=.01)
     return Measured(found, of_real, eye.words, few(n, real.shape[1]))
@@ -240,7 +238,7 @@ def _as_asked(m:Measured, x:Tensor, y:Tensor, data:Data, look:Eye)->Measured:
     """With the share of images, uint8, that a classifier takes for the class `y`
     that was asked for; of the data, for what they are."""
     if y is None or look is None or look.probs is None or data.classes != _digits: return m
-    def share(x, y): return agreement(look.probs(x.float()/127.5 - 1), y.cpu()).item()
+    def share(x, y): return agreement(look.probs(_as_floats(x)), y.cpu()).item()
     real = subset(data, min(len(data), 1000))
     return m._replace(
         found=m.found | dict(asked=share(x, y)), of_real=m.of_real | dict(asked=share(real.x, real.y)))
@@ -261,6 +259,10 @@ def _measure(what:Trained, n:int, features:str, seed:int, device, where:str)->tu
 # %% ../nbs/w05_judging.ipynb #753f53f1
 _format = 'ganbook evaluation'
 
+def _or_null(measures:dict)->dict:
+    "Measures, with None for what could not be computed."
+    return {k: v if math.isfinite(v) else None for k, v in measures.items()}
+
 def evaluate(
     run:Path,           # folder of a run, or one of its checkpoints
     n:int=5000,         # samples, and real ones to hold them against; at most half of the data
@@ -272,11 +274,9 @@ def evaluate(
     "Measure samples of a run against its data, and write it down."
     what, seed = trained(run, device), check_seed(seed)
     n, m = _measure(what, n, features, seed, device, where)
-    def known(d): return {k: v if math.isfinite(v) else None for k, v in d.items()}
     about = dict(format=_format, step=what.step, n=n, seed=seed, features=m.words, notes=m.notes,
-        device=str(device),
-        versions=dict(ganbook=__version__) | versions(),
-        measures=known(m.found), of_real=known(m.of_real))
+        device=str(device), versions=dict(ganbook=__version__) | versions(),
+        measures=_or_null(m.found), of_real=_or_null(m.of_real))
     with whole_file(Files(what.folder).evaluation) as part:
         part.write_text(json.dumps(about, indent=1) + '\n', encoding='utf-8')
     return about, what.folder

@@ -12,6 +12,15 @@ from .evaluate import eye, of_images, usual_features
 from .sources import data_by_name
 
 # %% ../nbs/w37_folders.ipynb #c2b5c4d6
+def _read_alike(sources:list)->list:
+    "The data of both sources, images of one shape."
+    both = [data_by_name(**source) for source in sources]
+    for source, d in zip(sources, both):
+        need.that(d.is_image, f"{source['name']} holds points: give folders of images")
+    real, other = (d.shape for d in both)
+    need.that(real == other, 'read both at one --size, or with --grey', real=real, other=other)
+    return both
+
 def between(
     real:str,           # a folder of real images, or a set such as mnist
     other:str,          # the images that are judged, likewise
@@ -24,11 +33,7 @@ def between(
 )->tuple:               # (images of each kind, what was measured)
     "How far images are from real ones, beside how far these are from one another."
     sources = [dict(name=name, size=size, grey=grey) for name in (real, other)]
-    ours, theirs = (data_by_name(**source) for source in sources)
-    for name, d in ((real, ours), (other, theirs)):
-        need.that(d.is_image, f'{name} holds points: give folders of images')
-    alike = ours.shape == theirs.shape
-    need.that(alike, 'read both at one --size, or with --grey', real=ours.shape, other=theirs.shape)
+    ours, theirs = _read_alike(sources)
     n = min(n, len(ours)//2, len(theirs))
     need.that(n >= 20, 'give at least 40 real images and 20 others', real=len(ours), other=len(theirs))
     look = eye(features or usual_features(sources[0]), device)

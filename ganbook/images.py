@@ -260,6 +260,11 @@ def _few(root:Path, n:int)->list:
         f"{root}: {n} images are very few, and a generator will learn to repeat them: collect some hundreds."
     ]
 
+def _warn_of(sentences:list):
+    "One warning a sentence, as coming from the line that called `folder`."
+    for sentence in sentences:
+        warnings.warn(sentence, stacklevel=3)
+
 # %% ../nbs/w09_images.ipynb #0b7b4cb7
 def _try_decode(path:Path, out:np.ndarray, ranges:dict, seen:dict)->str:
     "Decode one file into `out` (C,h,w); why not, if it cannot be done."
@@ -277,10 +282,11 @@ def _in_threads(f:Callable, items:list)->list:
     finally:
         pool.shutdown(cancel_futures=True)
 
+def _unbroken(n:int, broken:dict)->list: return [i for i in range(n) if i not in broken]
+
 def _move_up(out:np.ndarray, broken:dict):
     "Let the rows of `out` that are not broken come first, in their order."
-    good = [i for i in range(len(out)) if i not in broken]
-    for row, i in enumerate(good):
+    for row, i in enumerate(_unbroken(len(out), broken)):
         out[row] = out[i]
 
 # %% ../nbs/w09_images.ipynb #f86c0571
@@ -297,7 +303,7 @@ def _decode_all(root:Path, files:list, out:np.ndarray)->tuple:
     *_, h, w = out.shape
     seen = [{} for _ in files]
     broken = _decode_each(root, files, range(len(files)), out, None, seen)
-    good = [i for i in range(len(files)) if i not in broken]
+    good = _unbroken(len(files), broken)
     deep = [i for i in good if seen[i]['span']]
     ranges, said = _ranges([seen[i]['span'] for i in deep])
     said += _crops([seen[i]['size'] for i in good], h, w)
@@ -350,8 +356,9 @@ def _on_disk(root:Path, files:list, shape:tuple)->tuple:
     return from_npy(home/'x.npy').numpy(), {int(i): f for i, f in broken.items()}, said
 
 def _decoded(root:Path, files:list, shape:tuple, max_bytes:int)->tuple:
-    "(array, broken, sentences): in memory up to `max_bytes`, or a quarter of the memory, else in a file."
+    "(array (N,*shape), broken, sentences): in memory up to `max_bytes` (None: a quarter of it), else a file."
     most = host_memory()//4 if max_bytes is None else max_bytes
+    shape = len(files), *shape
     decode = _in_memory if math.prod(shape) <= most else _on_disk
     return decode(root, files, shape)
 
@@ -366,14 +373,12 @@ def folder(
     "Your own images: any size and mode, the largest centred part scaled to `size`, decoded once."
     need.that(channels in (1, 3), 'choose 3 (colour) or 1 (grey)', channels=channels)
     root = Path(path).expanduser()
-    hw = _sides(size)
+    shape = channels, *_sides(size)
     files, said = _image_files(root)
-    x, broken, more = _decoded(root, files, (len(files), channels, *hw), max_bytes)
+    x, broken, more = _decoded(root, files, shape, max_bytes)
     _report(files, broken)
-    good = [i for i in range(len(files)) if i not in broken]
+    good = _unbroken(len(files), broken)
     y, classes = _folder_labels(files)
-    few = _few(root, len(good))
-    for sentence in [*said, *more, *_parts_of_a_set(root, classes), *few]:
-        warnings.warn(sentence, stacklevel=2)
+    _warn_of([*said, *more, *_parts_of_a_set(root, classes), *_few(root, len(good))])
     if y is not None: y = y[good]
     return Data(root.resolve().name or 'images', torch.from_numpy(x[:len(good)]), y, classes=classes)

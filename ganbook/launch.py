@@ -10,6 +10,7 @@ import shlex
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 import matplotlib as mpl
@@ -71,6 +72,12 @@ def duration(seconds:float)->str:
 # %% ../nbs/w26_launch.ipynb #d952de20
 early = 200, 500  # steps of the first pictures, so that nobody waits long for one
 
+def _first_pictures(picture)->Callable:
+    "A callback that has `picture` look at the steps of `early`."
+    def look(s:TrainState):
+        if s.step in early: picture.look(s)
+    return look
+
 def watchers(
     run:Run,
     data:Data,            # what it imitates
@@ -82,8 +89,6 @@ def watchers(
     files = run.files
     every = run.options['every']
     picture = preview(files.samples, shown[0], data, every, y=shown[1:], real=True)
-    def first_pictures(s):
-        if s.step in early: picture.look(s)
     table = log_csv(files.log, every)
     save = checkpoint(files.checkpoints, every, run.options['keep'], run.settings)
     samples = progress(run.recipe.batch_size*n_processes, unit='img' if data.is_image else 'points')
@@ -91,7 +96,7 @@ def watchers(
         stop_on_nan(min(100, every)),
         *([] if quiet else [Forecast(), samples]),
         tensorboard(run.folder, run.options['log_interval']),
-        save, Minutes(save, (picture, table)), first_pictures, picture, table,
+        save, Minutes(save, (picture, table)), _first_pictures(picture), picture, table,
     ]
 
 def _draw_curves(s:TrainState, loss:str, path:Path):

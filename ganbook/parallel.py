@@ -115,6 +115,14 @@ def _average_gradients(team:Team, opt:torch.optim.Optimizer, args, kwargs):
     parts = mean.split([g.numel() for g in grads])
     torch._foreach_copy_(grads, [m.view_as(g) for m, g in zip(parts, grads)])
 
+@contextmanager
+def _gradients_over(team:Team, s:TrainState):
+    "For the length of a `with` block, both optimisers step along the gradients of the whole team."
+    hooks = [opt.register_step_pre_hook(partial(_average_gradients, team)) for opt in (s.opt_G, s.opt_D)]
+    try: yield
+    finally:
+        for hook in hooks: hook.remove()
+
 # %% ../nbs/w03_parallel.ipynb #9678f9e0
 class _Total(torch.autograd.Function):
     "The sum of a tensor over the team; its gradient is a sum over the team too."
@@ -134,21 +142,26 @@ def _keep_statistics(m:nn.Module, mean:Tensor, var:Tensor, n:int):
         m.running_mean.lerp_(mean.to(m.running_mean), share)
         m.running_var.lerp_(var.to(m.running_var)*(n/(n - 1)), share)
 
+def _by_channel(v:Tensor, x:Tensor)->Tensor: return v.view(1, -1, *[1]*(x.ndim - 2))  # (C,) beside (B,C,...)
+
+def _standardised(m:nn.Module, team:Team, x:Tensor)->Tensor:
+    "Each channel of `x` (B,C,...) with mean 0 and variance 1 over the whole team; `m` keeps its statistics."
+    axes = [0, *range(2, x.ndim)]
+    n = team.size*x.numel()//x.shape[1]
+    mean = _Total.apply(x.sum(axes), team)/n
+    centred = x - _by_channel(mean, x)
+    var = _Total.apply(centred.square().sum(axes), team)/n
+    _keep_statistics(m, mean.detach(), var.detach(), n)
+    return centred*_by_channel((var + m.eps).rsqrt(), x)
+
 # %% ../nbs/w03_parallel.ipynb #e51a5ff9
 def _normalised(m:nn.Module, team:Team, x:Tensor)->Tensor:
     "What the BatchNorm `m` makes of `x` (B,C,...), with statistics over the whole team."
     if not m.training:
         return type(m).forward(m, x)
-    axes = [0, *range(2, x.ndim)]
-    shape = (1, -1, *[1]*(x.ndim - 2))
-    n = team.size*x.numel()//x.shape[1]
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    centred = wide - (mean := _Total.apply(wide.sum(axes), team)/n).view(shape)
-    var = _Total.apply(centred.square().sum(axes), team)/n
-    _keep_statistics(m, mean.detach(), var.detach(), n)
-    out = centred*(var + m.eps).rsqrt().view(shape)
+    out = _standardised(m, team, x.to(torch.promote_types(x.dtype, torch.float32)))
     if m.affine:
-        out = out*m.weight.view(shape) + m.bias.view(shape)
+        out = out*_by_channel(m.weight, x) + _by_channel(m.bias, x)
     return out.to(x.dtype)
 
 @contextmanager
@@ -345,14 +358,12 @@ def in_parallel(
     _check_means(arguments)
     callbacks = arguments.get('callbacks') or ()
     together = _Together(team, callbacks, _begin_alike(team, s, callbacks))
-    hooks = [opt.register_step_pre_hook(partial(_average_gradients, team)) for opt in (s.opt_G, s.opt_D)]
     together.listen(signal.SIGTERM)
     _set_apart(team, s, together.seeds)
     try:
-        with _norms_over(team, s), _means_over(together):
+        with _gradients_over(team, s), _norms_over(team, s), _means_over(together):
             yield arguments | dict(callbacks=[together], capture=False)
     except Lost as e: raise _ended(team, s, checkpoints, e) from e
     finally:
-        for hook in hooks: hook.remove()
         if signal.SIGTERM in together.before:
             signal.signal(signal.SIGTERM, together.before[signal.SIGTERM])

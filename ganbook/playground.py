@@ -258,6 +258,10 @@ def _newest_row(m:Match)->tuple:
 # a change of these needs new networks
 _built = ('noise', 'latent_dim', 'width_G', 'depth_G', 'width_D', 'depth_D', 'seed')
 
+def _differ(a:Setting, b:Setting, names:tuple)->bool:
+    "Do two settings differ in one of these fields?"
+    return any(getattr(a, name) != getattr(b, name) for name in names)
+
 def change(
     m:Match,    # goes on from where it is; new networks begin anew
     **changes,  # fields of `Setting`
@@ -269,9 +273,9 @@ def change(
     old = m.setting
     new = replace(m.setting, **changes)
     if new == old: return m
-    if any(getattr(new, name) != getattr(old, name) for name in _built):
+    if _differ(new, old, _built):
         return restart(m, new)
-    if (new.data, new.drawing) != (old.data, old.drawing):
+    if _differ(new, old, ('data', 'drawing')):
         vars(m).update(_target(new))
     vars(m).update(setting=new, done=0, row={}, **_rules(new, m.state))
     _tune(m.state, new, new.optimiser != old.optimiser)

@@ -197,13 +197,16 @@ def begin(cls, wish:Wish)->tuple:  # (run, data)
 # %% ../nbs/w04_runs.ipynb #6e019f10
 def _is_unsaid(value)->bool: return value is None or value is False  # 0 is said: it is a seed
 
+def _run_json(config:str)->Path:
+    "The run.json that is meant: of a folder that of its run, or the file itself."
+    path = Path(config)
+    return Files(path).run if path.is_dir() else path
+
 def repeated(
     wish:Wish,  # with `config`
 )->Wish:
     "The wish with what the run.json called `config` says where the user says nothing."
-    path = Path(wish.config)
-    if path.is_dir():
-        path = Files(path).run
+    path = _run_json(wish.config)
     need.there(path.is_file(), 'give the run.json of a run', path)
     run = _read_file(path)
     name = run.recipe.name

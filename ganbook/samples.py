@@ -58,10 +58,15 @@ def write_each(
         save_png(image[None], folder/f'{i:05}.png', n_cols=1, scale=1)
 
 # %% ../nbs/w36_samples.ipynb #2dcc455d
-def _walk(z:torch.Tensor, between:int)->torch.Tensor:
+def _round_trip(z:torch.Tensor, between:int)->torch.Tensor:
     "From each latent (n,Z) round to the next, and from the last to the first (n*between,Z)."
     walk = slerp(z, z.roll(-1, 0), torch.arange(between)/between)  # (between,n,Z)
     return walk.transpose(0, 1).flatten(0, 1)
+
+def _film_frames(images:torch.Tensor)->list:
+    "Images (N,C,H,W) as arrays, small ones enlarged to some 256 pixels."
+    scale = max(1, 256//max(images.shape[-2:]))
+    return [np.asarray(enlarged(image[None], 1, scale=scale)) for image in images]
 
 def write_film(
     what:Trained,    # a generator of images
@@ -77,10 +82,8 @@ def write_film(
     need.that(told, f'{what.folder} draws classes: say with --class which one the film is of')
     z = latents(n, what.G.latent_dim, torch.Generator().manual_seed(seed))
     y = None if k is None else torch.full((n*between,), k)
-    images = _images(what, what.of(_walk(z, between), y))
-    scale = max(1, 256//max(images.shape[-2:]))
-    frames = [np.asarray(enlarged(image[None], 1, scale=scale)) for image in images]
-    film = animation(frames, fps=12., hold_s=1/12, format='webp', quality=80)
+    images = _images(what, what.of(_round_trip(z, between), y))
+    film = animation(_film_frames(images), fps=12., hold_s=1/12, format='webp', quality=80)
     with whole_file(path) as part: part.write_bytes(film.data)
 
 # %% ../nbs/w36_samples.ipynb #e284ea86

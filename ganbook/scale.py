@@ -183,6 +183,16 @@ def _origin(about:dict)->str:
     steps = f", {about['steps']:,} steps" if about['steps'] else ''
     return f"{about['date']}, {about['device']}{steps}"
 
+def _circumstances(stored:dict)->dict:
+    "How a value was measured: now, or when its bench was stored."
+    about = _about_stored(stored) if stored else None
+    return dict(
+        device=about['device'] if about else device_name(),
+        stored=about,
+        seconds=round(time.perf_counter() - _start, 1),
+        versions=stored.get('versions') if stored else versions(),
+    )
+
 # %% ../nbs/w30_scale.ipynb #289a8fa7
 def claim(
     text:str,             # the statement, as the reader should understand it, with its unit
@@ -202,7 +212,8 @@ def claim(
     ok, mean, bounds, members = _compared(value, goal, op, tol, mean_only)
     line = f'{text}: {_measured(mean, bounds)} {_wanted(op, goal, tol, mean_only)}'
     if not ok: raise AssertionError(f"claim does not hold at {scale()} scale: {line}")
-    about = _about_stored(stored) if stored else None
+    measured = _circumstances(stored)
+    about = measured['stored']
     print('✓', line + (f' · stored, {_origin(about)}' if about else ''))
     entry = dict(
         claim=text,
@@ -213,9 +224,9 @@ def claim(
         target=goal,
         tol=tol,
         source=source,
-        mean_only=mean_only, scale=scale(), device=about['device'] if about else device_name(), stored=about,
-        seconds=round(time.perf_counter() - _start, 1),
-        versions=stored.get('versions') if stored else versions(),
+        mean_only=mean_only,
+        scale=scale(),
+        **measured,
     )
     if os.environ.get('GANBOOK_LEDGER'):
         _record(entry, Path(os.environ['GANBOOK_LEDGER']))

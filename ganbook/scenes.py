@@ -107,24 +107,27 @@ def pushes(
         return -len(x)*torch.autograd.grad(loss_G, x)[0]
 
 # %% ../nbs/w19_scenes.ipynb #8ff10a77
-def _seen(m:Match, knots:Tensor)->tuple:
-    "(fakes that are shown, the other fakes, where G puts the knots of the lattice, what D says of places)."
-    s = m.state
-    with evaluating(s.G, s.D):
-        z = torch.cat([m.z[:n_shown], knots.flatten(0, 1), m.z[n_shown:]])
-        sizes = n_shown, knots.shape[:2].numel(), len(m.z) - n_shown
-        fake, warp, rest = s.G(z).split(sizes)
-        places = torch.cat([_places, m.real, fake])
-        parts = s.D(places).split([len(_places), len(m.real), n_shown])
-        field = judged(m, *parts).sigmoid().view(_side, _side)
-    return fake, rest, warp.view(*knots.shape[:2], 2), field
+def _what_G_makes(m:Match, knots:Tensor)->tuple:
+    "(fakes that are shown, the other fakes, where the knots of the lattice come to lie)."
+    z = torch.cat([m.z[:n_shown], knots.flatten(0, 1), m.z[n_shown:]])
+    sizes = n_shown, knots.shape[:2].numel(), len(m.z) - n_shown
+    fake, warp, rest = m.state.G(z).split(sizes)
+    return fake, rest, warp.view(*knots.shape[:2], 2)
+
+def _what_D_says(m:Match, fake:Tensor)->Tensor:
+    "How real each place of the plane looks to D (40,40), from 0 to 1."
+    places = torch.cat([_places, m.real, fake])
+    parts = m.state.D(places).split([len(_places), len(m.real), n_shown])
+    return judged(m, *parts).sigmoid().view(_side, _side)
 
 def look(
     m:Match,  # not changed
 )->dict:  # name -> float32 array
     """Everything that is shown of a match, in numbers: field (40,40), fake (400,2), arrows (40,2),
     warp (13,13,2) or (1,169,2), counts (2,20,20) and history (n,8)."""
-    fake, rest, warp, field = _seen(m, _lattice(m.setting.latent_dim))
+    with evaluating(m.state.G, m.state.D):
+        fake, rest, warp = _what_G_makes(m, _lattice(m.setting.latent_dim))
+        field = _what_D_says(m, fake)
     everything = torch.cat([fake, rest]).nan_to_num()
     out = dict(
         field=field,
@@ -208,6 +211,11 @@ def _draw_arrows(ax, at:np.ndarray, push:np.ndarray):
     length = np.hypot(*push.T).clip(1e-9)
     arrows(at, push*np.minimum(1, .35/length)[:, None], ax=ax)
 
+def _bare_frame(ax):
+    "A grey frame round the axes, without ticks and labels."
+    ax.spines[:].set(visible=True, color='#dddddd')
+    ax.set(xlabel='', ylabel='', xticks=[], yticks=[])
+
 def draw_plane(
     m:Match,                                          # not changed
     ax,                                               # matplotlib axes
@@ -224,8 +232,7 @@ def draw_plane(
     fake = a['fake'] if 'fake' in layers else None
     scatter(real, fake, ax=ax, lim=lim, size=5, legend=False)
     if 'arrows' in layers: _draw_arrows(ax, a['fake'][:40], a['arrows'])
-    ax.spines[:].set(visible=True, color='#dddddd')
-    ax.set(xlabel='', ylabel='', xticks=[], yticks=[])
+    _bare_frame(ax)
     return ax
 
 # %% ../nbs/w19_scenes.ipynb #720141e5

@@ -44,6 +44,10 @@ class Task:
     answers:int|None=0
 
 # %% ../nbs/w12_tasks.ipynb #fd84e9c4
+def _more_is_asked(D, tasks:tuple)->bool:
+    "Is there more to hear from `D` than logits: the head of a task, or a `Judge` inside?"
+    return any(t.answers != 0 for t, _ in tasks) or any(hasattr(m, 'tells') for m in D.modules())
+
 @contextmanager
 def _overhear(s:TrainState, tasks:tuple):
     """For the length of a `with` block, two lists: what went into `G`
@@ -55,9 +59,8 @@ def _overhear(s:TrainState, tasks:tuple):
         seen.append((args[0], said))
         return said['logits']
     hooks = s.G.register_forward_hook(of_G), s.D.register_forward_hook(of_D)
-    asks = any(t.answers != 0 for t, _ in tasks) or any(hasattr(m, 'tells') for m in s.D.modules())
     try:
-        with telling(s.D) if asks else nullcontext(): yield made, seen
+        with telling(s.D) if _more_is_asked(s.D, tasks) else nullcontext(): yield made, seen
     finally:
         for h in hooks: h.remove()
 

@@ -73,6 +73,17 @@ def try_gammas(
     return {r: distance(r) for r in tried}
 
 # %% ../nbs/w34_tuning.ipynb #08e7abbd
+def _wished(wish:Wish)->Recipe:
+    "The recipe that a user asks for, with the batch size and the learning rate that are said."
+    asked = find(wish.recipe or recipe_for(wish.data))
+    return replace(asked, **wish.said(('batch_size', 'lr')))
+
+def _data_and_features(wish:Wish, kind:str)->tuple:
+    "(the data that a user asks for, what gives the features of images; None for points)."
+    source = dict(name=data_name(kind, wish.data), size=wish.size, grey=wish.grey)
+    data = data_by_name(**source)
+    return data, eye(usual_features(source), 'cpu').see if data.is_image else None
+
 def tuned(
     wish:Wish,         # what a user asks of a run that begins
     setting:str,       # to try: 'gamma'
@@ -84,11 +95,8 @@ def tuned(
     need.one_of(dict(gamma=factors), setting, 'setting to try')
     begins = not (wish.config or wish.resume)
     need.that(begins, '--try is for a run that begins: leave it out with --config and --resume')
-    asked = find(wish.recipe or recipe_for(wish.data))
-    recipe = replace(asked, **wish.said(('batch_size', 'lr')))
-    source = dict(name=data_name(recipe.kind, wish.data), size=wish.size, grey=wish.grey)
-    data = data_by_name(**source)
-    see = eye(usual_features(source), 'cpu').see if data.is_image else None
+    recipe = _wished(wish)
+    data, see = _data_and_features(wish, recipe.kind)
     tried = try_gammas(recipe, data, see, n_steps, seed=wish.seed or 0, device=device)
     for r, distance in tried.items(): say(f'gamma {max(r.r1, r.r2):<8.4g} distance {distance:.4g}')
     best = min(tried, key=tried.get)

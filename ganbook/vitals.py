@@ -61,10 +61,14 @@ def _reversals(gap)->dict:
     )
 
 # %% ../nbs/w10_vitals.ipynb #c09f1511
+def _late_finite(x):
+    "The finite numbers of the last quarter."
+    late = _late(x)
+    return late[np.isfinite(late)]
+
 def _late_levels(t:dict)->dict:
     "Of finite columns (steps,): the mean over the last quarter, the gap, the drift, the size of the logits."
-    late = {c: _late(x) for c, x in t.items()}
-    late = {c: x[np.isfinite(x)] for c, x in late.items()}
+    late = {c: _late_finite(x) for c, x in t.items()}
     means = np.stack([t['real_logit'], t['fake_logit']])
     v = dict(mean_low=float(means.min()), mean_high=float(means.max()), real_drift=_drift(t['real_logit']))
     v |= {c: float(x.mean()) for c, x in late.items() if len(x)}
@@ -105,6 +109,13 @@ def _memories(opt)->list:
 
 def _numbers(tensors)->int: return sum(t.numel() for t in tensors)
 
+def _felt(opt)->dict:
+    "The size of the gradients that Adam has seen, and its steps; empty where it remembers none."
+    seen = _memories(opt)
+    if not seen: return {}
+    mean_square = sum(q.sum().item() for q, _ in seen)/_numbers(q for q, _ in seen)
+    return dict(felt=math.sqrt(mean_square), count=max(n for _, n in seen))
+
 def _player(opt, net:nn.Module, name:str)->dict:
     """What an optimiser says of its player: learning rate, share of the
     weights it holds, steps, and the size of the gradients it has seen."""
@@ -114,10 +125,7 @@ def _player(opt, net:nn.Module, name:str)->dict:
     remembers = any('betas' in g or g.get('momentum') for g in opt.param_groups)
     if remembers:
         out['stepped'] = float(any(opt.state.get(p) for p in held))
-    if seen := _memories(opt):
-        mean_square = sum(q.sum().item() for q, _ in seen)/_numbers(q for q, _ in seen)
-        out |= dict(felt=math.sqrt(mean_square), count=max(n for _, n in seen))
-    return {f'{what}_{name}': x for what, x in out.items()}
+    return {f'{what}_{name}': x for what, x in (out | _felt(opt)).items()}
 
 # %% ../nbs/w10_vitals.ipynb #304d89b6
 def _auc(real_logits:Tensor, fake_logits:Tensor)->float:
@@ -256,6 +264,13 @@ def _small(x:Tensor)->Tensor:
         x = F.adaptive_avg_pool2d(x, [min(8, side) for side in x.shape[-2:]])
     return x.flatten(1)
 
+def _column_spreads(flat:Tensor)->dict:
+    "The smallest and the largest standard deviation of the coordinates (N,F) that vary; empty if none does."
+    std = flat.std(0, correction=0)
+    moving = std[std > 0]  # a constant coordinate is no matter of scale
+    if not len(moving): return {}
+    return dict(column_low=moving.min().item(), column_high=moving.max().item())
+
 def _of_data(real:Tensor, data:Data)->dict:
     "Range, size and variety of the data, as drawn."
     flat = _flat(real)
@@ -270,10 +285,7 @@ def _of_data(real:Tensor, data:Data)->dict:
     )
     if data.is_image or flat.shape[1] > few_columns:
         return v
-    std = flat.std(0, correction=0)
-    moving = std[std > 0]  # a constant coordinate is no matter of scale
-    if not len(moving): return v
-    return v | dict(column_low=moving.min().item(), column_high=moving.max().item())
+    return v | _column_spreads(flat)
 
 # %% ../nbs/w10_vitals.ipynb #79c5f99d
 most_numbers = 2**27  # of the training set to search for copies: half a gigabyte
@@ -300,6 +312,10 @@ def _nearness(fake:Tensor, base:Tensor)->float:
     usual = _usual(base, torch.arange(200)).median().clamp_min(1e-12)
     return (nearest(_flat(fake)[:200], base).median()/usual).item()
 
+def _tell_kinds(y)->bool:
+    "Are these labels, of 2 to 100 kinds?"
+    return y is not None and y.ndim == 1 and 2 <= int(y.max()) + 1 <= 100
+
 def _sample_vitals(fake:Tensor, real:Tensor, data:Data, rng, features:Callable=None)->dict:
     "Likeness, spread, kinds and copies of samples beside the data; all on the CPU."
     v = dict(fake_finite=fake.isfinite().float().mean().item())
@@ -307,13 +323,11 @@ def _sample_vitals(fake:Tensor, real:Tensor, data:Data, rng, features:Callable=N
     v |= _likeness(fake, real) | _variety(fake, real, features)
     i = torch.randperm(len(data), generator=rng)[:max(1, most_numbers//data.x[0].numel())]
     base = _as_drawn(data, i)
-    y = data.y
     if len(data) > 1:
         v['copies'] = _nearness(fake, base)
-    if y is None or y.ndim > 1 or not 2 <= int(y.max()) + 1 <= 100:
-        return v
+    if not _tell_kinds(data.y): return v
     place = neighbours(_flat(fake), base[:5000])[1]
-    return v | _kinds(y[i[:5000]][place], y)
+    return v | _kinds(data.y[i[:5000]][place], data.y)
 
 # %% ../nbs/w10_vitals.ipynb #5243d27b
 _reaches = {
