@@ -63,6 +63,18 @@ def contrast(
 def _share(share:float):
     need.that(0 <= share <= 1, "give a share of the image's sides, from 0 to 1", share=share)
 
+def _origins(x:Tensor, rng, share:float, n:int, along:tuple)->Tensor:
+    "Where each of `n` places along an axis comes from, after a shift of its own for each image."
+    m = int(n*share + .5)
+    shift = _per_image(x, rng, torch.randint, -m, m + 1)
+    return torch.arange(n, device=x.device).view(along) - shift
+
+def _fetched(x:Tensor, rows:Tensor, columns:Tensor)->Tensor:
+    "The pixels of images (...,B,C,H,W) at these rows (...,B,1,H,1) and columns (...,B,1,1,W), all inside."
+    place = rows*x.shape[-1] + columns  # (...,B,1,H,W)
+    source = place.flatten(-2).expand(*x.shape[:-2], -1)  # (...,B,C,H*W)
+    return x.flatten(-2).gather(-1, source).view(x.shape)
+
 def translation(
     x:Tensor,          # images (...,B,C,H,W)
     rng=None,          # as in `brightness`
@@ -73,16 +85,11 @@ def translation(
     "Shift an image by whole pixels, up to `share` of its sides, each way alike."
     _share(share)
     H, W = x.shape[-2:]
-    def origins(n, *along):  # where a pixel comes from
-        m = int(n*share + .5)
-        shift = _per_image(x, rng, torch.randint, -m, m + 1)
-        return torch.arange(n, device=x.device).view(along) - shift
-    y = origins(H, -1, 1)  # (...,B,1,H,1)
-    z = origins(W, 1, -1)  # (...,B,1,1,W)
+    y = _origins(x, rng, share, H, (-1, 1))  # (...,B,1,H,1)
+    z = _origins(x, rng, share, W, (1, -1))  # (...,B,1,1,W)
     inside = (y >= 0) & (y < H) & (z >= 0) & (z < W)  # (...,B,1,H,W)
-    place = y.clamp(0, H - 1)*W + z.clamp(0, W - 1)
-    source = place.flatten(-2).expand(*x.shape[:-2], -1)  # (...,B,C,H*W)
-    return torch.where(inside, x.flatten(-2).gather(-1, source).view(x.shape), fill)
+    shifted = _fetched(x, y.clamp(0, H - 1), z.clamp(0, W - 1))
+    return torch.where(inside, shifted, fill)
 
 # %% ../nbs/19_augmentation.ipynb #c7dd56e0
 def cutout(

@@ -122,6 +122,10 @@ def _weights(weights, n_modes:int)->Tensor:
     need.that(fits, f'give {n_modes}, none negative and not all zero', weights=w.tolist())
     return w
 
+def _rms(means:Tensor, std:float, w:Tensor)->float:
+    "The root mean square of a coordinate of the mixture, in closed form."
+    return math.sqrt((means.square().mean(1) @ w/w.sum()).item() + std**2)
+
 def mixture(
     means,              # centres of the modes (M,d), in the points' units
     std:float,          # standard deviation of a mode along each coordinate
@@ -139,8 +143,7 @@ def mixture(
     rng = torch.Generator().manual_seed(seed)
     y = torch.multinomial(w, n, replacement=True, generator=rng)
     x = means[y] + std*torch.randn(n, means.shape[1], generator=rng)
-    scale = math.sqrt((means.square().mean(1) @ w/w.sum()).item() + std**2)
-    return Data(name, x, y, means, std, scale)
+    return Data(name, x, y, means, std, _rms(means, std, w))
 
 # %% ../nbs/03_data.ipynb #39d3403e
 def ring(

@@ -56,16 +56,20 @@ def _features(x:Tensor, what:str):
         x=x,
     )
 
+def _in_columns(x:Tensor, n:int)->tuple:
+    "Samples (B,F) in `n` groups, a column each (rows,n,F), and where they are (rows,n,1): 0 where we padded."
+    rows = -(-len(x)//n)
+    there = torch.arange(rows*n, device=x.device) < len(x)
+    padded = F.pad(x, (0, 0, 0, rows*n - len(x)))
+    return padded.view(rows, n, -1), there.view(rows, n, 1).to(x.dtype)
+
 def _spread(x:Tensor, group:int, eps:float=1e-8)->Tensor:
     "Mean over features (B,F) of the standard deviation over the group of each sample (B,)."
-    n_samples, n = len(x), max(1, len(x)//group)  # n groups: sample i is in group i % n
-    rows = -(-n_samples//n)
-    x = F.pad(x, (0, 0, 0, rows*n - n_samples)).view(rows, n, -1)
-    # 0 where we padded
-    there = (torch.arange(rows*n, device=x.device) < n_samples).view(rows, n, 1).to(x.dtype)
-    mean = (x*there).sum(0)/there.sum(0)
-    var = ((x - mean).square()*there).sum(0)/there.sum(0)  # (n,F)
-    return (var + eps).sqrt().mean(-1).repeat(rows)[:n_samples]
+    n = max(1, len(x)//group)  # groups: sample i is in group i % n
+    columns, there = _in_columns(x, n)
+    mean = (columns*there).sum(0)/there.sum(0)
+    var = ((columns - mean).square()*there).sum(0)/there.sum(0)  # (n,F)
+    return (var + eps).sqrt().mean(-1).repeat(len(columns))[:len(x)]
 
 # %% ../nbs/16_collapse.ipynb #4f37ff6f
 class MinibatchStd(nn.Module):

@@ -155,6 +155,10 @@ def _signed(v:Tensor)->Tensor:
     "Rows of `v` with the sign that makes the largest entry positive: a direction has none of its own."
     return v*v.gather(-1, v.abs().argmax(-1, keepdim=True)).sign()
 
+def _rank(S:Tensor)->int:
+    "Along how many directions features vary that have these singular values, the largest first."
+    return int((S > 1e-6*S[0]).sum()) if S[0] > 0 else 0
+
 def principal_directions(
     G:nn.Module,  # generator
     layer:str,    # name of the layer whose features are looked at
@@ -166,7 +170,7 @@ def principal_directions(
     f = activations(G, layer, z).flatten(1).double()
     # columns of U: standardised coordinates, over the root of N
     U, S, _ = torch.linalg.svd(f - f.mean(0), full_matrices=False)
-    rank = int((S > 1e-6*S[0]).sum()) if S[0] > 0 else 0
+    rank = _rank(S)
     need.that(
         1 <= k <= rank,
         f'features vary along {rank} directions, take k from 1 to {rank}, or more latents',
@@ -214,6 +218,13 @@ def _check_maps(maps:Tensor, mask:Tensor):
     fits = mask.dtype == torch.bool and mask.ndim == 3 and len(mask) == len(maps)
     need.that(fits, 'the concept must give bools (N,H,W)', mask=mask)
 
+def _places_on(mask:Tensor, share:float|None)->int:
+    "How many places of a unit are on, or a ValueError where that tells nothing."
+    n_on = round(mask.numel()*share) if share is not None else int(mask.sum())
+    some = 0 < n_on < mask.numel() and mask.any()
+    need.that(some, 'choose a concept or share that is neither nowhere nor everywhere', places_on=n_on)
+    return n_on
+
 def dissect(
     G:nn.Module,       # generator
     layer:str,         # a layer whose features are maps (N,C,h,w)
@@ -225,9 +236,7 @@ def dissect(
     maps = activations(G, layer, z)
     mask = concept(sample(G, _latents(G, z)))
     _check_maps(maps, mask)
-    n_on = round(mask.numel()*share) if share is not None else int(mask.sum())
-    some = 0 < n_on < mask.numel() and mask.any()
-    need.that(some, 'choose a concept or share that is neither nowhere nor everywhere', places_on=n_on)
+    n_on = _places_on(mask, share)
     maps = F.interpolate(maps, mask.shape[1:], mode='bilinear').transpose(0, 1).flatten(1)  # (C,N*H*W)
     on = maps > maps.kthvalue(mask.numel() - n_on, dim=1, keepdim=True).values
     mask = mask.flatten().to(on.device)
@@ -262,6 +271,19 @@ def saliency(
         x = _images(D, x).clone().requires_grad_()
         return torch.autograd.grad(D(x).sum(), x)[0]
 
+def _corners(sides:tuple, size:int, stride:int)->tuple:
+    "Where a patch may begin, the rows and the columns; or a ValueError."
+    most = min(sides)
+    fits = 1 <= size <= most and stride >= 1
+    need.that(fits, f'a patch has 1 to {most} pixels, and moves by at least 1', size=size, stride=stride)
+    return tuple(range(0, n - size + 1, stride) for n in sides)
+
+def _covered(x:Tensor, i:int, j:int, size:int, fill:float)->Tensor:
+    "The images with one patch covered."
+    c = x.clone()
+    c[..., i:i + size, j:j + size] = fill
+    return c
+
 def occlusion(
     D:Callable,      # discriminator, images (N,C,H,W) to logits (N,)
     x:Tensor,        # images (N,C,H,W)
@@ -272,16 +294,10 @@ def occlusion(
     "What each patch of an image is worth to `D`."
     x = _images(D, x)
     need.shaped('images (N,C,H,W)', x=x)
-    (H, W), at = x.shape[2:], lambda n: range(0, n - size + 1, stride)
-    fits = 1 <= size <= min(H, W) and stride >= 1
-    need.that(fits, f'a patch has 1 to {min(H, W)} pixels, and moves by at least 1', size=size, stride=stride)
-    def covered(i, j):
-        c = x.clone()
-        c[..., i:i + size, j:j + size] = fill
-        return c
+    rows, columns = _corners(x.shape[2:], size, stride)
     with evaluating(*[D]*isinstance(D, nn.Module)):
-        drops = torch.stack([D(x) - D(covered(i, j)) for i in at(H) for j in at(W)], 1)
-    return drops.unflatten(1, (len(at(H)), len(at(W))))
+        drops = torch.stack([D(x) - D(_covered(x, i, j, size, fill)) for i in rows for j in columns], 1)
+    return drops.unflatten(1, (len(rows), len(columns)))
 
 # %% ../nbs/21_inside.ipynb #756d21e0
 class Inversion(NamedTuple):
@@ -337,6 +353,16 @@ def invert(
         return Inversion(z, G(z), error)
 
 # %% ../nbs/21_inside.ipynb #c15e2c1c
+def _before_and_after(G:nn.Module, vectors:Tensor, amounts, seed:int)->tuple:
+    "The image (1,C,H,W) of a latent, and that of the latent moved along the first directions."
+    amounts = torch.as_tensor(amounts, dtype=torch.float32)
+    vectors = _home(G, _checked(vectors, 'directions', (G.latent_dim,)))
+    fits = amounts.ndim == 1 and len(amounts) <= len(vectors)
+    need.that(fits, 'give one amount a direction', amounts=amounts, vectors=vectors)
+    z = latents(1, G.latent_dim, torch.Generator().manual_seed(seed)).to(vectors)
+    moved = z + amounts.to(vectors) @ vectors[:len(amounts)]
+    return sample(G, torch.cat([z, moved])).split(1)
+
 def latent_view(
     G:nn.Module,      # generator of images
     vectors:Tensor,   # directions (k,Z)
@@ -344,18 +370,9 @@ def latent_view(
     seed:int=0,       # of the latent to start from
 )->Figure:
     "Draw a latent's image, the image after moves along directions, and the difference of the two."
-    amounts = torch.as_tensor(amounts, dtype=torch.float32)
-    vectors = _home(G, _checked(vectors, 'directions', (G.latent_dim,)))
-    fits = amounts.ndim == 1 and len(amounts) <= len(vectors)
-    need.that(fits, 'give one amount a direction', amounts=amounts, vectors=vectors)
-    z = latents(1, G.latent_dim, torch.Generator().manual_seed(seed)).to(vectors)
-    moved = z + amounts.to(vectors) @ vectors[:len(amounts)]
-    start, end = sample(G, torch.cat([z, moved])).split(1)
+    start, end = _before_and_after(G, vectors, amounts, seed)
+    panels = {f'latent {seed}': start, 'moved': end, 'difference': (end - start)/2}
     fig = Figure((6, 2.3), dpi=80)
-    for ax, x, title in zip(
-        fig.subplots(1, 3),
-        (start, end, (end - start)/2),
-        (f'latent {seed}', 'moved', 'difference')
-    ):
+    for ax, (title, x) in zip(fig.subplots(1, 3), panels.items()):
         image_grid(x, ax, title=title)
     return fig

@@ -24,6 +24,16 @@ def _block(a:int, b:int)->list:
     conv = nn.Conv2d(a, b, 3, padding=1, bias=False)
     return [conv, nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2)]
 
+def _body(shape:tuple, width:int, n_features:int)->nn.Sequential:
+    "Images (B,*shape) to features (B,F): three convolutions, each of which halves, and a linear layer."
+    sizes = shape[0], width, 2*width, 4*width
+    return nn.Sequential(
+        *(layer for a, b in zip(sizes, sizes[1:]) for layer in _block(a, b)),
+        nn.Flatten(),
+        nn.Linear(4*width*(shape[1]//8)*(shape[2]//8), n_features, bias=False),
+        nn.BatchNorm1d(n_features),
+    )
+
 class Yardstick(nn.Module):
     "A small classifier whose last hidden layer serves as features."
     def __init__(self,
@@ -37,13 +47,7 @@ class Yardstick(nn.Module):
         need.that(fits, 'give (C,H,W) with sides of at least 8', shape=shape)
         self.shape = tuple(shape)
         self.card = dict(card or {})
-        sizes = shape[0], width, 2*width, 4*width
-        self.body = nn.Sequential(
-            *(layer for a, b in zip(sizes, sizes[1:]) for layer in _block(a, b)),
-            nn.Flatten(),
-            nn.Linear(4*width*(shape[1]//8)*(shape[2]//8), n_features, bias=False),
-            nn.BatchNorm1d(n_features),
-        )
+        self.body = _body(shape, width, n_features)
         self.head = nn.Sequential(nn.ReLU(), nn.Linear(n_features, n_classes))
 
     def forward(self, x:Tensor)->Tensor:  # images (B,C,H,W) in [-1,1] to logits (B,K)
@@ -90,11 +94,8 @@ def yardstick(
 )->nn.Module:          # in evaluation mode on the CPU; `features`, `probs`, `card`
     "A trained classifier to measure images with; all but 'inception' come with the package."
     if name == 'inception': return Inception()
-    need.that(
-        name in ('digits', 'mnist'),
-        'choose one of digits, mnist or inception, and for faces readers.face_reader()',
-        yardstick=name,
-    )
+    wants = 'choose one of digits, mnist or inception, and for faces readers.face_reader()'
+    need.that(name in ('digits', 'mnist'), wants, yardstick=name)
     return from_card(Yardstick, name)
 
 # %% ../nbs/07_measuring.ipynb #43cd5d9f
@@ -103,6 +104,10 @@ _budget = 2**24  # numbers in one block of a large table: 128 MiB in float64
 def _rows(n:int, per_row:int)->int:
     "How many of `n` rows of a table with `per_row` numbers each fit into the budget, at least 1."
     return max(1, min(n, _budget//max(1, per_row)))
+
+def _n_members(x:Tensor, y:Tensor)->int:
+    "How many members two sets of samples (...,N,F) have together, at least 1."
+    return max(1, math.prod(torch.broadcast_shapes(x.shape[:-2], y.shape[:-2])))
 
 def _samples(x:Tensor, name:str, least:int=1)->Tensor:
     "The samples (...,N,F) themselves, or one clear error."
@@ -154,6 +159,14 @@ def _sqrt(C:Tensor)->Tensor:
 
 def _trace(C:Tensor)->Tensor: return C.diagonal(dim1=-2, dim2=-1).sum(-1)
 
+def _shared_trace(C1:Tensor, C2:Tensor)->Tensor:
+    "The last trace of the formula, that of the root of C1^½ C2 C1^½ (...,)."
+    root = _sqrt(C1)
+    l = torch.linalg.eigvalsh(root @ C2 @ root)
+    # what is left of zero after rounding
+    l = l.where(l > l[..., -1:]*l.shape[-1]*torch.finfo(l.dtype).eps, 0.)
+    return l.sqrt().sum(-1)
+
 def frechet_gaussians(
     m1:Tensor, # mean of the first normal distribution (...,F)
     C1:Tensor, # its covariance (...,F,F); may be singular
@@ -164,13 +177,8 @@ def frechet_gaussians(
     fits = C1.shape[-2:] == C2.shape[-2:] == 2*m1.shape[-1:] == 2*m2.shape[-1:]
     need.that(fits, 'give means (...,F) and covariances (...,F,F)', m1=m1, C1=C1, m2=m2, C2=C2)
     m1, C1, m2, C2 = (t.double() for t in (m1, C1, m2, C2))
-    root = _sqrt(C1)
-    l = torch.linalg.eigvalsh(root @ C2 @ root)
-    # what is left of zero after rounding
-    l = l.where(l > l[..., -1:]*l.shape[-1]*torch.finfo(l.dtype).eps, 0.)
     between_means = (m1 - m2).square().sum(-1)
-    shared = 2*l.sqrt().sum(-1)
-    return (between_means + _trace(C1) + _trace(C2) - shared).clamp(min=0)
+    return (between_means + _trace(C1) + _trace(C2) - 2*_shared_trace(C1, C2)).clamp(min=0)
 
 def frechet(
     real:Tensor, # features of real samples (...,N,F)
@@ -235,12 +243,18 @@ def _mmd(sums:tuple, keep:Tensor, n:Tensor, m:Tensor)->Tensor:
     n, m = (n*keep).sum(), (m*keep).sum()
     return xx/(n*(n - 1)) + yy/(m*(m - 1)) - 2*xy/(n*m)
 
+def _jackknife(sums:tuple, n:Tensor, m:Tensor)->Tensor:
+    "Standard error of the squared MMD (...,): how far it moves when one block is left out."
+    b = len(n)
+    without = 1 - torch.eye(b, dtype=torch.float64, device=n.device)  # row i: all blocks but i
+    left_out = torch.stack([_mmd(sums, row, n, m) for row in without], -1)  # (...,b)
+    return ((b - 1)*left_out.var(-1, correction=0)).sqrt()
+
 # %% ../nbs/07_measuring.ipynb #f719a206
 def _n_blocks(real:Tensor, fake:Tensor, least:int)->int:
     "Blocks of rows, as many as it takes to bound the memory, and at least `least`."
-    members = max(1, math.prod(torch.broadcast_shapes(real.shape[:-2], fake.shape[:-2])))
     rows = max(real.shape[-2], fake.shape[-2])
-    return max(least, math.ceil(rows*math.sqrt(members/_budget)))
+    return max(least, math.ceil(rows*math.sqrt(_n_members(real, fake)/_budget)))
 
 def _block_sizes(blocks)->Tensor:
     "Rows of each block (b,)."
@@ -262,27 +276,25 @@ def kid(
     sums = _kernel_sums(x, x, True), _kernel_sums(y, y, True), _kernel_sums(x, y, False)
     n = _block_sizes(x)
     m = _block_sizes(y)
-    without = 1 - torch.eye(b, dtype=torch.float64, device=real.device)  # row i: all blocks but i
-    left_out = torch.stack([_mmd(sums, row, n, m) for row in without], -1)  # (...,b)
-    se = ((b - 1)*left_out.var(-1, correction=0)).sqrt()
-    return _mmd(sums, torch.ones_like(n), n, m), se
+    return _mmd(sums, torch.ones_like(n), n, m), _jackknife(sums, n, m)
 
 # %% ../nbs/07_measuring.ipynb #5b9508ae
+def _one_block(x:Tensor, y:Tensor, y2:Tensor)->Tensor:
+    "Squared distances (...,rows,M) from `x` to `y`, whose squared lengths are `y2` (...,1,M)."
+    products = (x @ y.mT).mul_(-2)
+    return products.add_(x.square().sum(-1)[..., None]).add_(y2).clamp_(min=0)
+
 def _sq_distances(x:Tensor, y:Tensor):
     """Yield squared distances (...,rows,M) from a block of rows of `x`
     (...,N,F) at a time to all of `y` (...,M,F), with their slice."""
-    members = max(1, math.prod(torch.broadcast_shapes(x.shape[:-2], y.shape[:-2])))
     n = x.shape[-2]
-    rows = _rows(n, members*(y.shape[-2] + y.shape[-1]))
+    rows = _rows(n, _n_members(x, y)*(y.shape[-2] + y.shape[-1]))
     centre = y.double().mean(-2, keepdim=True)  # small numbers lose less when the squares cancel
     y = y.double() - centre
     y2 = y.square().sum(-1)[..., None, :]
     for i in range(0, n, rows):
         part = slice(i, min(n, i + rows))
-        a = x[..., part, :].double() - centre
-        d = (a @ y.mT).mul_(-2)
-        d.add_(a.square().sum(-1)[..., None])
-        yield part, d.add_(y2).clamp_(min=0)
+        yield part, _one_block(x[..., part, :].double() - centre, y, y2)
 
 # %% ../nbs/07_measuring.ipynb #7ed02538
 def neighbours(
@@ -293,10 +305,8 @@ def neighbours(
     query, base = _pair(query, base, 1, ('query', 'base'))
     index = torch.cat([d.argmin(-1) for _, d in _sq_distances(query, base)], -1)
     lead = index.shape[:-1]
-    there = base.expand(*lead, *base.shape[-2:]).gather(
-        -2,
-        index[..., None].expand(*index.shape, base.shape[-1])
-    )
+    rows = index[..., None].expand(*index.shape, base.shape[-1])
+    there = base.expand(*lead, *base.shape[-2:]).gather(-2, rows)
     return (query.double() - there.double()).square().sum(-1).sqrt(), index
 
 def nearest(
@@ -351,22 +361,25 @@ def kl_uniform(
     p = counts.double()/counts.sum(-1, keepdim=True)
     return math.log(counts.shape[-1]) + torch.xlogy(p, p).sum(-1)
 
+def _of_each(index:Tensor, chosen:Tensor, n_modes:int)->Tensor:
+    "How many of the `chosen` points (...,N) have each mode as their nearest (...,M), float64."
+    empty = torch.zeros(*index.shape[:-1], n_modes, dtype=torch.float64, device=index.device)
+    return empty.scatter_add(-1, index, chosen.double())
+
 def mode_coverage(
     x:Tensor,         # generated points (...,N,d) in the data's own units
     modes:Tensor,     # centres of the modes (M,d)
     std:float,        # standard deviation of a mode along each coordinate
     at_least:int=20,  # good samples that make a mode count as found
-)-> (
-    dict
-):  # modes (found), hq (share of good samples), rkl (nats, of good counts), kl (of all), each (...,), float64
+)->dict:  # modes (found), hq (share of good samples), rkl (nats, of good counts), kl (of all): (...,) float64
     "Which modes are found, how well and how evenly; a sample is good within 3 `std` of its nearest mode."
     x, modes = _pair(x, modes, 1, ('x', 'modes'))
     modes = modes.to(x)
     need.lies('(0,inf]', std=std)
     distance, index = neighbours(x, modes)
     good = distance <= 3*std
-    empty = torch.zeros(*x.shape[:-2], len(modes), dtype=torch.float64, device=x.device)
-    n_good, n_all = (empty.scatter_add(-1, index, w.double()) for w in (good, torch.ones_like(good)))
+    n_good = _of_each(index, good, len(modes))
+    n_all = _of_each(index, torch.ones_like(good), len(modes))
     found = (n_good >= at_least).sum(-1).double()
     return dict(modes=found, hq=good.double().mean(-1), rkl=kl_uniform(n_good), kl=kl_uniform(n_all))
 

@@ -74,6 +74,11 @@ def _looks_back(path:Tensor, memory:int)->tuple:
     size = past.norm(dim=-1, keepdim=True)  # however far from the solution
     return past/size, path[memory:]/size
 
+def _companion(M:Tensor)->Tensor:
+    "The block matrix (m,m) above: `M` (d,m) makes the new point, the rows below it shift the others."
+    shift = torch.eye(M.shape[1], dtype=M.dtype)[:-len(M)]
+    return torch.cat([M, shift])
+
 def multipliers(
     path:Tensor,   # points (T,d) that a linear step made, each from those before it; T > memory*(d+1)
     # how many points a step looks back on, at least 1: 2 for a method that remembers its last move
@@ -87,8 +92,7 @@ def multipliers(
     apart = past.isfinite().all() and torch.linalg.matrix_rank(past, rtol=1e-6) == memory*d
     need.that(apart, 'these points do not tell the multipliers apart: start elsewhere, or lower memory')
     M = torch.linalg.lstsq(past, after).solution.mT  # (d,memory*d)
-    shift = torch.eye(memory*d, dtype=M.dtype)[:-d]
-    e = torch.linalg.eigvals(torch.cat([M, shift]))
+    e = torch.linalg.eigvals(_companion(M))
     return e[e.abs().argsort(descending=True)]
 
 # %% ../nbs/17_optimisers.ipynb #1118d5e9
@@ -254,14 +258,20 @@ def _judged(s:TrainState, real:Tensor, y:tuple, critic:Callable, augment, amp:bo
         fake_logits = fake_logits.float()
     return real, fake, real_logits, fake_logits
 
+def _knowing(D:Callable, y:tuple)->Callable:
+    "`D` with the labels of a batch, if it has any."
+    if not y: return D
+    def logits(x): return D(x, *y)
+    logits.__wrapped__ = D  # where inspect.unwrap finds the network
+    return logits
+
 def _both_losses(s:TrainState, real:Tensor, y:tuple, loss, penalties, augment, amp:bool)->tuple:
     "The losses of `G` and `D`, (...,) each, on one batch as functions of all parameters, and what to log."
-    def logits(x): return s.D(x, *y)
-    logits.__wrapped__ = s.D
-    real, fake, real_logits, fake_logits = _judged(s, real, y, logits, augment, amp)
+    D = _knowing(s.D, y)
+    real, fake, real_logits, fake_logits = _judged(s, real, y, D, augment, amp)
     loss_D = loss.discriminator(real_logits, fake_logits)
     loss_G = loss.generator(real_logits, fake_logits)
-    total = loss_D + sum(p(logits if y else s.D, real, fake, real_logits, fake_logits) for p in penalties)
+    total = loss_D + sum(p(D, real, fake, real_logits, fake_logits) for p in penalties)
     log = dict(loss_D=loss_D, real_logit=real_logits.mean(-1), fake_logit=fake_logits.mean(-1))
     if penalties: log['penalty'] = total - loss_D
     return loss_G, total, {name: v.detach() for name, v in (log | dict(loss_G=loss_G)).items()}
@@ -275,6 +285,12 @@ def _field(s:TrainState, loss_G:Tensor, loss_D:Tensor)->tuple:
         params += own
         field += grad(loss.sum(), own, create_graph=True, materialize_grads=True)
     return params, field
+
+def _leave_gradients(params:list, field:list, pulls:list):
+    "Leave in each parameter the gradient of its player and the pull of the common speed."
+    for p, g, pull in zip(params, field, pulls):
+        # laid out in memory as p is: fused Adam relies on it
+        p.grad = torch.empty_like(p).copy_(g.detach() + pull)
 
 def by_consensus(
     s:TrainState,          # this and the next four as in `at_once`
@@ -295,9 +311,7 @@ def by_consensus(
     params, field = _field(s, loss_G, loss_D)
     speed = sum(g.square().reshape(*s.members, -1).sum(-1) for g in field)
     pulls = grad(weight/2*speed.sum(), params, materialize_grads=True)
-    for p, g, pull in zip(params, field, pulls):
-        # laid out in memory as p is: fused Adam relies on it
-        p.grad = torch.empty_like(p).copy_(g.detach() + pull)
+    _leave_gradients(params, field, pulls)
     _step(s)
     return log | dict(speed=speed.detach())
 

@@ -73,6 +73,16 @@ def _check_images(images:np.ndarray)->np.ndarray:
     return images
 
 # %% ../nbs/a1_plots.ipynb #f1b69e7b
+def _on_white(x:np.ndarray, cols:int, pad:int)->np.ndarray:
+    "Bytes (N,H,W,C) in rows of `cols`, as (H',W',C), with white between."
+    n, h, w, c = x.shape
+    rows = math.ceil(n/cols)
+    out = np.full((rows, h + pad, cols, w + pad, c), 255, np.uint8)
+    for i in range(n):
+        out[i//cols, :h, i % cols, :w] = x[i]
+    out = out.reshape(rows*(h + pad), cols*(w + pad), c)
+    return out[:rows*(h + pad) - pad, :cols*(w + pad) - pad]
+
 def tile(
     # (N,C,H,W) or (N,H,W), C is 1 or 3: uint8, or float in [low,1]; tensor on any device, or array
     images,
@@ -84,15 +94,8 @@ def tile(
     "Lay images out in a grid, row by row, with white where the last row is not full."
     x = _to_uint8(_check_images(_host(images)), low).transpose(0, 2, 3, 1)  # (N,H,W,C)
     need.at_least(1, n_cols=n_cols)
-    n, h, w, c = x.shape
-    cols = min(n_cols, n)
-    rows = math.ceil(n/cols)
-    out = np.full((rows, h + pad, cols, w + pad, c), 255, np.uint8)
-    for i in range(n):
-        out[i//cols, :h, i % cols, :w] = x[i]
-    out = out.reshape(rows*(h + pad), cols*(w + pad), c)
-    out = out[:rows*(h + pad) - pad, :cols*(w + pad) - pad]
-    return out[..., 0] if c == 1 else out
+    grid = _on_white(x, min(n_cols, len(x)), pad)
+    return grid[..., 0] if grid.shape[-1] == 1 else grid
 
 # %% ../nbs/a1_plots.ipynb #910e23c2
 def _show(grid:np.ndarray, ax, title):
@@ -116,6 +119,13 @@ def image_grid(
     return _show(tile(images, n_cols, low=low), ax, title)
 
 # %% ../nbs/a1_plots.ipynb #b2a5d2a2
+def _check_frames(frames:list, steps:list):
+    "Refuse frames that make no strip."
+    fits = 0 < len(frames) == len(steps)
+    need.that(fits, 'give each frame its step, and at least one', frames=len(frames), steps=len(steps))
+    shapes = {f.shape for f in frames}
+    need.that(len(shapes) == 1, 'draw each from the same latents', shapes_of_frames=[*shapes])
+
 def film_strip(
     frames,           # T batches (N,C,H,W) or (N,H,W), made from the same N latents
     steps,            # the T steps at which they were made
@@ -125,10 +135,7 @@ def film_strip(
 ):                    # the axes
     "Draw one row of images a moment: time runs down, a column keeps its latent."
     frames, steps = [_host(f) for f in frames], list(steps)
-    fits = 0 < len(frames) == len(steps)
-    need.that(fits, 'give each frame its step, and at least one', frames=len(frames), steps=len(steps))
-    shapes = {f.shape for f in frames}
-    need.that(len(shapes) == 1, 'draw each from the same latents', shapes_of_frames=[*shapes])
+    _check_frames(frames, steps)
     h = frames[0].shape[-2] + 1
     ax = _show(tile(np.concatenate(frames), n_cols=len(frames[0]), low=low), ax, title)
     ax.set_yticks([i*h + h/2 - 1 for i in range(len(frames))], [f'{s:,}' for s in steps])
@@ -243,6 +250,16 @@ def _probability(D:Callable, x:Tensor)->Tensor:
     return logits.float().sigmoid().cpu()
 
 # %% ../nbs/a1_plots.ipynb #73be9f6b
+def _bar_beside(ax, shown):
+    "Draw the scale of the probabilities that are `shown`."
+    ax.figure.colorbar(
+        shown,
+        ax=ax,
+        shrink=.8,
+        ticks=[0, .25, .5, .75, 1],
+        label='probability of real, $\\sigma(D(x))$',
+    )
+
 def field(
     D:Callable,     # points (n*n,2) to logits (n*n,)
     ax=None,        # matplotlib axes; new ones if None
@@ -267,14 +284,7 @@ def field(
     )
     if p.min() < .5 < p.max():
         ax.contour(t, t, p, [.5], colors=[_INK], linewidths=.8, linestyles='dashed', zorder=1)
-    if bar:
-        ax.figure.colorbar(
-            shown,
-            ax=ax,
-            shrink=.8,
-            ticks=[0, .25, .5, .75, 1],
-            label='probability of real, $\\sigma(D(x))$',
-        )
+    if bar: _bar_beside(ax, shown)
     return _plane(ax, lim)
 
 # %% ../nbs/a1_plots.ipynb #deeda697
@@ -391,6 +401,13 @@ def _picture(frame)->_Image.Image:
     need.that(fits, 'give uint8 (H,W) or (H,W,3), as `tile` makes them', frame=frame)
     return _Image.fromarray(frame).convert('RGB')
 
+def _pictures(frames)->list:
+    "All frames as RGB pictures of one size."
+    pictures = [_picture(f) for f in frames]
+    sizes = sorted({p.size for p in pictures})
+    need.that(len(sizes) == 1, 'give at least one frame, and all of one size', sizes_of_frames=sizes)
+    return pictures
+
 def _one_palette(pictures:list, n_colors:int)->list:
     "The pictures in `n_colors` colours chosen for all of them together, so that still parts stay still."
     some = pictures[::max(1, len(pictures)//8)]
@@ -409,9 +426,7 @@ def animation(
 ):                     # an IPython.display.Image with the film inside
     "An endless film; a cell that ends with it shows it, and the notebook keeps it."
     from IPython.display import Image
-    pictures = [_picture(f) for f in frames]
-    sizes = sorted({p.size for p in pictures})
-    need.that(len(sizes) == 1, 'give at least one frame, and all of one size', sizes_of_frames=sizes)
+    pictures = _pictures(frames)
     need.that(format in ('gif', 'webp'), "choose 'gif' or 'webp'", format=format)
     if format == 'gif': pictures = _one_palette(pictures, n_colors)
     times = [round(1000/fps)]*(len(pictures) - 1) + [round(1000*hold_s)]

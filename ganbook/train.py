@@ -172,10 +172,17 @@ def _of_both(s:TrainState, real:Tensor, fake:Tensor, y:tuple, amp:bool)->tuple:
     return tuple(logits.float() for logits in both) if amp else both
 
 def _given(D:nn.Module, y:tuple)->Callable:
-    "`D` with the labels of a batch, for penalties that call it at points of their own."
+    "`D` with the labels of a batch, if it has any, for penalties that call it at points of their own."
+    if not y: return D
     def logits(x): return D(x, *y)
     logits.__wrapped__ = D  # where inspect.unwrap finds the network
     return logits
+
+def _logged(loss_D:Tensor, real_logits:Tensor, fake_logits:Tensor, penalty)->dict:
+    "What a step of `D` logs: its loss, the mean logits, and what the penalties added, if there are any."
+    log = dict(loss_D=loss_D.detach())
+    log |= dict(real_logit=real_logits.detach().mean(-1), fake_logit=fake_logits.detach().mean(-1))
+    return log if penalty is None else log | dict(penalty=penalty.detach())
 
 # %% ../nbs/05_training.ipynb #bb578cf6
 def d_step(
@@ -196,13 +203,11 @@ def d_step(
         real, fake = real.detach().requires_grad_(), fake.detach().requires_grad_()
     real_logits, fake_logits = _of_both(s, real, fake, y, amp)
     total = loss_D = loss.discriminator(real_logits, fake_logits)
-    D = _given(s.D, y) if y else s.D
+    D = _given(s.D, y)
     for p in penalties:
         total = total + p(D, real, fake, real_logits, fake_logits)
     _descend(s.opt_D, total)
-    log = dict(loss_D=loss_D.detach())
-    log |= dict(real_logit=real_logits.detach().mean(-1), fake_logit=fake_logits.detach().mean(-1))
-    return log | dict(penalty=(total - loss_D).detach()) if penalties else log
+    return _logged(loss_D, real_logits, fake_logits, total - loss_D if penalties else None)
 
 # %% ../nbs/05_training.ipynb #a1bc6e42
 def g_step(
@@ -351,6 +356,20 @@ def _batches(s:TrainState, data:Data, batch_size:int, labels:bool, channels_last
 # %% ../nbs/05_training.ipynb #b0129fc5
 def _constant(progress:float)->float: return 1.
 
+def _aim(s:TrainState, n_steps:int):
+    "Set the target of `s`, and say so if it is reached already."
+    if s.step >= n_steps:
+        warnings.warn(
+            f"the state is at step {s.step:,} and n_steps is {n_steps:,}: "
+            "nothing to do; n_steps is the target, not an increment.",
+            stacklevel=3,
+        )
+    s.n_steps = n_steps
+
+def _average_follows(s:TrainState, halflife:float):
+    "Let the average follow `G`, if the state keeps one."
+    if s.G_ema is not None: average(s.G_ema, s.G, halflife)
+
 def _loop(s:TrainState, run:Callable, schedule:Callable, callbacks)->TrainState:
     "Call `run` until `s.step` is `s.n_steps` or a callback says stop; close the callbacks in any case."
     with suppress(Stop), _whole_steps() as check, ExitStack() as stack:
@@ -395,16 +414,11 @@ def fit(
         counts=dict(n_steps=n_steps, batch_size=batch_size, n_critic=n_critic),
         ema_halflife=ema_halflife, labels=labels,
     )
-    if s.step >= n_steps:
-        warnings.warn(
-            f"the state is at step {s.step:,} and n_steps is {n_steps:,}: "
-            "nothing to do; n_steps is the target, not an increment.",
-            stacklevel=2,
-        )
-    s.n_steps, data = n_steps, data.to(s.device)
+    _aim(s, n_steps)
+    data = data.to(s.device)
     batch = _batches(s, data, batch_size, labels, channels_last)
     def iteration():
         values = update(s, batch, loss, penalties, n_critic=n_critic, augment=augment, amp=amp)
-        if s.G_ema is not None: average(s.G_ema, s.G, ema_halflife)
+        _average_follows(s, ema_halflife)
         return values
     return _loop(s, recorded(s, data, iteration, capture), schedule or _constant, callbacks)

@@ -141,6 +141,10 @@ def _leading(x:Tensor, shape:tuple)->tuple:
     need.ends(shape, x=x)
     return lead
 
+def _in_batch(answers:dict, lead:tuple)->dict:
+    "Answers for samples in a row (B,...), in the sizes of their batch."
+    return {name: v.reshape(*lead, *v.shape[1:]) for name, v in answers.items()}
+
 # %% ../../nbs/20_many_tasks.ipynb #269089b4
 class Judge(nn.Module):
     "A discriminator that answers several questions from the features of one body."
@@ -180,8 +184,7 @@ class Judge(nn.Module):
             told = _checked_labels(y, x, lead, self.n_classes, 'D')
             logits = logits + (_said(self.classes, self.n_classes, told, 'D')*h).sum(-1)
         if not self.tells: return logits.reshape(lead)
-        everything = dict(logits=logits, features=h, **said)
-        return {name: v.reshape(*lead, *v.shape[1:]) for name, v in everything.items()}
+        return _in_batch(dict(logits=logits, features=h, **said), lead)
 
 # %% ../../nbs/20_many_tasks.ipynb #1c56cdec
 @contextmanager

@@ -127,6 +127,10 @@ def _then(n:int, norm, act)->list:
     "What follows a layer of `n` channels."
     return [*([norm(n)] if norm else []), act()]
 
+def _first_layers(latent_dim:int, n:int, grid:tuple, bias:bool)->list:
+    "From latents to the smallest grid, of `n` channels."
+    return [nn.Linear(latent_dim, n*math.prod(grid), bias=bias), nn.Unflatten(1, (n, *grid))]
+
 def _grow_layers(n:list, grids:list, up:Callable, norm, act)->list:
     "Layers from the smallest of `grids` to the largest; `n` are the channels at each, the largest first."
     layers = []
@@ -167,10 +171,9 @@ class DCGANGenerator(nn.Module):
         grids = pyramid(shape, smallest)
         check_makers(up=up, norm=norm or nn.Identity, act=act, out=out)
         n = _channels(self.shape[0], width, len(grids))
-        first = nn.Linear(latent_dim, n[-1]*math.prod(grids[-1]), bias=norm is None)
+        first = _first_layers(latent_dim, n[-1], grids[-1], norm is None)
         grow = _grow_layers(n, grids, up, norm, act)
-        to_maps = nn.Unflatten(1, (n[-1], *grids[-1]))
-        self.net = nn.Sequential(first, to_maps, *grow, out())
+        self.net = nn.Sequential(*first, *grow, out())
         if init: init(self)
 
     def forward(self, z:Tensor, *y)->Tensor:
@@ -231,6 +234,14 @@ def dcgan_pair(
 pairs = dict(dcgan=dcgan_pair)
 
 # %% ../../nbs/09_dcgan.ipynb #ef6dfc41
+def _at_finest(power:Tensor)->Tensor:
+    "Of power (...,H,W), the mean over the waves that change sign from pixel to pixel along an axis (...,)."
+    h, w = power.shape[-2:]
+    row = power[..., h//2, :].sum(-1)
+    column = power[..., :, w//2].sum(-1)
+    finest = row + column - power[..., h//2, w//2]
+    return finest/(h + w - 1)
+
 def checkerboard(
     x:Tensor,  # images (...,N,C,H,W), H and W even
 )->Tensor:     # (...,), float64: 1 for white noise
@@ -239,8 +250,5 @@ def checkerboard(
     need.that(even, 'give (...,N,C,H,W) with even sides', x=x)
     power = torch.fft.fft2(x.double()).abs().square().mean((-4, -3))  # (...,H,W)
     h, w = power.shape[-2:]
-    row = power[..., h//2, :].sum(-1)
-    column = power[..., :, w//2].sum(-1)
-    finest = row + column - power[..., h//2, w//2]
     but_the_mean = power.sum((-2, -1)) - power[..., 0, 0]
-    return finest/(h + w - 1) / (but_the_mean/(h*w - 1))
+    return _at_finest(power) / (but_the_mean/(h*w - 1))

@@ -11,6 +11,7 @@ __all__ = ['resamples', 'pairs', 'ResidualBlock', 'resized', 'resize_nearest', '
 import math
 from collections.abc import Callable
 from numbers import Real
+from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -139,12 +140,24 @@ def _attending(grids:list, attend:int|None)->int|None:
     need.that(at is not None, f'the grids are {sides}, give at least {max(grids[-1])}', attend=attend)
     return at
 
-def _grids_of(shape:tuple, width:float, n_blocks:int, attend:int|None, smallest:int)->tuple:
-    "(sizes of the grids, which of them has attention, channels at each, blocks in all)"
+class _Plan(NamedTuple):
+    "What `G` walks up and `D` down: the grids, and what is at each."
+    grids:list          # sizes (H,W), the largest first
+    attending:int|None  # which of them has attention
+    channels:list       # at each
+    n_blocks:int        # at each
+
+    def stage(self, i:int)->list:
+        "The layers at grid `i`."
+        n, total = self.channels[i], self.n_blocks*len(self.grids)
+        blocks = [ResidualBlock(n, total) for _ in range(self.n_blocks)]
+        return [*blocks, SelfAttention(n)] if i == self.attending else blocks
+
+def _plan_for(shape:tuple, width:float, n_blocks:int, attend:int|None, smallest:int)->_Plan:
+    "The plan of networks for images of this shape, or a ValueError."
     grids = pyramid(shape, smallest)
     at = _attending(grids, attend)
-    n = _widths(width, len(grids))
-    return grids, at, n, whole_number(n_blocks, 'n_blocks')*len(grids)
+    return _Plan(grids, at, _widths(width, len(grids)), whole_number(n_blocks, 'n_blocks'))
 
 class _To(nn.Module):
     "Resize to `size`."
@@ -154,10 +167,6 @@ class _To(nn.Module):
         self.size = size
         self.resample = resample
     def forward(self, x:Tensor)->Tensor: return self.resample(x, self.size)
-
-def _stage(n:int, n_blocks:int, total:int, attends:bool)->list:
-    "What happens at one grid of `n` channels."
-    return [*(ResidualBlock(n, total) for _ in range(n_blocks)), *([SelfAttention(n)] if attends else [])]
 
 # %% ../../nbs/18_architectures.ipynb #da5449db
 class LastImage(nn.Module):
@@ -204,6 +213,14 @@ def _grown(n_in:int, n_out:int, size:tuple, resample:Callable)->tuple:
     "From one grid to the next, of this size."
     return _weighted_by(nn.Conv2d(n_in, n_out, 1)), _To(size, resample)
 
+def _up(plan:_Plan, resample:Callable)->nn.ModuleList:
+    "The plan from the smallest grid to the largest: a module for each, with the way there in front."
+    n, stages = plan.channels, nn.ModuleList()
+    for i in reversed(range(len(n))):
+        grow = _grown(n[i + 1], n[i], plan.grids[i], resample) if stages else ()
+        stages.append(nn.Sequential(*grow, *plan.stage(i)))
+    return stages
+
 # %% ../../nbs/18_architectures.ipynb #2e89173a
 class ResNetGenerator(nn.Module):
     "Latents to images: residual blocks at each grid, and a fixed filter between grids; no normalisation."
@@ -225,13 +242,10 @@ class ResNetGenerator(nn.Module):
         check_makers(head=head, out=out)
         self.shape = image_shape(shape)
         self.latent_dim = whole_number(latent_dim, 'latent_dim')
-        grids, at, n, total = _grids_of(shape, width, n_blocks, attend, smallest)
-        self.first = _first_grid(latent_dim, (n[-1], *grids[-1]))
-        self.stages = nn.ModuleList()
-        for i in reversed(range(len(grids))):
-            grow = _grown(n[i + 1], n[i], grids[i], resample) if self.stages else ()
-            self.stages.append(nn.Sequential(*grow, *_stage(n[i], n_blocks, total, i == at)))
-        self.head = head(n[::-1], self.shape[0], grids[::-1], resample)
+        plan = _plan_for(shape, width, n_blocks, attend, smallest)
+        self.first = _first_grid(latent_dim, (plan.channels[-1], *plan.grids[-1]))
+        self.stages = _up(plan, resample)
+        self.head = head(plan.channels[::-1], self.shape[0], plan.grids[::-1], resample)
         self.out = out()
 
     def forward(self, z:Tensor, *y)->Tensor:
@@ -242,6 +256,14 @@ class ResNetGenerator(nn.Module):
         return self.out(self.head(features)).reshape(*z.shape[:-1], *self.shape)
 
 # %% ../../nbs/18_architectures.ipynb #e3e84d4f
+def _down(plan:_Plan, resample:Callable)->list:
+    "The plan from the largest grid to the smallest: all layers in a row."
+    n, layers = plan.channels, plan.stage(0)
+    for i in range(1, len(n)):
+        shrink = [_To(plan.grids[i], resample), _weighted_by(nn.Conv2d(n[i - 1], n[i], 1))]
+        layers += [*shrink, *plan.stage(i)]
+    return layers
+
 class ResNetDiscriminator(nn.Module):
     "Images to logits: the generator's plan walked the other way; no normalisation, no sigmoid."
     def __init__(self,
@@ -254,19 +276,11 @@ class ResNetDiscriminator(nn.Module):
     ):
         super().__init__()
         self.shape = image_shape(shape)
-        grids, at, n, total = _grids_of(shape, width, n_blocks, attend, smallest)
-        layers = [_weighted_by(nn.Conv2d(self.shape[0], n[0], 1)), *_stage(n[0], n_blocks, total, at == 0)]
-        for i in range(1, len(grids)):
-            layers += [
-                _To(grids[i], resample),
-                _weighted_by(nn.Conv2d(n[i - 1], n[i], 1)),
-                *_stage(n[i], n_blocks, total, at == i),
-            ]
-        self.net = nn.Sequential(
-            *layers,
-            nn.Flatten(),
-            _weighted_by(nn.Linear(n[-1]*math.prod(grids[-1]), 1))
-        )
+        plan = _plan_for(shape, width, n_blocks, attend, smallest)
+        first = _weighted_by(nn.Conv2d(self.shape[0], plan.channels[0], 1))
+        layers = _down(plan, resample)
+        last = _weighted_by(nn.Linear(plan.channels[-1]*math.prod(plan.grids[-1]), 1))
+        self.net = nn.Sequential(first, *layers, nn.Flatten(), last)
 
     def forward(self, x:Tensor, *y)->Tensor:
         "Images (...,B,C,H,W) to logits (...,B); labels `y` are taken and ignored."

@@ -7,6 +7,7 @@ __all__ = ['UNet', 'PatchDiscriminator', 'apart', 'to_truth', 'sharpness', 'tran
            'identity', 'Translator', 'local_net', 'global_net']
 
 # %% ../../nbs/22_translation.ipynb #649d69d4
+import math
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
@@ -34,6 +35,14 @@ def _two_shapes(shape:tuple, source:tuple)->tuple:
     return shape, source
 
 # %% ../../nbs/22_translation.ipynb #058c104b
+def _conv(n_in:int, n_out:int)->nn.Conv2d:
+    "A convolution of 3 by 3 that keeps the size of the grid."
+    return nn.Conv2d(n_in, n_out, 3, padding=1)
+
+def _doubled(width:int, n:int, most:float=math.inf)->list:
+    "`n` numbers of channels: `width`, then twice as many each time, up to `most` times."
+    return [whole_number(width, 'width')*min(2**i, most) for i in range(n)]
+
 def _followed(layer:nn.Module, n:int, norm)->nn.Sequential:
     "A layer that gives `n` channels, and what follows it."
     return nn.Sequential(layer, *([norm(n)] if norm else []), nn.LeakyReLU(.2))
@@ -67,12 +76,12 @@ class UNet(nn.Module):
         self.shape, self.source = _two_shapes(shape, source or shape)
         self.latent_dim = whole_number(latent_dim, 'latent_dim')
         grids = pyramid(shape, smallest)
-        n = [whole_number(width, 'width')*min(2**i, 8) for i in range(len(grids))]
-        self.first = _followed(nn.Conv2d(self.source[0], n[0], 3, padding=1), n[0], None)
+        n = _doubled(width, len(grids), 8)
+        self.first = _followed(_conv(self.source[0], n[0]), n[0], None)
         self.down = _way_down(n, grids, norm)
         self.latent = nn.Linear(latent_dim, n[-1])
         self.up = _way_up(n, grids, norm)
-        self.last = nn.Sequential(nn.Conv2d(2*n[0], self.shape[0], 3, padding=1), out())
+        self.last = nn.Sequential(_conv(2*n[0], self.shape[0]), out())
 
     def forward(self, z:Tensor, *y)->Tensor:
         "Latents (...,B,Z) and source images (...,B,C,H,W) to images (...,B,*shape)."
@@ -98,9 +107,9 @@ class PatchDiscriminator(nn.Module):
         grids = pyramid(shape, 1)
         need.whole(1, len(grids) - 1, n_layers=n_layers)
         first = self.shape[0] + (self.source[0] if source else 0)
-        n = [first, *(whole_number(width, 'width')*2**i for i in range(n_layers))]
+        n = [first, *_doubled(width, n_layers)]
         shrink = [_followed(strided(*n[i:i+2], *grids[i:i+2], True), 0, None) for i in range(n_layers)]
-        self.net = nn.Sequential(*shrink, nn.Conv2d(n[-1], 1, 3, padding=1))
+        self.net = nn.Sequential(*shrink, _conv(n[-1], 1))
 
     def patches(self, x:Tensor, *y)->Tensor:
         "Images (...,B,*shape), and sources (...,B,C,H,W) where it has some, to a map of logits (...,B,h,w)."
@@ -137,6 +146,11 @@ def sharpness(
     return (across + down)/2
 
 # %% ../../nbs/22_translation.ipynb #9fb29051
+def _answer(G:nn.Module, source:Tensor, seed:int)->Tensor:
+    "What `G` makes of the sources, with latents from this seed."
+    z = latents(len(source), G.latent_dim, torch.Generator().manual_seed(seed))
+    return sample(G, z.to(source), source)
+
 def translation_view(
     G:nn.Module,          # a generator of images from sources
     source:Tensor,        # source images (N,C,H,W) in [-1,1]
@@ -146,10 +160,7 @@ def translation_view(
     "Draw sources, answers to them from other latents, and the truth, side by side."
     fits = truth is None or len(truth) == len(source)
     need.that(fits, 'give one truth a source', source=source, truth=truth)
-    def answer(seed):
-        z = latents(len(source), G.latent_dim, torch.Generator().manual_seed(seed))
-        return sample(G, z.to(source), source)
-    panels = {'source': source} | {f'latent {seed}': answer(seed) for seed in seeds}
+    panels = {'source': source} | {f'latent {seed}': _answer(G, source, seed) for seed in seeds}
     if truth is not None: panels['truth'] = truth
     fig = Figure((1.6*len(panels), 1.9), dpi=80, layout='constrained')
     for ax, (title, x) in zip(fig.subplots(1, len(panels)), panels.items()):
@@ -235,8 +246,8 @@ def local_net(
     "Convolutions at full size: what comes out at a pixel depends on its surroundings alone."
     need.whole(2, depth=depth)
     n = [shape[0], *[whole_number(width, 'width')]*(depth - 1)]
-    inner = [_followed(nn.Conv2d(a, b, 3, padding=1), 0, None) for a, b in zip(n, n[1:])]
-    return nn.Sequential(*inner, nn.Conv2d(n[-1], shape[0], 3, padding=1), nn.Tanh())
+    inner = [_followed(_conv(a, b), 0, None) for a, b in zip(n, n[1:])]
+    return nn.Sequential(*inner, _conv(n[-1], shape[0]), nn.Tanh())
 
 def global_net(
     shape:tuple,     # of an image (C,H,W)
