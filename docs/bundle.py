@@ -30,10 +30,10 @@ def read(path: Path, found: dict):
             raise SystemExit(f"{name} exports no {', '.join(sorted(missing))}, which {path.name} imports.")
     found[path.name] = text
 
-def joined(path: Path) -> str:
-    "A module and all that it imports as one text, in which every name of each is known."
+def joined(*paths: Path) -> str:
+    "Modules and all that they import as one text, in which every name of each is known."
     found, where = {}, {}
-    read(path, found)
+    for path in paths: read(path, found)
     for module, text in found.items():
         for _, name in declares.findall(text):
             if name in where: raise SystemExit(f'{module} declares {name}, and so does {where[name]}.')

@@ -29,7 +29,7 @@ notebooks = sorted(
     for d in ('nbs', 'nbs/solutions')
     for p in (root/d).glob('*.ipynb')
 )
-indexes = ['index', 'exercises', 'claims', 'symbols']
+indexes = ['index', 'playground', 'exercises', 'claims', 'symbols']
 no_network = '''
 import runpy, socket, sys
 def refuse(*args): raise OSError('building the page asked for the network')

@@ -3,7 +3,7 @@
 import {choices} from './setting.js';
 import {h} from './dom.js';
 
-const rates = [1e-6, 1e-5, 3e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 3e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1];
+const rates = [1e-6, 1e-5, 1e-4, 2e-4, 5e-4, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5];
 const steps = [1, 2, 3, 4, 5, 7, 10, 15, 20];
 const widths = [2, 4, 8, 16, 32, 48, 64, 96, 128];
 
@@ -79,11 +79,14 @@ function slider(name, turned) {
 }
 
 function seedField(turned) {
-  const set = value => turned({seed: Math.min(1e6, Math.max(0, Math.round(Number(value) || 0)))});
-  const input = h('input', {type: 'number', name: 'seed', min: 0, max: 1e6, step: 1, onchange: () => set(input.value)});
-  const next = h('button', {type: 'button', title: 'the next seed', onclick: () => set(Number(input.value) + 1)}, 'next');
+  const turn = value => turned({seed: Math.min(1e6, Math.max(0, Math.round(Number(value) || 0)))});
+  const onchange = () => turn(input.value);
+  const onclick = () => turn(Number(input.value) + 1);
+  const input = h('input', {type: 'number', name: 'seed', min: 0, max: 1e6, step: 1, onchange});
+  const next = h('button', {type: 'button', title: 'the next seed', onclick}, 'next');
   const label = h('label', {title: words.seed[1]}, h('span', {}, words.seed[0]), input);
-  return {element: h('div', {class: 'pg-knob pg-seed'}, label, next), input, show: value => { input.value = value; }};
+  const element = h('div', {class: 'pg-knob pg-seed'}, label, next);
+  return {element, input, show: value => { input.value = value; }};
 }
 
 /** All knobs but that of the data, in their groups; `turned` gets what was changed, as {name: value}. */

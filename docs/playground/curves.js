@@ -52,8 +52,8 @@ function drawCurve(c, rows, name, x, y, color) {
   c.stroke();
 }
 
-/** Columns of the history against its steps, on a canvas of this size; `range` is that of the values if it is not
- *  given. */
+/** Columns of the history against its steps, on a canvas of this size; `range` is that of the values if it is
+ *  not given. */
 export function drawCurves(c, width, height, rows, columns, colors, range = null) {
   const [low, high] = range ?? extent(columns.flatMap(([name]) => rows.map(row => row[name])));
   const first = rows.length ? rows[0].step : 0;

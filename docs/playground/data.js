@@ -1,8 +1,8 @@
 // What G is to imitate: the point sets of chapters 3 and w1, and what was drawn by hand.
 //
-// A set has `centres`, places (x, y, kind), and points scatter about them with standard deviation `std`. All are
-// divided by `scale`, so that a coordinate has about unit size, as `draw` of chapter 3 does it. `modes` says how many
-// centres count as modes; a curve has none, its centres are merely close together.
+// A set has `centres`, places (x, y, kind), and points scatter about them with standard deviation `std`. All
+// are divided by `scale`, so that a coordinate has about unit size, as `draw` of chapter 3 does it. `modes`
+// says how many centres count as modes; a curve has none, its centres are merely close together.
 
 const ring = () => {
   const centres = Array.from({length: 8}, (_, k) => [Math.cos(k*Math.PI/4), Math.sin(k*Math.PI/4), k]);
@@ -14,7 +14,8 @@ const grid = () => {
   return {centres, std: 0.15, modes: 25, scale: Math.hypot(Math.sqrt(8), 0.15)};
 };
 
-// The arc from the origin to radius r is nearly proportional to r², so an even r² is an even walk along the spiral.
+// The arc from the origin to radius r is nearly proportional to r², so an even r² is an even walk along the
+// spiral.
 const spiral = () => {
   const centres = Array.from({length: 400}, (_, k) => {
     const r = Math.sqrt((k + 0.5)/400);
@@ -37,9 +38,12 @@ const gaussian = () => ({centres: [[0, 0, 0]], std: 0.6, modes: 0, scale: 1});
 
 export const sets = {ring, grid, spiral, moons, gaussian};
 
-/** The data of a setting; places drawn by hand are the centres of small normal modes. */
+// places drawn by hand, each a small cluster
+const drawn = places => ({centres: places.map(([x, y]) => [x, y, 0]), std: 0.06, modes: 0, scale: 1});
+
+/** The data of a setting. */
 export function dataOf(name, places) {
-  const d = name === 'drawn' ? {centres: places.map(([x, y]) => [x, y, 0]), std: 0.06, modes: 0, scale: 1} : sets[name]();
+  const d = name === 'drawn' ? drawn(places) : sets[name]();
   const centres = d.centres.map(([x, y, kind]) => [x/d.scale, y/d.scale, kind]);
   const kinds = new Set(centres.map(([, , kind]) => kind)).size;
   return {centres, std: d.std/d.scale, modes: d.modes, kinds};

@@ -1,6 +1,6 @@
-// What is wrong with a match, and what to do about it: the diseases of chapters 8 and w20 that two small networks of
-// points can have, by the same signs, thresholds and words. Each is a function of the vitals, and gives a finding or
-// null. A number that was not measured is undefined, and every comparison refuses it.
+// What is wrong with a match, and what to do about it: the diseases of chapters 8 and w20 that two small
+// networks of points can have, by the same signs, thresholds and words. Each is a function of the vitals, and
+// gives a finding or null. A number that was not measured is undefined, and every comparison refuses it.
 
 const severities = ['alarm', 'warning', 'note'];  // the worst first
 const few_steps = 100;
@@ -36,19 +36,23 @@ const moves = v => v.usable*Math.max(v.lr_G, v.lr_D);
 const settled = v => v.usable >= few_steps && moves(v) >= few_moves;
 const young = v => v.usable < young_steps || moves(v) < young_moves;
 
-/** A grade by harm: a note while the run is young, and where samples are as like the data as those of sound runs. */
+/** A grade by harm: a note while the run is young, and where samples are as like the data as those of sound
+ *  runs. */
 const graded = (v, severity) => (young(v) || v.unlike < harmless ? 'note' : severity);
 
 const finding = (name, severity, evidence, advice, chapter, certainty) =>
   ({name, severity, evidence, advice, chapter, certainty});
 
 function diverges(v) {
-  const told = (evidence, certainty) => finding('divergence', 'alarm', evidence,
-    'smaller learning rates, and a penalty on the gradient of D (r1); then restart.', '11_dynamics', certainty);
+  const advice = 'smaller learning rates, and a penalty on the gradient of D (r1); then restart.';
+  const told = (evidence, certainty) =>
+    finding('divergence', 'alarm', evidence, advice, '11_dynamics', certainty);
   if (v.first_bad > 0) {
     return told(`The first loss or logit that is no finite number came at step ${v.first_bad}.`, 1);
   }
-  if (v.fake_finite < 1) return told(`${percent(1 - v.fake_finite)} of the generated values are not finite.`, 1);
+  if (v.fake_finite < 1) {
+    return told(`${percent(1 - v.fake_finite)} of the generated values are not finite.`, 1);
+  }
   if (v.logit_size > huge_logit) {
     return told(`Logits have grown to ${digits(v.logit_size, 2)}; a sigmoid is exactly 1 from 17 on.`, 0.97);
   }
@@ -58,14 +62,16 @@ function diverges(v) {
 function G_does_not_learn(v) {
   const fine = !young(v) && v.unlike < harmless;
   if (v.felt_G === 0) {
-    return finding('G does not learn', fine ? 'warning' : 'alarm', 'Every gradient that opt_G has seen was exactly 0.',
+    return finding('G does not learn', fine ? 'warning' : 'alarm',
+      'Every gradient that opt_G has seen was exactly 0.',
       'another loss (non_saturating), or a penalty (r1).', '05_training', 0.99);
   }
   const starved = v.felt_G < starving*v.felt_D && v.auc > ahead && v.form_D in levels;
   if (!(settled(v) && starved)) return null;
-  return finding('G does not learn', 'note', `The gradients of G are ${percent(v.felt_G/v.felt_D, 1)} of those of D, ` +
-    `and D ranks ${percent(v.auc)} of new pairs rightly.`, 'a penalty (r1), or a smaller learning rate of D.',
-  '05_training', 0.5);
+  return finding('G does not learn', 'note',
+    `The gradients of G are ${percent(v.felt_G/v.felt_D, 1)} of those of D, ` +
+    `and D ranks ${percent(v.auc)} of new pairs rightly.`,
+    'a penalty (r1), or a smaller learning rate of D.', '05_training', 0.5);
 }
 
 function unequal_rates(v) {
@@ -148,7 +154,8 @@ function partly_collapsed(v) {
   let severity = v.kinds_effective < 0.5 ? 'alarm' : 'warning';
   if (young(v) || !few) severity = 'note';
   return finding('mode collapse, partial', severity,
-    `Samples show ${fewKinds(v)} in effect; ${v.kinds_missing} are rare or missing${young(v) ? ' so far' : ''}.`,
+    `Samples show ${fewKinds(v)} in effect; ` +
+    `${v.kinds_missing} are rare or missing${young(v) ? ' so far' : ''}.`,
     'the loss relativistic, a penalty (r1_r2), a wider D.', '16_collapse', 0.5);
 }
 
@@ -156,15 +163,17 @@ function oscillates(v) {
   const swings = v.turns >= 3 && v.reversed > 0.03 && v.swing > slow_swing;
   if (!(settled(v) && swings) || v.unlike < far_off) return null;
   return finding('oscillation', graded(v, v.reversed > 0.1 ? 'alarm' : 'warning'),
-    `In the second half the gap between the logits changed its sign ${v.turns.toFixed(0)} times, and was the wrong ` +
-    `way round for ${percent(v.reversed)} of its size; it swings ${v.swing.toFixed(1)} times as far as noise would.`,
+    `In the second half the gap between the logits changed its sign ${v.turns.toFixed(0)} times, ` +
+    `and was the wrong way round for ${percent(v.reversed)} of its size; ` +
+    `it swings ${v.swing.toFixed(1)} times as far as noise would.`,
     'smaller learning rates, beta1 at 0, and a penalty (r1).', '11_dynamics', 0.81);
 }
 
 function far_from_data(v) {
   if (!(settled(v) && (v.far > off || v.unlike > nowhere))) return null;
   return finding('samples far from the data', young(v) ? 'note' : 'alarm',
-    `The median sample lies ${digits(v.far, 2)} mean distances between data from the nearest of 500 real ones; ` +
+    `The median sample lies ${digits(v.far, 2)} mean distances between data ` +
+    'from the nearest of 500 real ones; ' +
     `the energy distance is ${v.unlike.toFixed(2)} of its greatest value.`,
     'look at the findings beside this one; without any, at the curves.', '06_first_images', 0.2);
 }
@@ -178,8 +187,10 @@ function too_early(v) {
   '05_training', 1);
 }
 
-const diseases = [diverges, G_does_not_learn, unequal_rates, heavy_penalty, D_wins, collapsed, partly_collapsed,
-  oscillates, far_from_data, too_early];
+const diseases = [
+  diverges, G_does_not_learn, unequal_rates, heavy_penalty, D_wins, collapsed, partly_collapsed, oscillates,
+  far_from_data, too_early,
+];
 
 /** What the vitals show, the most severe and most certain first; empty if nothing was found. */
 export function diagnose(v) {

@@ -63,8 +63,8 @@ export function change(m, changes) {
   return built.some(name => setting[name] !== m.setting[name]) ? newMatch(setting) : adopt(m, setting);
 }
 
-/** One update of D, on real points (n,2) and fakes of the latents z (n,2); `random` (2n) are uniform numbers for
- *  penalties at points of their own. */
+/** One update of D, on real points (n,2) and fakes of the latents z (n,2); `random` (2n) are uniform numbers
+ *  for penalties at points of their own. */
 export function d_step(m, real, z, random = null) {
   const {passes, setting, D, grad_D} = m;
   const fake = passes.made.forward(z);

@@ -1,8 +1,9 @@
-// The losses of chapter 2: two objectives on logits, both minimised. Each is a mean over pairs of a real and a
-// fake logit (r, f): its `value`, and the derivatives of that, `by_real` and `by_fake`.
+// The losses of chapter 2: two objectives on logits, both minimised. Each is a mean over pairs of a real and
+// a fake logit (r, f): its `value`, and the derivatives of that, `by_real` and `by_fake`.
 
 const sigmoid = x => 1/(1 + Math.exp(-x));
-const softplus = x => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));  // log(1 + eˣ); its derivative is sigmoid
+// log(1 + eˣ); its derivative is the sigmoid
+const softplus = x => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
 const zero = () => 0;
 
 const log_D = {
@@ -64,8 +65,8 @@ export function evaluate(objective, real_logits, fake_logits) {
   return out;
 }
 
-/** Logits as the loss understands them, so that 0 says that D cannot tell: the shift and the factor. A loss that
- *  only compares has no zero of its own, so the middle of both kinds serves. */
+/** Logits as the loss understands them, so that 0 says that D cannot tell: the shift and the factor. A loss
+ *  that only compares has no zero of its own, so the middle of both kinds serves. */
 export function zeroOf(loss, real_logit, fake_logit) {
   if (loss === 'least_squares') return [0.5, 4];
   const compares = loss === 'wasserstein' || loss === 'relativistic';

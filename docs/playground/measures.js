@@ -20,8 +20,8 @@ export function nearestCentres(x, centres) {
   return {index, distance};
 }
 
-/** Modes that were found, with at least ten good samples each, and the share of good samples: those within three
- *  standard deviations of a centre. Data without modes have NaN of them. */
+/** Modes that were found, with at least ten good samples each, and the share of good samples: those within
+ *  three standard deviations of a centre. Data without modes have NaN of them. */
 export function coverage(fake, data) {
   const {index, distance} = nearestCentres(fake, data.centres);
   const counts = new Int32Array(data.centres.length);
@@ -43,7 +43,8 @@ export function shares(x, side = 20) {
   return out;
 }
 
-/** The Jensen-Shannon divergence of two rows of shares, from 0 for equal ones to log 2 where they never meet. */
+/** The Jensen-Shannon divergence of two rows of shares, from 0 for equal ones to log 2 where they never meet.
+ *  */
 export function js(p, q) {
   const part = (a, b) => (a > 0 ? a*Math.log(2*a/(a + b)) : 0);
   return p.reduce((sum, a, i) => sum + (part(a, q[i]) + part(q[i], a))/2, 0);

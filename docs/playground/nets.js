@@ -50,7 +50,8 @@ export class Pass {
     this.given[0].set(x);
     layers.forEach((layer, l) => {
       const y = this.given[l + 1];
-      affine(this.given[l], MLP.weightOf(layer, weights), MLP.biasOf(layer, weights), y, this.n, layer.a, layer.b);
+      const [weight, bias] = [MLP.weightOf(layer, weights), MLP.biasOf(layer, weights)];
+      affine(this.given[l], weight, bias, y, this.n, layer.a, layer.b);
       if (l + 1 < layers.length) mask(y, y);
     });
     return this.given[layers.length];
@@ -83,11 +84,13 @@ export class Pass {
 
   /** Right after `slopes`: adds to `grad` the derivative of Σ u·∇D by the weights, for given vectors u (n,a).
    *
-   *  Between the kinks of the leaky ReLUs D is linear, and with Sₗ for their slopes, a diagonal of 1 and 0.2,
-   *      ∇D·u = Wₗ Sₗ₋₁ Wₗ₋₁ ... S₁ W₁ u.
-   *  Each weight stands in this product once. What stands left of Wₗ is the delta that `slopes` has left there;
-   *  what stands right of it is u, taken forward through the layers before: the tangent. So the derivative by Wₗ is
-   *  the outer product of the two. The S do not change with the weights, but at the kinks; biases do not occur. */
+   *  Between the kinks of the leaky ReLUs D is linear. With S for their slopes, a diagonal of 1 and 0.2, and
+   *  two hidden layers,
+   *      ∇D·u = W₃ S₂ W₂ S₁ W₁ u.
+   *  Each weight stands in this product once. What stands left of it is the delta that `slopes` has left
+   *  there; what stands right of it is u, taken forward through the layers before: the tangent. So the
+   *  derivative by a weight is the outer product of the two. The S do not change with the weights, but at
+   *  the kinks, and biases do not occur. */
   bend(u, grad) {
     const {layers, weights} = this.net;
     this.tangents[0].set(u);

@@ -1,5 +1,5 @@
-// One step down a gradient, as PyTorch does it. An optimiser keeps its memory; rates and decays come with every
-// step, so that they can be turned while it trains.
+// One step down a gradient, as PyTorch does it. An optimiser keeps its memory; rates and decays come with
+// every step, so that they can be turned while it trains.
 
 const eps = 1e-8;
 
@@ -44,7 +44,10 @@ class Adam {
   }
 
   /** Root mean square of the gradients it has seen. */
-  felt() { return Math.sqrt(this.square.reduce((a, b) => a + b, 0)/this.square.length/(1 - this.rest_square)); }
+  felt() {
+    const sum = this.square.reduce((a, b) => a + b, 0);
+    return Math.sqrt(sum/this.square.length/(1 - this.rest_square));
+  }
 }
 
 export const optimisers = {adam: Adam, rmsprop: RMSprop, sgd: SGD};

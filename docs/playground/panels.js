@@ -12,7 +12,8 @@ const charts = [
 
 /** Four charts; `draw` shows a history. */
 export function chartPanel() {
-  const canvases = charts.map(([title]) => h('canvas', {role: 'img', 'aria-label': `${title} over the steps`}));
+  const label = title => ({role: 'img', 'aria-label': `${title} over the steps`});
+  const canvases = charts.map(([title]) => h('canvas', label(title)));
   const figures = charts.map(([title, columns], i) => {
     const names = columns.map(([, color, name]) => h('span', {class: `pg-of-${color}`}, name));
     return h('figure', {}, h('figcaption', {}, h('b', {}, title), ...names), canvases[i]);
@@ -28,7 +29,7 @@ export function chartPanel() {
 export function readings() {
   const names = {step: 'step', modes: 'modes found', good: 'good samples', js: 'JS'};
   const values = Object.fromEntries(Object.keys(names).map(name => [name, h('b', {}, '–')]));
-  const tiles = Object.entries(names).map(([name, word]) => h('div', {}, values[name], h('span', {}, word)));
+  const tiles = Object.entries(names).map(([name, text]) => h('div', {}, values[name], h('span', {}, text)));
   const show = (m, {modes, good, js}) => {
     values.step.textContent = m.step.toLocaleString('en');
     values.modes.textContent = m.data.modes ? `${short(modes)} of ${m.data.modes}` : '–';
@@ -47,8 +48,8 @@ function findingElement(f, i) {
 /** The doctor's card; `show` gets findings, or null before there is anything to judge. */
 export function doctorPanel() {
   const text = h('div', {});
-  const element = h('section', {class: 'pg-doctor', 'aria-live': 'polite', 'aria-label': 'the verdict of the doctor'},
-    h('h3', {}, 'The doctor'), text);
+  const label = {'aria-live': 'polite', 'aria-label': 'the verdict of the doctor'};
+  const element = h('section', {class: 'pg-doctor', ...label}, h('h3', {}, 'The doctor'), text);
   const show = findings => {
     const said = JSON.stringify(findings);
     if (element.dataset.said === said) return;

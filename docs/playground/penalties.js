@@ -1,7 +1,8 @@
-// The gradient penalties of chapter 12. Each gives its value, and adds its derivative by the weights of D to `grad`.
+// The gradient penalties of chapter 12. Each gives its value, and adds its derivative by the weights of D to
+// `grad`.
 //
-// A penalty is a mean of some function of the slopes g = ∇D(x), so its derivative by g, the vectors u, is written
-// down by hand, and `bend` takes it on to the weights.
+// A penalty is a mean of some function of the slopes g = ∇D(x), so its derivative by g, the vectors u, is
+// written down by hand, and `bend` takes it on to the weights.
 
 /** Half gamma times the mean of |g|²; its derivative by g is gamma g/n. */
 function meanSquare(pass, gamma, grad) {
@@ -48,4 +49,6 @@ function dragan(passes, {real, random}, weight, grad) {
   return offSlope(passes.between, x, weight, grad);
 }
 
-export const penalties = {none: [], r1: [r1], r2: [r2], wgan_gp: [wgan_gp], dragan: [dragan], r1_r2: [r1, r2]};
+export const penalties = {
+  none: [], r1: [r1], r2: [r2], wgan_gp: [wgan_gp], dragan: [dragan], r1_r2: [r1, r2],
+};

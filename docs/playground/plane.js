@@ -1,4 +1,5 @@
-// The picture of the plane: D a grey field, real points teal, fakes orange, and arrows where the loss pushes them.
+// The picture of the plane: D a grey field, real points teal, fakes orange, and arrows where the loss pushes
+// them.
 
 import {sigmoid} from './losses.js';
 import {lim} from './measures.js';
@@ -98,8 +99,8 @@ export function area(corners) {
   return Math.abs(corners.reduce((sum, p, i) => sum + cross(p, corners[(i + 1) % corners.length]), 0))/2;
 }
 
-/** Every cell of the latent lattice where G puts it: all hold the same share of the fakes, so the smaller, the
- *  denser. */
+/** Every cell of the latent lattice where G puts it: all hold the same share of the fakes, so the smaller,
+ *  the denser. */
 function drawWarp(c, warp, size, color) {
   const at = (i, j) => [warp[2*(i*knots + j)], warp[2*(i*knots + j) + 1]];
   const share = (0.96/(knots - 1))**2;

@@ -1,5 +1,5 @@
-// The three products that a linear layer needs. Matrices are flat, row after row: x (n,a), weight (b,a), y (n,b).
-// Each goes four rows at a time, so that a number once read serves four products.
+// The three products that a linear layer needs. Matrices are flat, row after row: x (n,a), weight (b,a), y
+// (n,b). Each goes four rows at a time, so that a number once read serves four products.
 
 /** y = x weightᵀ + bias; without a bias if it is null. */
 export function affine(x, weight, bias, y, n, a, b) {

@@ -1,6 +1,7 @@
 // Random numbers from a seed: the same seed, the same match, on every machine.
 
-/** Uniform and normal numbers; the generator is sfc32, which passes the usual tests and is a few lines long. */
+/** Uniform and normal numbers; the generator is sfc32, which passes the usual tests and is a few lines long.
+ *  */
 export class Random {
   constructor(seed) {
     this.a = seed | 0;

@@ -1,4 +1,5 @@
-// What is shown of a match, in numbers: the field of D, the fakes, the pushes on some of them, the warped latents.
+// What is shown of a match, in numbers: the field of D, the fakes, the pushes on some of them, the warped
+// latents.
 
 import {Pass} from './nets.js';
 import {sigmoid, zeroOf} from './losses.js';
@@ -42,7 +43,8 @@ export class Scene {
     const fake = this.made.forward(m.z.subarray(0, 2*n_shown));
     if (this.frame++ % Math.max(1, Math.round(this.cost_ms/slow_ms)) === 0) this.logits = this.field(m, fake);
     const arrows = pushes(m, fake, n_arrows, this.pushed);
-    return {real: m.shown, fake, arrows, logits: this.logits, warp: warped ? this.latticed.forward(this.lattice) : null};
+    const warp = warped ? this.latticed.forward(this.lattice) : null;
+    return {real: m.shown, fake, arrows, logits: this.logits, warp};
   }
 
   /** Logits of D in the plane, so that 0 says that it cannot tell. */

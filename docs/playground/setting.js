@@ -81,10 +81,11 @@ export function fromHash(text) {
   const setting = {...defaults};
   const faults = [];
   for (const [name, value] of new URLSearchParams(text.replace(/^#/, ''))) {
-    const short = value.length > 40 ? `${value.slice(0, 40)}…` : value;
-    const wanted = name in defaults ? refusal(name, value) : '';
-    if (!(name in defaults)) faults.push(`There is no setting ${name.slice(0, 40)}, so it is left out.`);
-    else if (wanted) faults.push(`${name}=${short} is not ${wanted}: it is ${defaults[name] || 'empty'} here.`);
+    const said = `${name}=${value.length > 40 ? `${value.slice(0, 40)}…` : value}`;
+    const known = Object.hasOwn(defaults, name);
+    const wanted = known ? refusal(name, value) : '';
+    if (!known) faults.push(`There is no setting ${name.slice(0, 40)}, so it is left out.`);
+    else if (wanted) faults.push(`${said} is not ${wanted}: it is ${defaults[name] || 'empty'} here.`);
     else setting[name] = typeof defaults[name] === 'number' ? Number(value) : value;
   }
   if (setting.data === 'drawn' && !setting.drawing) {

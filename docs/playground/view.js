@@ -21,6 +21,9 @@ const visit_ms = 1000;   // between two visits of the doctor
 const speeds = {slow: 'slow motion', 1: '1 step a frame', 5: '5 steps a frame', fast: 'as fast as it goes'};
 const layers = {real: 'real', fake: 'fakes', field: 'field of D', arrows: 'pushes', warp: 'warped latents'};
 
+const button = (name, title, onclick, text) =>
+  h('button', {type: 'button', class: `pg-${name}`, title: title || false, onclick}, text);
+
 class View {
   constructor(place) {
     this.moments = [];   // of the frames of the last second
@@ -29,8 +32,9 @@ class View {
     this.build(place);
     this.load(location.hash);
     window.addEventListener('hashchange', () => this.load(location.hash));
-    new ResizeObserver(() => this.restyle()).observe(this.root);
-    new MutationObserver(() => this.restyle()).observe(document.documentElement, {attributeFilter: ['data-theme']});
+    const restyle = () => this.restyle();
+    new ResizeObserver(restyle).observe(this.root);
+    new MutationObserver(restyle).observe(document.documentElement, {attributeFilter: ['data-theme']});
   }
 
   // What is on the page
@@ -42,24 +46,27 @@ class View {
     this.knobs = knobs(changes => this.turn(changes));
     this.alert = h('p', {class: 'pg-alert', role: 'alert'});
     this.note = h('p', {class: 'pg-look'});
-    this.root = h('div', {class: 'pg', role: 'group', 'aria-label': 'GAN playground'}, this.lessonBar(), this.note,
-      this.alert, this.buttons(), h('div', {class: 'pg-board'}, this.leftSide(), this.rightSide()), this.knobs.element);
+    const board = h('div', {class: 'pg-board'}, this.leftSide(), this.rightSide());
+    this.root = h('div', {class: 'pg', role: 'group', 'aria-label': 'GAN playground'},
+      this.lessonBar(), this.note, this.buttons(), board, this.knobs.element);
     this.root.addEventListener('keydown', e => this.onKey(e));
     place.replaceChildren(this.root);
   }
 
   lessonBar() {
-    const chips = lessons.map(lesson => h('button', {type: 'button', onclick: () => this.begin(lesson)}, lesson.name));
-    return h('div', {class: 'pg-lessons', role: 'group', 'aria-label': 'games to try'}, h('span', {}, 'Try'), ...chips);
+    const chips = lessons.map(lesson => button('lesson', '', () => this.begin(lesson), lesson.name));
+    const label = {role: 'group', 'aria-label': 'games to try'};
+    return h('div', {class: 'pg-lessons', ...label}, h('span', {}, 'Try'), ...chips);
   }
 
   buttons() {
-    const button = (name, title, act, text) => h('button', {type: 'button', class: `pg-${name}`, title, onclick: act}, text);
-    const options = Object.entries(speeds).map(([value, text]) => h('option', {value, selected: value === '5'}, text));
+    const options = Object.entries(speeds)
+      .map(([value, text]) => h('option', {value, selected: value === '5'}, text));
+    const drawing = 'drag over the plane; or arrow keys, and enter for a place';
     this.playButton = button('play', 'key: space', () => this.setPlaying(!this.playing), '');
     this.speed = h('select', {class: 'pg-speed', 'aria-label': 'speed'}, ...options);
     this.data = menu('data', changes => this.turn(changes));
-    this.penButton = button('draw', 'drag over the plane; or arrow keys, and enter for a place', () => this.setPen(!this.pen.out), 'draw');
+    this.penButton = button('draw', drawing, () => this.setPen(!this.pen.out), 'draw');
     return h('div', {class: 'pg-bar'}, this.playButton,
       button('step', 'one iteration: key s', () => this.once(iterate), 'one step'),
       button('move', 'one update of one network: key u', () => this.once(move), 'one update'),
@@ -76,20 +83,27 @@ class View {
     this.plane.addEventListener('pointerleave', () => { this.asked.textContent = ''; });
     this.plane.addEventListener('keydown', () => this.plan());
     this.asked = h('span', {class: 'pg-asked'});
-    this.layers = Object.fromEntries(Object.keys(layers).map(name => [name,
-      h('input', {type: 'checkbox', name: `layer-${name}`, checked: name !== 'warp', onchange: () => this.plan()})]));
-    const ticks = Object.entries(layers).map(([name, text]) => h('label', {class: `pg-layer-${name}`}, this.layers[name], text));
-    const copy = h('button', {type: 'button', class: 'pg-copy', title: 'the address of this page holds the whole setting',
-      onclick: () => this.copyLink()}, 'copy link');
     this.status = h('span', {class: 'pg-status'});
-    return h('div', {class: 'pg-left'}, h('div', {class: 'pg-frame'}, this.plane, this.asked),
-      h('div', {class: 'pg-layers'}, ...ticks), h('div', {class: 'pg-share'}, copy, this.status));
+    const address = 'the address of this page holds the whole setting';
+    this.copyButton = button('copy', address, () => this.copyLink(), 'copy link');
+    return h('div', {class: 'pg-left'}, h('div', {class: 'pg-frame'}, this.plane, this.asked), this.ticks(),
+      h('div', {class: 'pg-share'}, this.copyButton, this.status));
+  }
+
+  ticks() {
+    const onchange = () => this.plan();
+    const tick = name =>
+      h('input', {type: 'checkbox', name: `layer-${name}`, checked: name !== 'warp', onchange});
+    this.layers = Object.fromEntries(Object.keys(layers).map(name => [name, tick(name)]));
+    const label = ([name, text]) => h('label', {class: `pg-layer-${name}`}, this.layers[name], text);
+    return h('div', {class: 'pg-layers'}, ...Object.entries(layers).map(label));
   }
 
   rightSide() {
     this.diagram = h('div', {class: 'pg-flow'});
     this.diagram.innerHTML = flow;
-    return h('div', {class: 'pg-right'}, this.readings.element, this.doctor.element, this.charts.element, this.diagram);
+    const panels = [this.readings, this.doctor, this.charts].map(({element}) => element);
+    return h('div', {class: 'pg-right'}, this.alert, ...panels, this.diagram);
   }
 
   // Settings
@@ -146,8 +160,11 @@ class View {
     const {href} = new URL(`#${toHash(this.match.setting)}`, location.href);
     try {
       await navigator.clipboard.writeText(href);
-      this.tell('The link is copied: it holds the whole setting.');
-    } catch { this.tell('This browser lets no page copy: take the address of this page, it holds the whole setting.'); }
+      this.copyButton.textContent = 'copied';
+      setTimeout(() => { this.copyButton.textContent = 'copy link'; }, 1500);
+    } catch {
+      this.tell('This browser lets no page copy: take the address of this page, which is the link.');
+    }
   }
 
   // Drawing
@@ -267,7 +284,8 @@ class View {
     const on = Object.fromEntries(Object.entries(this.layers).map(([name, tick]) => [name, tick.checked]));
     const {c, width} = sized(this.plane);
     drawPlane(c, width, scene.look(match, on.warp), this.colors, on, this.small);
-    if (this.pen.out && document.activeElement === this.plane) drawCursor(c, width, this.pen.cursor, this.colors.ink);
+    const byKeys = this.pen.out && document.activeElement === this.plane;
+    if (byKeys) drawCursor(c, width, this.pen.cursor, this.colors.ink);
     this.drawNumbers(now);
     root.dataset.step = match.step;
     root.dataset.frame = Number(root.dataset.frame ?? 0) + 1;

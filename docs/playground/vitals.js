@@ -15,8 +15,8 @@ const forms = {
 const late = x => x.slice(-Math.max(1, x.length >> 2));  // the last quarter
 const differences = x => x.slice(1).map((v, i) => v - x[i]);
 
-/** In the second half, smoothed: the share of the gap with the wrong sign, how often the sign turns, and the swing
- *  beside that of smoothed noise. */
+/** In the second half, smoothed: the share of the gap with the wrong sign, how often the sign turns, and the
+ *  swing beside that of smoothed noise. */
 function reversals(gap) {
   const half = gap.slice(gap.length >> 1);
   const width = Math.max(5, Math.floor(gap.length/100));
@@ -95,7 +95,8 @@ function kindVitals(fake, data) {
 export function vitals(m, n = 500) {
   const random = new Random(0);
   const [form_D, form_G] = forms[m.setting.loss];
-  const v = {...logVitals(m.log, m.logged), form_D, form_G, lr_D: m.setting.lr_D, lr_G: m.setting.lr_G, n_real: 20000};
+  const {lr_D, lr_G} = m.setting;
+  const v = {...logVitals(m.log, m.logged), form_D, form_G, lr_D, lr_G};
   const made = new Pass(m.G, n);
   const judged = new Pass(m.D, n);
   const real = draw(m.data, n, random);
