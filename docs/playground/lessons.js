@@ -23,7 +23,7 @@ export const lessons = [
       'change nothing else.',
   },
   {
-    name: 'a critic off its leash', changes: {loss: 'wasserstein'},
+    name: 'no leash', changes: {loss: 'wasserstein'},
     note: 'Nothing bounds the slope of D here, so its logits swing far and the fakes are thrown about. ' +
       'Then choose the penalty wgan gp with gamma 1 while it plays.',
   },

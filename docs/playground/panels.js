@@ -14,15 +14,15 @@ const charts = [
 export function chartPanel() {
   const label = title => ({role: 'img', 'aria-label': `${title} over the steps`});
   const canvases = charts.map(([title]) => h('canvas', label(title)));
-  const figures = charts.map(([title, columns], i) => {
+  const boxes = charts.map(([title, columns], i) => {
     const names = columns.map(([, color, name]) => h('span', {class: `pg-of-${color}`}, name));
-    return h('figure', {}, h('figcaption', {}, h('b', {}, title), ...names), canvases[i]);
+    return h('div', {class: 'pg-chart'}, h('p', {}, h('b', {}, title), ...names), canvases[i]);
   });
   const draw = (history, colors) => charts.forEach(([, columns, range], i) => {
     const {c, width, height} = sized(canvases[i]);
     drawCurves(c, width, height, history, columns, colors, range);
   });
-  return {element: h('div', {class: 'pg-charts'}, ...figures), draw};
+  return {element: h('div', {class: 'pg-charts'}, ...boxes), draw};
 }
 
 /** Numbers in large letters; `show` sets them. */
@@ -45,18 +45,25 @@ function findingElement(f, i) {
   return h('p', {class: `pg-${f.severity}`}, h('b', {}, f.name), `. ${f.evidence} `, ...rest);
 }
 
-/** The doctor's card; `show` gets findings, or null before there is anything to judge. */
+/** What the doctor has measured, for a match in which nothing is wrong. */
+function signs(v) {
+  return `finds nothing wrong. D orders ${(100*v.auc).toFixed(0)} % of new pairs rightly, where one that cannot ` +
+    `tell has 50 %; real and fake logits lie ${short(v.gap)} apart; the energy distance of fakes from data is ` +
+    `${v.unlike.toFixed(3)} of its greatest value.`;
+}
+
+/** The doctor's card; `show` gets findings and vitals, or null before there is anything to judge. */
 export function doctorPanel() {
   const text = h('div', {});
-  const label = {'aria-live': 'polite', 'aria-label': 'the verdict of the doctor'};
-  const element = h('section', {class: 'pg-doctor', ...label}, h('h3', {}, 'The doctor'), text);
-  const show = findings => {
-    const said = JSON.stringify(findings);
-    if (element.dataset.said === said) return;
-    element.dataset.said = said;
+  const spoken = h('span', {class: 'pg-spoken', role: 'status'});  // what has changed, without its numbers
+  const label = {'aria-label': 'the verdict of the doctor'};
+  const element = h('section', {class: 'pg-doctor', ...label}, h('h3', {}, 'The doctor'), text, spoken);
+  const show = (findings, v) => {
+    const names = (findings ?? []).map(f => f.name).join(', ');
+    if (spoken.textContent !== names) spoken.textContent = names;
     element.dataset.severity = findings === null ? 'waits' : findings[0]?.severity ?? 'sound';
     if (findings === null) text.replaceChildren(h('p', {}, 'waits for 100 steps of this setting.'));
-    else if (!findings.length) text.replaceChildren(h('p', {}, 'finds nothing wrong.'));
+    else if (!findings.length) text.replaceChildren(h('p', {}, signs(v)));
     else text.replaceChildren(...findings.slice(0, 3).map(findingElement));
   };
   return {element, show};

@@ -265,7 +265,9 @@ class View {
       this.tell(`This match has diverged at step ${match.diverged}: its numbers are finite no longer. ` +
         'Turn something down, and press play to begin anew.');
     }
-    if (match.logged >= 100 || match.diverged) this.doctor.show(diagnose(vitals(match)));
+    if (match.logged < 100 && !match.diverged) return;
+    const v = vitals(match);
+    this.doctor.show(diagnose(v), v);
   }
 
   // The picture
