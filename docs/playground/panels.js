@@ -47,9 +47,9 @@ function findingElement(f, i) {
 
 /** What the doctor has measured, for a match in which nothing is wrong. */
 function signs(v) {
-  return `finds nothing wrong. D orders ${(100*v.auc).toFixed(0)} % of new pairs rightly, where one that cannot ` +
-    `tell has 50 %; real and fake logits lie ${short(v.gap)} apart; the energy distance of fakes from data is ` +
-    `${v.unlike.toFixed(3)} of its greatest value.`;
+  return `finds nothing wrong. D orders ${(100*v.auc).toFixed(0)} % of new pairs rightly, where one that ` +
+    `cannot tell has 50 %; real and fake logits lie ${short(v.gap)} apart; the energy distance of fakes ` +
+    `from data is ${v.unlike.toFixed(3)} of its greatest value.`;
 }
 
 /** The doctor's card; `show` gets findings and vitals, or null before there is anything to judge. */

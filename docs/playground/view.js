@@ -31,7 +31,7 @@ class View {
     this.small = h('canvas', {width: side, height: side});
     this.build(place);
     this.load(location.hash);
-    window.addEventListener('hashchange', () => this.load(location.hash));
+    window.addEventListener('hashchange', e => this.load(new URL(e.newURL).hash));
     const restyle = () => this.restyle();
     new ResizeObserver(restyle).observe(this.root);
     new MutationObserver(restyle).observe(document.documentElement, {attributeFilter: ['data-theme']});
@@ -86,7 +86,8 @@ class View {
     this.status = h('span', {class: 'pg-status'});
     const address = 'the address of this page holds the whole setting';
     this.copyButton = button('copy', address, () => this.copyLink(), 'copy link');
-    return h('div', {class: 'pg-left'}, h('div', {class: 'pg-frame'}, this.plane, this.asked), this.ticks(),
+    const framed = h('div', {class: 'pg-frame'}, this.plane, this.asked, this.alert);
+    return h('div', {class: 'pg-left'}, framed, this.ticks(),
       h('div', {class: 'pg-share'}, this.copyButton, this.status));
   }
 
@@ -103,7 +104,7 @@ class View {
     this.diagram = h('div', {class: 'pg-flow'});
     this.diagram.innerHTML = flow;
     const panels = [this.readings, this.doctor, this.charts].map(({element}) => element);
-    return h('div', {class: 'pg-right'}, this.alert, ...panels, this.diagram);
+    return h('div', {class: 'pg-right'}, ...panels, this.diagram);
   }
 
   // Settings
