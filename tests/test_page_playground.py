@@ -349,6 +349,27 @@ def test_a_match_turns_and_learns(tmp_path):
     assert got['untrained']['modes'] == 0 and got['ring']['modes'] >= 6 and got['ring']['good'] > .3
     assert got['rows'] <= 300 and got['finds'] == []
 
+@needs_node
+def test_games_to_try_do_what_their_notes_say(tmp_path):
+    """A perfect D pushes by the non-saturating loss alone; a G that runs ahead
+    is cured by equal rates, a critic off its leash by a penalty."""
+    code = """
+    const begin = name => newMatch({...defaults, ...lessons.find(l => l.name === name).changes, seed: 1});
+    const play = (m, n) => { for (let i = 0; i < n; i++) iterate(m); return measured(m).js };
+    const push = m => Math.hypot(...pushes(m, m.counted.forward(m.z), 40, new Pass(m.D, 40)));
+    const sure = begin('a perfect D');
+    play(sure, 60);
+    const pushed = [push(sure), push(change(sure, {loss: 'non_saturating'}))];
+    const cured = (name, n, cure) => {
+      const m = begin(name);
+      return [play(m, n), play(change(m, cure), 500)];
+    };
+    console.log(JSON.stringify([pushed, cured('G runs ahead', 400, {lr_D: 0.002, lr_G: 0.002}),
+      cured('no leash', 300, {penalty: 'wgan_gp', gamma: 1})]))"""
+    (weak, strong), ahead, leash = in_node('game.js lessons.js', code, None, tmp_path)
+    assert weak < strong/100
+    assert ahead[0] > .4 and ahead[1] < .8*ahead[0] and leash[1] < .8*leash[0], (ahead, leash)
+
 
 # The page in a browser, from disk
 

@@ -15,7 +15,7 @@ import {diagnose} from './doctor.js';
 
 const frame_ms = 13;     // of the 16.7 that a frame lasts: for training and drawing
 const least_ms = 4;      // of training in a frame
-const update_ms = 600;     // an update in slow motion
+const update_ms = 600;   // an update in slow motion
 const calm_ms = 500;     // between two pictures for those who want little motion
 const visit_ms = 1000;   // between two visits of the doctor
 const speeds = {slow: 'slow motion', 1: '1 step a frame', 5: '5 steps a frame', fast: 'as fast as it goes'};
