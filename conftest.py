@@ -36,6 +36,8 @@ slow = """
     test_ensemble::test_noise_from_each_members_own_random_numbers
     test_ensemble::test_a_member_goes_on_alone test_ensemble::test_a_member_is_the_gan_trained_alone
     test_metrics::test_memory_is_bounded test_metrics::test_the_mnist_card_is_true
+    test_page_playground::test_fifty_steps_are_those_of_the_library
+    test_page_playground::test_games_to_try_do_what_their_notes_say
     test_plots::test_forty_frames_fit_a_notebook
     test_recipes::test_points_find_the_ring_in_a_short_run
     test_speed::test_a_tiny_run

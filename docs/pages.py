@@ -19,6 +19,9 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(root/'docs'))
+import bundle  # noqa: E402
+
 # parts of the book and their first chapters
 parts = {
     'The game': '00', 'First GANs': '03', 'DCGAN': '09', 'Stabilised': '11', 'Beyond': '17', 'Workshop': 'w',
@@ -265,7 +268,7 @@ def chapter_page(chapter: Chapter, stems: dict, git: str) -> str:
     for i, c in enumerate(chapter.cells):
         if i in at: out.append(md('\n'.join(f'({label})=' for label in at[i])))
         text = source(c) if c['cell_type'] == 'markdown' else ''
-        text = link_chapters(formulas_apart(text), stems)
+        text = link_chapters(formulas_apart(text), stems).replace(f'../{playground}', 'playground.md')
         section = heading(text) or section
         asked = re.match(r'### Exercise (\S+)', text)
         if asked and chapter.solutions: text += f'\n\n{{.aside}}\n[Solution {asked[1]}](#solution-{asked[1]})'
@@ -426,6 +429,8 @@ def symbols_page(book: list, notation: str) -> str:
 
 # The landing page, and all of it
 
+playground = 'docs/playground.md'  # as the READMEs name it; chapters say ../docs/playground.md
+
 def toctree(caption: str, names: list) -> list:
     return ['', '```{toctree}', ':hidden:', *([f':caption: {caption}'] if caption else []), '', *names, '```']
 
@@ -436,11 +441,12 @@ def landing_page(readme: str, book: list, git: str) -> str:
     }
     def turn(m):
         to = m[2].removeprefix('nbs/')
+        if m[2] == playground: return f'{m[1]}playground.md{m[3]}'
         if re.match(r'[a-z]+:|#|claims\.md$', m[2]) or to in known or to.startswith('images/'):
             return f'{m[1]}{to}{m[3]}'
         return f'{m[1]}{git}/{m[2]}{m[3]}'
     text = re.sub(r'(\]\(|src=["\'])([^)"\'\s]+)([)"\'])', turn, readme)
-    lists = '[Exercises](exercises.md) [Claims](claims.md) [Symbols](symbols.md)'
+    lists = '[Play](playground.md) [Exercises](exercises.md) [Claims](claims.md) [Symbols](symbols.md)'
     start = f'{{.start}}\n[Start reading]({book[0].stem}.ipynb) {lists}'
     text = re.sub(r'(?m)^(!\[[^\]]*\]\(images/faces\.[^)]*\))$', r'\1{.first}', text)
     head, rest = re.match(r'(# .*?\n\n.*?\n\n)(.*)', text, re.S).groups()
@@ -451,7 +457,10 @@ def landing_page(readme: str, book: list, git: str) -> str:
         if any(ch.part == name for ch in book)
     ]
     return '\n'.join(
-        [head + start + '\n\n' + rest, *contents, *toctree('Look up', ['exercises', 'claims', 'symbols'])]
+        [
+            head + start + '\n\n' + rest, *contents,
+            *toctree('Look up', ['playground', 'exercises', 'claims', 'symbols']),
+        ]
     )
 
 def write_sources(out: Path):
@@ -471,6 +480,7 @@ def write_sources(out: Path):
     put('exercises.md', exercises_page(book))
     put('claims.md', claims_page(book))
     put('symbols.md', symbols_page(book, (root/'docs'/'notation.md').read_text(encoding='utf-8')))
+    put('playground.md', link_chapters((root/playground).read_text(encoding='utf-8'), stems))
     put('index.md', landing_page((root/'README.md').read_text(encoding='utf-8'), book, git))
 
 def add_mathjax(out: Path):
@@ -504,7 +514,10 @@ def main(folder: Path) -> int:
             str(folder/'page-doctrees'), '-E', str(sources), str(pages),
         ]
     )
-    if rc == 0: add_mathjax(pages)
+    if rc == 0:
+        add_mathjax(pages)
+        script = bundle.script(root/'docs'/'playground'/'page.js')
+        (pages/'_static'/'playground.js').write_text(script, encoding='utf-8')
     for f in (pages/'_static').glob('*webpack-macros.html'): f.unlink()  # templates of the theme, not pages
     return rc
 

@@ -29,7 +29,7 @@ notebooks = sorted(
     for d in ('nbs', 'nbs/solutions')
     for p in (root/d).glob('*.ipynb')
 )
-indexes = ['index', 'exercises', 'claims', 'symbols']
+indexes = ['index', 'playground', 'exercises', 'claims', 'symbols']
 no_network = '''
 import runpy, socket, sys
 def refuse(*args): raise OSError('building the page asked for the network')
@@ -258,6 +258,9 @@ def test_code_cells_lose_directives_and_hidden_ones_go():
     assert [c['source'] for c in cells if c['cell_type'] == 'code'] == ['import os', 'x = "#| no directive"']
     assert cells[1]['metadata']['tags'] == ['exported', 'hide-input']
 
+def test_a_chapter_links_to_the_playground():
+    assert '[play](playground.md)' in shown(md('[play](../docs/playground.md)'))[1]['source']
+
 def test_a_figure_is_named_after_its_section():
     cells = shown(md('## On `a` and $b$'), md('Words.'), py('x'))
     assert cells[-1]['metadata']['mystnb']['image']['alt'] == 'Figure: On a and b'
@@ -351,12 +354,16 @@ def test_claims_that_fail_come_first():
     assert 'All 1 hold' in pages.claims_page([chapter(claims=[claim('good', 3.)])])
 
 def test_the_landing_page_is_the_readme():
-    links = '[five](nbs/05_x.ipynb) [how](CONTRIBUTING.md) [gone](nbs/99_x.ipynb) [out](https://a.org)'
+    links = (
+        '[five](nbs/05_x.ipynb) [how](CONTRIBUTING.md) [gone](nbs/99_x.ipynb) [out](https://a.org) '
+        '[play](docs/playground.md)'
+    )
     readme = f'# gan\n\nA book.\n\n![p](nbs/images/faces.png)\n\n{links}\n\nEnd.'
     made = pages.landing_page(readme, [chapter()], 'https://git')
     for part in (
         '![p](images/faces.png){.first}', '[five](05_x.ipynb)', '[how](https://git/CONTRIBUTING.md)',
-        '[gone](https://git/nbs/99_x.ipynb)', '[out](https://a.org)', ':caption: First GANs', 'End.',
+        '[gone](https://git/nbs/99_x.ipynb)', '[out](https://a.org)', '[play](playground.md)',
+        ':caption: First GANs', 'End.',
     ):
         assert part in made, part
     assert ':caption: The game' not in made
@@ -507,6 +514,20 @@ def test_search_filter_and_links_work(browser, site):
         page.goto(f'{url}09_dcgan.html#exercise-9-1')
         page.locator('a', has_text='Solution 9.1').click()
         assert page.url == f'{url}solutions/09_dcgan.html#solution-9-1'
+        assert not told
+
+@pytest.mark.browser
+def test_the_playground_plays_from_disk(browser, site):
+    "On the built page, without a server; its links to chapters lead somewhere."
+    with browser.new_page(viewport=dict(width=390, height=844)) as page:
+        told = watch(page, 'file:')
+        page.goto((site/'playground.html').as_uri())
+        page.locator('.pg-play').click()
+        page.wait_for_function("+document.querySelector('.pg').dataset.step >= 100")
+        page.wait_for_function("document.querySelector('.pg-doctor').innerText.length > 60")
+        assert page.evaluate('document.documentElement.scrollWidth') <= 390
+        for to in page.locator('.pg-doctor a').all():
+            assert (site/to.get_attribute('href')).is_file()
         assert not told
 
 @pytest.mark.browser
