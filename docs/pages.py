@@ -13,12 +13,14 @@ import operator
 import re
 import shutil
 import sys
-from configparser import ConfigParser
 from dataclasses import dataclass, field
 from importlib.metadata import distribution
 from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(root/'tools'))
+import cloud  # noqa: E402
+
 # parts of the book and their first chapters
 parts = {
     'The game': '00', 'First GANs': '03', 'DCGAN': '09', 'Stabilised': '11', 'Beyond': '17', 'Workshop': 'w',
@@ -280,7 +282,12 @@ def about(chapter: Chapter, git: str) -> str:
     if chapter.module: words.append(f'exports [`ganbook.{chapter.module}`](#module-{chapter.module})')
     words.append(f'[notebook]({git}/nbs/{chapter.stem}.ipynb)')
     if chapter.solutions: words.append(f'[solutions](solutions/{chapter.stem}.ipynb)')
-    return '{.about}\n' + ' · '.join(words)
+    return '{.about}\n' + ' · '.join(words) + run_it(git, f'nbs/{chapter.stem}.ipynb')
+
+def run_it(git: str, notebook: str) -> str:
+    "Buttons that open the notebook in a service; none where the repository is not on GitHub."
+    links = [f'[Run in {name}]({to})' for name, to in cloud.buttons(git, notebook).items()]
+    return '\n\n{.run}\n' + ' '.join(links) if links else ''
 
 def solutions_page(chapter: Chapter, stems: dict, git: str) -> str:
     out, section = [], ''
@@ -297,6 +304,7 @@ def solutions_page(chapter: Chapter, stems: dict, git: str) -> str:
         if i == 0:
             about = f'[{chapter.number} · {prose(chapter.title)}](../{chapter.stem}.ipynb)'
             text += f'\n\n{{.about}}\n{about} · [notebook]({git}/nbs/solutions/{chapter.stem}.ipynb)'
+            text += run_it(git, f'nbs/solutions/{chapter.stem}.ipynb')
         out += show(dict(c, source=text) if text else c, section)
     return notebook(out)
 
@@ -456,9 +464,7 @@ def landing_page(readme: str, book: list, git: str) -> str:
 
 def write_sources(out: Path):
     "Everything that sphinx reads, into the folder `out`."
-    ini = ConfigParser(delimiters=['='], comment_prefixes=['#'])
-    ini.read(root/'settings.ini', encoding='utf-8')
-    git = f"{ini['DEFAULT']['git_url']}/blob/{ini['DEFAULT']['branch']}"
+    git = cloud.blob(cloud.settings())
     book = read(root/'nbs', root/'results')
     stems = {ch.number: ch.stem for ch in book}
     shutil.rmtree(out, ignore_errors=True)

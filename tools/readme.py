@@ -4,14 +4,18 @@ usage: python tools/readme.py [--check]     --check changes nothing and exits 1 
 
 A README holds blocks, each between the lines `<!-- NAME: written by tools/readme.py -->`
 and `<!-- end of NAME -->`. `measured` is the table of what trials measured, beside published
-figures where there are any; `claims` counts the ledger. A row is a key and a function that reads
-its numbers, whatever the language, from the JSON of a trial; no number of ours stands in this file.
-The words are in one table for each language, by the same keys. Published numbers carry their source. """
+figures where there are any; `claims` counts the ledger; `services` opens each chapter in a
+notebook service. A row is a key and a function that reads its numbers, whatever the language,
+from the JSON of a trial; no number of ours stands in this file. The words are in one table for
+each language, by the same keys. Published numbers carry their source. """
 import json
 import re
 import sys
 from pathlib import Path
+import cloud
+from index import reading_order
 from ganbook.scale import interval
+from ganbook.shelf import number_of
 
 root = Path(__file__).resolve().parent.parent
 
@@ -88,6 +92,7 @@ english = dict(
         '{over_seeds} are over seeds: {whole} hold at the worse end of their interval, {mean_only} say '
         '"mean only". {sourced} stand against a published or derived value.'
     ),
+    services='Run in {service}:\n{links}',
 )
 
 pacgan_zh = (
@@ -161,6 +166,7 @@ chinese = dict(
         '{over_seeds} 条基于多个种子：{whole} 条在区间较差的一端也成立，'
         '{mean_only} 条仅对均值成立（标明 mean only）。{sourced} 条对照已发表或推导出的值。'
     ),
+    services='在 {service} 中运行：\n{links}',
 )
 readmes = {root/'README.md': english, root/'README.zh.md': chinese}
 
@@ -295,7 +301,17 @@ def measured_block(words: dict) -> str:
 
 def claims_block(words: dict) -> str: return filled_in(words['claims'], claims())
 
-blocks = dict(measured=measured_block, claims=claims_block)
+def services_block(words: dict) -> str:
+    "A line for each notebook service, with the number of each chapter as a link."
+    shown_at = cloud.blob(cloud.settings())
+    links = {name: [] for name in cloud.services}
+    for path in sorted((root/'nbs').glob('*.ipynb'), key=reading_order):
+        for name, to in cloud.buttons(shown_at, f'nbs/{path.name}').items():
+            links[name].append(f'[{number_of(path.stem)}]({to})')
+    lines = [words['services'].format(service=name, links='\n'.join(to)) for name, to in links.items() if to]
+    return '\n\n'.join(lines)
+
+blocks = dict(measured=measured_block, claims=claims_block, services=services_block)
 
 def filled(text: str, words: dict, name: str) -> str:
     "The README with its blocks written anew."
