@@ -225,7 +225,7 @@ def results()->Path:
     """The folder of stored results: `GANBOOK_RESULTS`, or results/ in the
     current folder, above it, beside the package, or that of the package."""
     named = os.environ.get('GANBOOK_RESULTS', '')
-    here, package = Path.cwd(), Path(__file__).resolve().parent
+    here, package = Path.cwd(), Path(str(files('ganbook')))
     around = here, *here.parents, package.parent, package/'book'
     places = [Path(named)] if named else [folder/'results' for folder in around]
     full = [place for place in places if any(place.glob('bench_*.json'))]

@@ -166,7 +166,7 @@ def notebook(
 # %% ../nbs/w21_shelf.ipynb #9a3c51e1
 def _picture_folder()->Path:
     "Where the pictures lie: in the package, or beside the chapters of a checkout."
-    package = Path(__file__).resolve().parent
+    package = Path(str(importlib.resources.files('ganbook')))
     places = [package/'book'/'images', package.parent/'nbs'/'images']
     found = [p for p in places if (p/'gan.svg').is_file()]
     need.there(found, 'install ganbook anew, since its pictures come with it', places[0])

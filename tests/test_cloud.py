@@ -2,10 +2,10 @@
 along; all of it follows settings.ini.
 """
 import ast
+import importlib.resources
 import importlib.util
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -160,8 +160,7 @@ def test_pictures_that_are_there_stay(tmp_path):
 
 def test_a_package_without_its_pictures_says_so(tmp_path, monkeypatch):
     from ganbook import shelf
-    shutil.copy(shelf.__file__, tmp_path/'shelf.py')
-    monkeypatch.setattr(shelf, '__file__', str(tmp_path/'a'/'b'/'shelf.py'))
+    monkeypatch.setattr(importlib.resources, 'files', lambda name: tmp_path/'a'/'b')
     with pytest.raises(FileNotFoundError, match='is not there: install ganbook anew'):
         shelf.lay_out_pictures(tmp_path)
 
