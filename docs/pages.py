@@ -1,11 +1,12 @@
 """The book as static HTML: notebooks as they are stored, a landing page from the README, and indexes of
 exercises, claims and names.
 
-usage: python docs/pages.py [FOLDER]     writes FOLDER/page (build/page by default); needs no network and
-executes nothing
+usage: python docs/pages.py [--without-solutions] [FOLDER]     writes FOLDER/page (build/page by default);
+                                                               needs no network and executes nothing
 
 Sources for sphinx are written to FOLDER/page-source first. nbs/, README.md and results/ are only read.
 """
+import argparse
 import ast
 import json
 import math
@@ -317,8 +318,8 @@ def exercises_page(book: list) -> str:
     lines = [
         '# Exercises',
         '',
-        'Every exercise names the number that a right solution '
-        'gives. The solutions run in the tests of the book.',
+        'Every exercise names the number that a right solution gives.'
+        + ' The solutions run in the tests of the book.'*any(ch.solutions for ch in book),
         '',
     ]
     for ch in book:
@@ -439,16 +440,15 @@ def toctree(caption: str, names: list) -> list:
 
 def landing_page(readme: str, book: list, git: str) -> str:
     "The README, with its links turned to the page or to the repository, and the contents of the book."
-    known = {f'{ch.stem}.ipynb' for ch in book} | {
-        f'solutions/{ch.stem}.ipynb' for ch in book if ch.solutions
-    }
+    solved = {f'solutions/{ch.stem}.ipynb' for ch in book if ch.solutions}
+    known = {f'{ch.stem}.ipynb' for ch in book} | solved | {'teaching.md'}
     def turn(m):
-        to = m[2].removeprefix('nbs/')
+        to = m[2].removeprefix('nbs/').removeprefix('docs/')
         if re.match(r'[a-z]+:|#|claims\.md$', m[2]) or to in known or to.startswith('images/'):
             return f'{m[1]}{to}{m[3]}'
         return f'{m[1]}{git}/{m[2]}{m[3]}'
     text = re.sub(r'(\]\(|src=["\'])([^)"\'\s]+)([)"\'])', turn, readme)
-    lists = '[Exercises](exercises.md) [Claims](claims.md) [Symbols](symbols.md)'
+    lists = '[Exercises](exercises.md) [Claims](claims.md) [Symbols](symbols.md) [Teaching](teaching.md)'
     start = f'{{.start}}\n[Start reading]({book[0].stem}.ipynb) {lists}'
     text = re.sub(r'(?m)^(!\[[^\]]*\]\(images/faces\.[^)]*\))$', r'\1{.first}', text)
     head, rest = re.match(r'(# .*?\n\n.*?\n\n)(.*)', text, re.S).groups()
@@ -458,14 +458,24 @@ def landing_page(readme: str, book: list, git: str) -> str:
         for line in toctree(name, [ch.stem for ch in book if ch.part == name])
         if any(ch.part == name for ch in book)
     ]
-    return '\n'.join(
-        [head + start + '\n\n' + rest, *contents, *toctree('Look up', ['exercises', 'claims', 'symbols'])]
-    )
+    look_up = toctree('Look up', ['exercises', 'claims', 'symbols', 'teaching'])
+    return '\n'.join([head + start + '\n\n' + rest, *contents, *look_up])
 
-def write_sources(out: Path):
+def teaching_page(text: str, book: list, git: str) -> str:
+    "docs/teaching.md, with its links turned to the page or to the repository."
+    known = {f'{ch.stem}.ipynb' for ch in book}
+    def turn(m):
+        to = m[1].removeprefix('../').removeprefix('nbs/')
+        if to in known: return f']({to})'
+        return '](index.md)' if to.startswith('README.md') else f']({git}/{to})'
+    return re.sub(r'\]\((\.\./[^)\s]+)\)', turn, text)
+
+def write_sources(out: Path, with_solutions: bool = True):
     "Everything that sphinx reads, into the folder `out`."
     git = cloud.blob(cloud.settings())
     book = read(root/'nbs', root/'results')
+    if not with_solutions:
+        for ch in book: ch.solutions = []
     stems = {ch.number: ch.stem for ch in book}
     shutil.rmtree(out, ignore_errors=True)
     (out/'solutions').mkdir(parents=True)
@@ -477,11 +487,12 @@ def write_sources(out: Path):
     put('exercises.md', exercises_page(book))
     put('claims.md', claims_page(book))
     put('symbols.md', symbols_page(book, (root/'docs'/'notation.md').read_text(encoding='utf-8')))
+    put('teaching.md', teaching_page((root/'docs'/'teaching.md').read_text(encoding='utf-8'), book, git))
     put('index.md', landing_page((root/'README.md').read_text(encoding='utf-8'), book, git))
 
 def add_mathjax(out: Path):
-    """The files of MathJax that the page needs, from the package that
-    carries them (byte for byte those of mathjax@3.2.2 on npm)."""
+    """The files of MathJax that pages need, into out/mathjax, from the package
+    that carries them (byte for byte those of mathjax@3.2.2 on npm)."""
     files = [
         f
         for f in distribution('sphinx-mathjax-offline').files
@@ -493,16 +504,16 @@ def add_mathjax(out: Path):
             'should: install the version that constraints.txt names.'
         )
     for f in files:
-        to = out/'_static'/'mathjax'/str(f).split('/mathjax/')[1]
+        to = out/'mathjax'/str(f).split('/mathjax/')[1]
         to.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(f.locate(), to)
 
-def main(folder: Path) -> int:
+def build(folder: Path, with_solutions: bool) -> int:
     # jsonschema would spend three seconds on a grammar of web addresses, which notebooks do not need
     sys.modules['rfc3987_syntax'] = None
     from sphinx.cmd.build import main as sphinx
     pages, sources = folder/'page', folder/'page-source'
-    write_sources(sources)
+    write_sources(sources, with_solutions)
     shutil.rmtree(pages, ignore_errors=True)
     rc = sphinx(
         [
@@ -510,9 +521,16 @@ def main(folder: Path) -> int:
             str(folder/'page-doctrees'), '-E', str(sources), str(pages),
         ]
     )
-    if rc == 0: add_mathjax(pages)
+    if rc == 0: add_mathjax(pages/'_static')
     for f in (pages/'_static').glob('*webpack-macros.html'): f.unlink()  # templates of the theme, not pages
     return rc
 
+def main(words: list) -> int:
+    parser = argparse.ArgumentParser(description='The book as a web page.')
+    parser.add_argument('--without-solutions', action='store_true', help='leave the solutions out')
+    parser.add_argument('folder', nargs='?', type=Path, default=root/'build', help='for the page')
+    given = parser.parse_args(words)
+    return build(given.folder.resolve(), not given.without_solutions)
 
-if __name__ == '__main__': sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else root/'build').resolve()))
+
+if __name__ == '__main__': sys.exit(main(sys.argv[1:]))

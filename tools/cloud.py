@@ -27,7 +27,7 @@ if getattr(importlib.util.find_spec('{name}'), 'origin', None) is None:
     import subprocess
     import sys
     address = '{address}'
-    done = subprocess.run([sys.executable, '-m', 'pip', 'install', '-q', f'{name} @ {{address}}'])
+    done = subprocess.run([sys.executable, '-m', 'pip', 'install', '-q', f'{name}[mnist] @ {{address}}'])
     if done.returncode:
         raise RuntimeError(f'{name} {version} cannot be fetched from {{address}}: give this notebook '
             'access to the internet in its settings, and run this cell again.')

@@ -1,8 +1,8 @@
-"""Write the tables of README.md and README.zh.md from results/.
+"""Write the tables of README.md, README.zh.md and docs/teaching.md from results/ and nbs/.
 
-usage: python tools/readme.py [--check]     --check changes nothing and exits 1 if a README is behind results/
+usage: python tools/readme.py [--check]     --check changes nothing and exits 1 if a file is behind
 
-A README holds blocks, each between the lines `<!-- NAME: written by tools/readme.py -->`
+A file holds blocks, each between the lines `<!-- NAME: written by tools/readme.py -->`
 and `<!-- end of NAME -->`. `measured` is the table of what trials measured, beside published
 figures where there are any; `claims` counts the ledger; `services` opens each chapter in a
 notebook service. A row is a key and a function that reads its numbers, whatever the language,
@@ -11,8 +11,10 @@ each language, by the same keys. Published numbers carry their source. """
 import json
 import re
 import sys
+from functools import partial
 from pathlib import Path
 import cloud
+import teaching
 from index import reading_order
 from ganbook.scale import interval
 from ganbook.shelf import number_of
@@ -313,20 +315,25 @@ def services_block(words: dict) -> str:
 
 blocks = dict(measured=measured_block, claims=claims_block, services=services_block)
 
-def filled(text: str, words: dict, name: str) -> str:
-    "The README with its blocks written anew."
-    for block, write in blocks.items():
+def filled(text: str, texts: dict, name: str) -> str:
+    "A file with its blocks written anew: name of a block -> function that gives its text."
+    for block, write in texts.items():
         begin, end = f'<!-- {block}: written by tools/readme.py -->', f'<!-- end of {block} -->'
         if begin not in text or end not in text:
             raise SystemExit(f'{name} has lost the lines {begin!r} and {end!r} that hold a table.')
-        text = text[:text.index(begin) + len(begin)] + '\n' + write(words) + '\n' + text[text.index(end):]
+        text = text[:text.index(begin) + len(begin)] + '\n' + write() + '\n' + text[text.index(end):]
     return text
+
+def files() -> dict:
+    "Path -> its blocks."
+    own = {path: {name: partial(f, words) for name, f in blocks.items()} for path, words in readmes.items()}
+    return own | {root/'docs'/'teaching.md': teaching.blocks}
 
 def main(check: bool) -> int:
     behind = False
-    for path, words in readmes.items():
+    for path, texts in files().items():
         old = path.read_text(encoding='utf-8')
-        new = filled(old, words, path.name)
+        new = filled(old, texts, path.name)
         behind |= new != old
         if not check: path.write_text(new, encoding='utf-8')
     return int(check and behind)
