@@ -132,6 +132,11 @@ def rates_block() -> str:
     )
 
 
-blocks = dict(rates=rates_block, chapters=chapters_block) | {
+def slides_block() -> str:
+    cfg = cloud.settings()
+    return f"They are also [online]({cfg['doc_host']}{cfg['doc_baseurl']}/slides/index.html)."
+
+
+blocks = dict(rates=rates_block, chapters=chapters_block, slides=slides_block) | {
     f'weeks-{n}': (lambda n=n: plan_block(n)) for n in plans
 }
