@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 export PYTHONPATH :=
 .DEFAULT_GOAL := help
-.PHONY: help train test quick shake check lab render page bench export clean
+.PHONY: help train test quick shake check lab render page slides bench export clean
 
 help:          ## this list
 	@sed -n 's|^\([a-z]*\):.*## |  make \1\t|p' $(MAKEFILE_LIST)
@@ -37,8 +37,11 @@ render: .venv/ok ## execute and keep outputs and claims: make render nb=01_game,
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/render.py $(nb)
 	@$(BIN)/python tools/readme.py && $(BIN)/python tools/index.py
 
-page: .venv/ok   ## the book as a web page, build/page/index.html; no network
-	@$(BIN)/python docs/pages.py && echo "$(CURDIR)/build/page/index.html"
+page: .venv/ok   ## the book as a web page, build/page/index.html; no network; make page flags=--without-solutions
+	@$(BIN)/python docs/pages.py $(flags) && echo "$(CURDIR)/build/page/index.html"
+
+slides: .venv/ok ## the chapters as slides, build/slides/index.html, or make slides nb=01_game; flags=--without-solutions
+	@$(BIN)/python docs/slides.py $(flags) $(nb)
 
 bench: .venv/ok ## milliseconds a step of fit beside a hand-written loop and the textbook's
 	@OMP_NUM_THREADS=1 $(BIN)/python -m trials.loop

@@ -16,6 +16,7 @@ slow = """
     test_shake::test_every_cell_runs_also_after_one_has_failed
     test_averaging::test_arms_of_one_size_are_kept_together
     test_averaging::test_a_tiny_run_stores_one_number_a_seed
+    test_cloud::test_the_cell_installs_what_chapters_look_up
     test_cli::test_head_may_stop_reading test_cli::test_a_terminal_without_our_letters
     test_cli::test_images_that_changed_are_told_and_the_run_goes_on
     test_cli::test_a_resumed_run_keeps_its_options

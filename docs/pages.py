@@ -1,11 +1,12 @@
 """The book as static HTML: notebooks as they are stored, a landing page from the README, and indexes of
 exercises, claims and names.
 
-usage: python docs/pages.py [FOLDER]     writes FOLDER/page (build/page by default); needs no network and
-executes nothing
+usage: python docs/pages.py [--without-solutions] [FOLDER]     writes FOLDER/page (build/page by default);
+                                                               needs no network and executes nothing
 
 Sources for sphinx are written to FOLDER/page-source first. nbs/, README.md and results/ are only read.
 """
+import argparse
 import ast
 import json
 import math
@@ -13,14 +14,14 @@ import operator
 import re
 import shutil
 import sys
-from configparser import ConfigParser
 from dataclasses import dataclass, field
 from importlib.metadata import distribution
 from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(root/'docs'))
+sys.path[:0] = [str(root/'docs'), str(root/'tools')]
 import bundle  # noqa: E402
+import cloud  # noqa: E402
 
 # parts of the book and their first chapters
 parts = {
@@ -283,7 +284,12 @@ def about(chapter: Chapter, git: str) -> str:
     if chapter.module: words.append(f'exports [`ganbook.{chapter.module}`](#module-{chapter.module})')
     words.append(f'[notebook]({git}/nbs/{chapter.stem}.ipynb)')
     if chapter.solutions: words.append(f'[solutions](solutions/{chapter.stem}.ipynb)')
-    return '{.about}\n' + ' · '.join(words)
+    return '{.about}\n' + ' · '.join(words) + run_it(git, f'nbs/{chapter.stem}.ipynb')
+
+def run_it(git: str, notebook: str) -> str:
+    "Buttons that open the notebook in a service; none where the repository is not on GitHub."
+    links = [f'[Run in {name}]({to})' for name, to in cloud.buttons(git, notebook).items()]
+    return '\n\n{.run}\n' + ' '.join(links) if links else ''
 
 def solutions_page(chapter: Chapter, stems: dict, git: str) -> str:
     out, section = [], ''
@@ -300,6 +306,7 @@ def solutions_page(chapter: Chapter, stems: dict, git: str) -> str:
         if i == 0:
             about = f'[{chapter.number} · {prose(chapter.title)}](../{chapter.stem}.ipynb)'
             text += f'\n\n{{.about}}\n{about} · [notebook]({git}/nbs/solutions/{chapter.stem}.ipynb)'
+            text += run_it(git, f'nbs/solutions/{chapter.stem}.ipynb')
         out += show(dict(c, source=text) if text else c, section)
     return notebook(out)
 
@@ -312,8 +319,8 @@ def exercises_page(book: list) -> str:
     lines = [
         '# Exercises',
         '',
-        'Every exercise names the number that a right solution '
-        'gives. The solutions run in the tests of the book.',
+        'Every exercise names the number that a right solution gives.'
+        + ' The solutions run in the tests of the book.'*any(ch.solutions for ch in book),
         '',
     ]
     for ch in book:
@@ -436,17 +443,17 @@ def toctree(caption: str, names: list) -> list:
 
 def landing_page(readme: str, book: list, git: str) -> str:
     "The README, with its links turned to the page or to the repository, and the contents of the book."
-    known = {f'{ch.stem}.ipynb' for ch in book} | {
-        f'solutions/{ch.stem}.ipynb' for ch in book if ch.solutions
-    }
+    solved = {f'solutions/{ch.stem}.ipynb' for ch in book if ch.solutions}
+    known = {f'{ch.stem}.ipynb' for ch in book} | solved | {'teaching.md'}
     def turn(m):
-        to = m[2].removeprefix('nbs/')
+        to = m[2].removeprefix('nbs/').removeprefix('docs/')
         if m[2] == playground: return f'{m[1]}playground.md{m[3]}'
         if re.match(r'[a-z]+:|#|claims\.md$', m[2]) or to in known or to.startswith('images/'):
             return f'{m[1]}{to}{m[3]}'
         return f'{m[1]}{git}/{m[2]}{m[3]}'
     text = re.sub(r'(\]\(|src=["\'])([^)"\'\s]+)([)"\'])', turn, readme)
-    lists = '[Play](playground.md) [Exercises](exercises.md) [Claims](claims.md) [Symbols](symbols.md)'
+    names = ('Play', 'playground'), ('Exercises', 'exercises'), ('Claims', 'claims'), ('Symbols', 'symbols')
+    lists = ' '.join(f'[{said}]({name}.md)' for said, name in (*names, ('Teaching', 'teaching')))
     start = f'{{.start}}\n[Start reading]({book[0].stem}.ipynb) {lists}'
     text = re.sub(r'(?m)^(!\[[^\]]*\]\(images/faces\.[^)]*\))$', r'\1{.first}', text)
     head, rest = re.match(r'(# .*?\n\n.*?\n\n)(.*)', text, re.S).groups()
@@ -456,19 +463,24 @@ def landing_page(readme: str, book: list, git: str) -> str:
         for line in toctree(name, [ch.stem for ch in book if ch.part == name])
         if any(ch.part == name for ch in book)
     ]
-    return '\n'.join(
-        [
-            head + start + '\n\n' + rest, *contents,
-            *toctree('Look up', ['playground', 'exercises', 'claims', 'symbols']),
-        ]
-    )
+    look_up = toctree('Look up', ['playground', 'exercises', 'claims', 'symbols', 'teaching'])
+    return '\n'.join([head + start + '\n\n' + rest, *contents, *look_up])
 
-def write_sources(out: Path):
+def teaching_page(text: str, book: list, git: str) -> str:
+    "docs/teaching.md, with its links turned to the page or to the repository."
+    known = {f'{ch.stem}.ipynb' for ch in book}
+    def turn(m):
+        to = m[1].removeprefix('../').removeprefix('nbs/')
+        if to in known: return f']({to})'
+        return '](index.md)' if to.startswith('README.md') else f']({git}/{to})'
+    return re.sub(r'\]\((\.\./[^)\s]+)\)', turn, text)
+
+def write_sources(out: Path, with_solutions: bool = True):
     "Everything that sphinx reads, into the folder `out`."
-    ini = ConfigParser(delimiters=['='], comment_prefixes=['#'])
-    ini.read(root/'settings.ini', encoding='utf-8')
-    git = f"{ini['DEFAULT']['git_url']}/blob/{ini['DEFAULT']['branch']}"
+    git = cloud.blob(cloud.settings())
     book = read(root/'nbs', root/'results')
+    if not with_solutions:
+        for ch in book: ch.solutions = []
     stems = {ch.number: ch.stem for ch in book}
     shutil.rmtree(out, ignore_errors=True)
     (out/'solutions').mkdir(parents=True)
@@ -481,11 +493,12 @@ def write_sources(out: Path):
     put('claims.md', claims_page(book))
     put('symbols.md', symbols_page(book, (root/'docs'/'notation.md').read_text(encoding='utf-8')))
     put('playground.md', link_chapters((root/playground).read_text(encoding='utf-8'), stems))
+    put('teaching.md', teaching_page((root/'docs'/'teaching.md').read_text(encoding='utf-8'), book, git))
     put('index.md', landing_page((root/'README.md').read_text(encoding='utf-8'), book, git))
 
 def add_mathjax(out: Path):
-    """The files of MathJax that the page needs, from the package that
-    carries them (byte for byte those of mathjax@3.2.2 on npm)."""
+    """The files of MathJax that pages need, into out/mathjax, from the package
+    that carries them (byte for byte those of mathjax@3.2.2 on npm)."""
     files = [
         f
         for f in distribution('sphinx-mathjax-offline').files
@@ -497,16 +510,16 @@ def add_mathjax(out: Path):
             'should: install the version that constraints.txt names.'
         )
     for f in files:
-        to = out/'_static'/'mathjax'/str(f).split('/mathjax/')[1]
+        to = out/'mathjax'/str(f).split('/mathjax/')[1]
         to.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(f.locate(), to)
 
-def main(folder: Path) -> int:
+def build(folder: Path, with_solutions: bool) -> int:
     # jsonschema would spend three seconds on a grammar of web addresses, which notebooks do not need
     sys.modules['rfc3987_syntax'] = None
     from sphinx.cmd.build import main as sphinx
     pages, sources = folder/'page', folder/'page-source'
-    write_sources(sources)
+    write_sources(sources, with_solutions)
     shutil.rmtree(pages, ignore_errors=True)
     rc = sphinx(
         [
@@ -515,11 +528,18 @@ def main(folder: Path) -> int:
         ]
     )
     if rc == 0:
-        add_mathjax(pages)
+        add_mathjax(pages/'_static')
         script = bundle.script(root/'docs'/'playground'/'page.js')
         (pages/'_static'/'playground.js').write_text(script, encoding='utf-8')
     for f in (pages/'_static').glob('*webpack-macros.html'): f.unlink()  # templates of the theme, not pages
     return rc
 
+def main(words: list) -> int:
+    parser = argparse.ArgumentParser(description='The book as a web page.')
+    parser.add_argument('--without-solutions', action='store_true', help='leave the solutions out')
+    parser.add_argument('folder', nargs='?', type=Path, default=root/'build', help='for the page')
+    given = parser.parse_args(words)
+    return build(given.folder.resolve(), not given.without_solutions)
 
-if __name__ == '__main__': sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else root/'build').resolve()))
+
+if __name__ == '__main__': sys.exit(main(sys.argv[1:]))

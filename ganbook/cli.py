@@ -308,10 +308,13 @@ def cmd_exercises(
     chapter:str=None,    # show the tasks of one chapter, such as 9 or a2
     *,
     numbers:bool=False,  # show the check numbers of that chapter as well
+    report:bool=False,   # print which are solved, and on what day, as JSON
 ):
     "Show the exercises of the book and which of them are solved."
-    from ganbook.shelf import exercise_table
-    print(exercise_table(chapter, numbers))
+    from ganbook.shelf import exercise_report, exercise_table
+    need.that(not (numbers and report), 'choose one of --numbers and --report')
+    if report: print(dumps(exercise_report(chapter), indent=1, ensure_ascii=False))
+    else: print(exercise_table(chapter, numbers))
 
 def cmd_lab(
     chapter:str='0',        # chapter to open, such as 9, a2 or 09_dcgan

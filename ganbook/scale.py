@@ -233,15 +233,12 @@ def claim(
 
 # %% ../nbs/w30_scale.ipynb #353de28e
 def results()->Path:
-    """The folder of stored results: `GANBOOK_RESULTS`, or results/
-    in the current folder, above it, or beside the package."""
+    """The folder of stored results: `GANBOOK_RESULTS`, or results/ in the
+    current folder, above it, beside the package, or that of the package."""
     named = os.environ.get('GANBOOK_RESULTS', '')
-    here = Path.cwd()
-    places = (
-        [Path(named)]
-        if named
-        else [folder/'results' for folder in (here, *here.parents, Path(__file__).resolve().parents[1])]
-    )
+    here, package = Path.cwd(), Path(str(files('ganbook')))
+    around = here, *here.parents, package.parent, package/'book'
+    places = [Path(named)] if named else [folder/'results' for folder in around]
     full = [place for place in places if any(place.glob('bench_*.json'))]
     need.there(full, 'set GANBOOK_RESULTS to the folder results/ of a checkout', places[0])
     return full[0]

@@ -20,6 +20,9 @@ from pathlib import Path
 import pytest
 
 root = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(root/'tools'))
+import cloud  # noqa: E402
+
 nbs = root/'nbs'
 
 # Where each module stands. A module imports from lower floors only.
@@ -59,6 +62,9 @@ class Notebook:
     def cells(self): return self.nb['cells']
     @property
     def code(self): return [(i, c) for i, c in enumerate(self.cells) if c['cell_type'] == 'code']
+    @property
+    # without the cell that installs the package
+    def own_code(self): return [(i, c) for i, c in self.code if not cloud.is_setup(c)]
     @property
     def prose(self): return [(i, c) for i, c in enumerate(self.cells) if c['cell_type'] == 'markdown']
     @property
@@ -141,9 +147,22 @@ def title_first(notebook):
     return [] if ok else ['cell 0: a notebook begins with `# Title` and `> one sentence`']
 
 @rule
-def default_exp_second(notebook):
+def installs_itself_first(notebook):
+    "Where the package is missing, as in a notebook service; the cell is the same everywhere."
+    found = [(i, c) for i, c in notebook.code if cloud.is_setup(c)]
+    if len(found) != 1:
+        return [f'{len(found)} cells install the package, and one should: run python tools/cloud.py']
+    (i, cell), = found
+    is_first = i == cloud.place(notebook.cells)
+    faults = [] if is_first else [f'cell {i}: it installs the package after other code']
+    is_current = source(cell) == cloud.setup_cell(cloud.settings())
+    return faults + ([] if is_current else [f'cell {i}: behind settings.ini: run python tools/cloud.py'])
+
+@rule
+def default_exp_in_place(notebook):
+    "Below the title and the cell that installs the package."
     found = [i for i, c in notebook.code if has(c, 'default_exp')]
-    faults = [f'cell {i}: default_exp belongs into cell 1' for i in found if i != 1]
+    faults = [f'cell {i}: default_exp belongs into cell 2' for i in found if i != 2]
     faults += [f'cell {i}: default_exp stands alone in its cell' for i in found if body(notebook.cells[i])]
     if len(found) > 1:
         faults.append(f'{len(found)} cells have a default_exp: one notebook exports one module')
@@ -159,9 +178,9 @@ def one_exported_import_cell(notebook):
         (i, c) for i, c in exported if any(isinstance(n, (ast.Import, ast.ImportFrom)) for n in tree(c))
     ]
     return [
-        f'{where(i, c)}: exported imports stand in cell 2, and nothing else does'
+        f'{where(i, c)}: exported imports stand in cell 3, and nothing else does'
         for i, c in loaded
-        if i != 2 or not imports_only(c)
+        if i != 3 or not imports_only(c)
     ]
 
 def seeds_of(node):
@@ -239,7 +258,7 @@ def known_directives(notebook):
     ]
     skips = [
         f'{where(i, c)}: skip_exec'
-        for i, c in enumerate(notebook.cells[:2])
+        for i, c in enumerate(notebook.cells[:3])
         if re.search(r'^\W*skip_exec', source(c), re.M)
     ]
     return faults + skips
@@ -381,10 +400,10 @@ def two_code_cells_in_a_row(notebook):
 
 @rule
 def few_hidden_cells(notebook):
-    hidden = [i for i, c in notebook.code if has(c, 'hide')]
+    hidden = [i for i, c in notebook.own_code if has(c, 'hide')]
     return (
-        [f'{len(hidden)} of {len(notebook.code)} code cells are hidden, at most 1 in 10']
-        if 10*len(hidden) > len(notebook.code)
+        [f'{len(hidden)} of {len(notebook.own_code)} code cells are hidden, at most 1 in 10']
+        if 10*len(hidden) > len(notebook.own_code)
         else []
     )
 
@@ -392,7 +411,7 @@ def few_hidden_cells(notebook):
 def enough_checks(notebook):
     "Two of five code cells assert something; imports, definitions and the stamp aside."
     cells = [
-        c for i, c in notebook.code if body(c) and not defines_only(c) and source(c).strip() != 'stamp()'
+        c for i, c in notebook.own_code if body(c) and not defines_only(c) and source(c).strip() != 'stamp()'
     ]
     n = sum(map(carries_check, cells))
     return [f'{n} of {len(cells)} code cells carry a check, at least 2 of 5'] if 5*n < 2*len(cells) else []
@@ -810,6 +829,8 @@ def display(**data):
     )
 png = base64.b64encode(b'picture').decode()
 
+def installing(): return py(cloud.setup_cell(cloud.settings())) | dict(id=cloud.cell_id)
+
 def good_chapter(name='05_made_up'):
     n = re.sub(r'^0', '', name.split('_')[0])
     def exercise(k):
@@ -822,6 +843,7 @@ def good_chapter(name='05_made_up'):
             metadata={},
             cells=[
                 md('# Made up\n\n> One sentence'),
+                installing(),
                 py('#| default_exp losses'),
                 py('#| export\nimport math'),
                 py('from ganbook.scale import claim, stamp'),
@@ -849,6 +871,7 @@ def good_solution(name='05_made_up'):
             metadata={},
             cells=[
                 md(f'# Solutions to chapter {n}\n\n> One sentence'),
+                installing(),
                 py('from ganbook.scale import stamp'),
                 md(f'### Solution {n}.1\n\nSo.'),
                 py('assert 3/2 == 1.5'),
@@ -865,21 +888,29 @@ entry = dict(
     scale='quick', device='cpu', seconds=1., versions={}, mean_only=False, stored=None,
 )
 
-def put(i, cell): return lambda n: n.cells.__setitem__(i, cell)
-def add(i, *cells): return lambda n: n.cells.__setitem__(slice(i, i), cells)
-def drop(i): return lambda n: n.cells.pop(i)
-def out(o, i=8): return lambda n: n.cells[i]['outputs'].append(o)
+# Places in the list below are counted without the cell that installs the package, which is cell 1
+def at(i): return i + (i > 0)
+def cell(n, i): return n.cells[at(i)]
+def put(i, cell): return lambda n: n.cells.__setitem__(at(i), cell)
+def add(i, *cells): return lambda n: n.cells.__setitem__(slice(at(i), at(i)), cells)
+def drop(i): return lambda n: n.cells.pop(at(i))
+def move(i, to): return lambda n: n.cells.insert(at(to), n.cells.pop(at(i)))
+def out(o, i=8): return lambda n: cell(n, i)['outputs'].append(o)
 def hold(**changes): return lambda n: [setattr(n, k, v) for k, v in changes.items()]
 
 wrong = [  # the rule that should see it, what is wrong, how to make it so
     (title_first, 'code first', drop(0)),
     (title_first, 'no sentence', put(0, md('# Made up'))),
     (title_first, 'no space', put(0, md('#Made up\n\n> So'))),
-    (default_exp_second, 'late', lambda n: n.cells.insert(3, n.cells.pop(1))),
-    (default_exp_second, 'missing', drop(1)),
-    (default_exp_second, 'with code', put(1, py('#| default_exp losses\nimport math'))),
-    (default_exp_second, 'two', add(2, py('#| default_exp data'))),
-    (default_exp_second, 'in solutions', hold(name='solutions/05_made_up')),
+    (installs_itself_first, 'missing', lambda n: n.cells.pop(1)),
+    (installs_itself_first, 'twice', add(1, installing())),
+    (installs_itself_first, 'late', lambda n: n.cells.insert(3, n.cells.pop(1))),
+    (installs_itself_first, 'another address', lambda n: n.cells[1].update(source=['import torch'])),
+    (default_exp_in_place, 'late', move(1, 3)),
+    (default_exp_in_place, 'missing', drop(1)),
+    (default_exp_in_place, 'with code', put(1, py('#| default_exp losses\nimport math'))),
+    (default_exp_in_place, 'two', add(2, py('#| default_exp data'))),
+    (default_exp_in_place, 'in solutions', hold(name='solutions/05_made_up')),
     (one_exported_import_cell, 'second', add(5, py('#| export\nimport re'))),
     (one_exported_import_cell, 'mixed', put(2, py('#| export\nimport math\nx = 1'))),
     (seeds_move, 'global', add(6, py('torch.manual_seed(0)'))),
@@ -910,7 +941,7 @@ wrong = [  # the rule that should see it, what is wrong, how to make it so
     (no_pyplot_show, 'plt', put(8, py('plt.show()'))),
     (no_undefined_name, 'name', put(6, py('assert g(4) == 2'))),
     (no_undefined_name, 'in a function', put(6, py('def g(): return later_on\nassert f(4) == 2'))),
-    (no_undefined_name, 'defined too late', lambda n: n.cells.insert(5, n.cells.pop(6))),
+    (no_undefined_name, 'defined too late', move(6, 5)),
     (clean_outputs, 'error', out(dict(output_type='error', ename='ValueError', evalue='', traceback=[]))),
     (clean_outputs, 'stderr', out(stream('oh', 'stderr'))),
     (
@@ -925,9 +956,9 @@ wrong = [  # the rule that should see it, what is wrong, how to make it so
     (clean_outputs, 'widget state', lambda n: n.nb['metadata'].update(widgets={})),
     (
         what_must_repeat_is_text, 'a figure',
-        lambda n: n.cells[8]['metadata'].update(tags=['nbval-check-output']),
+        lambda n: cell(n, 8)['metadata'].update(tags=['nbval-check-output']),
     ),
-    (no_execution_count, 'cell', lambda n: n.cells[6].update(execution_count=3)),
+    (no_execution_count, 'cell', lambda n: cell(n, 6).update(execution_count=3)),
     (
         no_execution_count, 'output',
         out(dict(output_type='execute_result', execution_count=2, data={}, metadata={})),
@@ -951,7 +982,7 @@ wrong = [  # the rule that should see it, what is wrong, how to make it so
         enough_checks, 'in a definition',
         lambda n: (put(6, py('def g(): assert f(4) == 2\ng()'))(n), put(10, py('print(1)'))(n)),
     ),
-    (a_figure, 'none', lambda n: n.cells[8]['outputs'].clear()),
+    (a_figure, 'none', lambda n: cell(n, 8)['outputs'].clear()),
     (picture_formats, 'jpeg', out(display(image__jpeg=png))),
     (picture_formats, 'pdf', out(display(application__pdf=png))),
     (picture_formats, 'film in html', out(display(text__html='<video src="data:video/mp4;base64,AA">'))),
@@ -1020,7 +1051,7 @@ def test_every_rule_has_a_case(): assert {f for f, *_ in wrong + wrong_solution}
 def test_faults_name_their_cell():
     notebook = good_chapter()
     put(6, py('assert g(4) == 2'))(notebook)
-    assert no_undefined_name(notebook) == ['cell 6 (assert g(4) == 2): Undefined name `g`']
+    assert no_undefined_name(notebook) == ['cell 7 (assert g(4) == 2): Undefined name `g`']
 
 def test_a_row_is_broken_by_prose_and_ignores_what_is_not_read():
     notebook = good_chapter()
@@ -1035,7 +1066,7 @@ def test_short_chapters_may_have_fewer_words_and_one_exercise():
 @pytest.mark.parametrize(
     'spoil,part',
     [
-        (lambda s: s.cells.pop(4), 'but solutions 5.1'),
+        (drop(4), 'but solutions 5.1'),
         (put(4, md('### Solution 5.3')), 'but solutions 5.1, 5.3'),
         (put(3, py('assert 3/2 == 1.6')), 'solution 5.1 asserts none of the check numbers [1.5]'),
     ],
@@ -1061,7 +1092,7 @@ def test_numbers(text, want):
 def test_names_exported_twice_are_found():
     a, b = good_chapter(), good_chapter('06_made_up')
     assert exported_twice([a]) == []
-    assert exported_twice([a, b]) == ['f is exported by 05_made_up cell 5 and by 06_made_up cell 5']
+    assert exported_twice([a, b]) == ['f is exported by 05_made_up cell 6 and by 06_made_up cell 6']
     for text in ('f = 1', 'a, f = 1, 2', 'class f: pass', 'f: int = 1'):
         put(5, py('#| export\n' + text))(b)
         assert exported_twice([a, b]), text

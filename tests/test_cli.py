@@ -18,7 +18,7 @@ import pytest
 import torch
 from fastcore.docments import docments
 from PIL import Image
-from ganbook import cli, export, launch, shelf
+from ganbook import __version__, cli, export, launch, shelf
 from ganbook.callbacks import latest
 from ganbook.checkpoints import read
 from ganbook.cli import main
@@ -963,6 +963,38 @@ def test_progress_survives_and_is_told(reader, capsys):
     assert 'solved: 2 of 3' in out and '·  9.3' in out and '24,688' in out
     (reader/'exercises.json').write_text('{')
     assert main(['exercises']) == 2 and 'is damaged: remove it' in capsys.readouterr().err
+
+
+def test_progress_as_json(reader, capsys):
+    "Nothing solved, then one exercise; a chapter alone; and one that an older edition had."
+    def report(*words):
+        assert main(['exercises', '--report', *words]) == 0
+        return json.loads(capsys.readouterr().out)
+    every = report()
+    assert (every['solved'], every['exercises'], every['unknown']) == (0, len(exercises()), [])
+    assert every['ganbook'] == __version__ and not any(any(c['days'].values()) for c in every['chapters'])
+    reader.mkdir()
+    (reader/'exercises.json').write_text(json.dumps({'9.1': '2001-01-01', '0.99': '2001-01-02'}))
+    (chapter,) = report('9')['chapters']
+    assert chapter['days'] == {'9.1': '2001-01-01', '9.2': None, '9.3': None}
+    assert (chapter['chapter'], chapter['solved'], chapter['exercises']) == ('9', 1, 3)
+    assert (report()['solved'], report()['unknown']) == (1, ['0.99'])
+
+
+@pytest.mark.parametrize(
+    'words,kept,part',
+    [
+        (['--report', '--numbers'], '{}', 'choose one of --numbers and --report'),
+        (['--report', '99'], '{}', "nothing of a chapter '99': take one of 0, 1"),
+        (['--report'], '[1, 2]', 'is damaged: remove it'), (['--report'], '{', 'is damaged: remove it'),
+    ],
+)
+def test_a_report_that_cannot_be_made(words, kept, part, reader, capsys):
+    reader.mkdir()
+    (reader/'exercises.json').write_text(kept)
+    assert main(['exercises', *words]) == 2
+    told = capsys.readouterr()
+    assert part in told.err and not told.out and (reader/'exercises.json').read_text() == kept
 
 
 def test_a_home_that_cannot_be_written_is_a_warning(reader, capsys):

@@ -29,7 +29,7 @@ notebooks = sorted(
     for d in ('nbs', 'nbs/solutions')
     for p in (root/d).glob('*.ipynb')
 )
-indexes = ['index', 'playground', 'exercises', 'claims', 'symbols']
+indexes = ['index', 'playground', 'exercises', 'claims', 'symbols', 'teaching']
 no_network = '''
 import runpy, socket, sys
 def refuse(*args): raise OSError('building the page asked for the network')
@@ -367,6 +367,23 @@ def test_the_landing_page_is_the_readme():
     ):
         assert part in made, part
     assert ':caption: The game' not in made
+
+def test_the_page_for_teachers_leads_to_chapters_and_to_the_repository():
+    given = '[5](../nbs/05_x.ipynb) [start](../README.md#in-the-browser) [how](../CONTRIBUTING.md)'
+    made = pages.teaching_page(given, [chapter()], 'https://git')
+    assert made == '[5](05_x.ipynb) [start](index.md) [how](https://git/CONTRIBUTING.md)'
+
+def test_solutions_can_be_left_out(tmp_path):
+    "Neither their pages nor a link to one; exercises and their check numbers stay."
+    pages.write_sources(tmp_path/'with'), pages.write_sources(tmp_path/'without', with_solutions=False)
+    def linked(folder):
+        found = [p for p in (tmp_path/folder).rglob('*') if p.suffix in ('.md', '.ipynb')]
+        return [p.name for p in found if re.search(r'#solution-|\(solutions/', p.read_text(encoding='utf-8'))]
+    assert '09_dcgan.ipynb' in linked('with') and 'exercises.md' in linked('with')
+    assert not linked('without') and not list((tmp_path/'without'/'solutions').iterdir())
+    chapter_9 = (tmp_path/'without'/'09_dcgan.ipynb').read_text(encoding='utf-8')
+    assert '### Exercise 9.1' in chapter_9 and 'Check number' in chapter_9
+    assert 'solutions' not in (tmp_path/'without'/'exercises.md').read_text(encoding='utf-8')
 
 def test_a_folder_without_notebooks_is_refused(tmp_path):
     with pytest.raises(SystemExit, match='there are no notebooks'): pages.read(tmp_path, tmp_path)

@@ -1,17 +1,23 @@
-"""Write the tables of README.md and README.zh.md from results/.
+"""Write the tables of README.md, README.zh.md and docs/teaching.md from results/ and nbs/.
 
-usage: python tools/readme.py [--check]     --check changes nothing and exits 1 if a README is behind results/
+usage: python tools/readme.py [--check]     --check changes nothing and exits 1 if a file is behind
 
-A README holds blocks, each between the lines `<!-- NAME: written by tools/readme.py -->`
+A file holds blocks, each between the lines `<!-- NAME: written by tools/readme.py -->`
 and `<!-- end of NAME -->`. `measured` is the table of what trials measured, beside published
-figures where there are any; `claims` counts the ledger. A row is a key and a function that reads
-its numbers, whatever the language, from the JSON of a trial; no number of ours stands in this file.
-The words are in one table for each language, by the same keys. Published numbers carry their source. """
+figures where there are any; `claims` counts the ledger; `services` opens each chapter in a
+notebook service. A row is a key and a function that reads its numbers, whatever the language,
+from the JSON of a trial; no number of ours stands in this file. The words are in one table for
+each language, by the same keys. Published numbers carry their source. """
 import json
 import re
 import sys
+from functools import partial
 from pathlib import Path
+import cloud
+import teaching
+from index import reading_order
 from ganbook.scale import interval
+from ganbook.shelf import number_of
 
 root = Path(__file__).resolve().parent.parent
 
@@ -88,6 +94,7 @@ english = dict(
         '{over_seeds} are over seeds: {whole} hold at the worse end of their interval, {mean_only} say '
         '"mean only". {sourced} stand against a published or derived value.'
     ),
+    services='Run in {service}:\n{links}',
 )
 
 pacgan_zh = (
@@ -161,6 +168,7 @@ chinese = dict(
         '{over_seeds} 条基于多个种子：{whole} 条在区间较差的一端也成立，'
         '{mean_only} 条仅对均值成立（标明 mean only）。{sourced} 条对照已发表或推导出的值。'
     ),
+    services='在 {service} 中运行：\n{links}',
 )
 readmes = {root/'README.md': english, root/'README.zh.md': chinese}
 
@@ -295,22 +303,37 @@ def measured_block(words: dict) -> str:
 
 def claims_block(words: dict) -> str: return filled_in(words['claims'], claims())
 
-blocks = dict(measured=measured_block, claims=claims_block)
+def services_block(words: dict) -> str:
+    "A line for each notebook service, with the number of each chapter as a link."
+    shown_at = cloud.blob(cloud.settings())
+    links = {name: [] for name in cloud.services}
+    for path in sorted((root/'nbs').glob('*.ipynb'), key=reading_order):
+        for name, to in cloud.buttons(shown_at, f'nbs/{path.name}').items():
+            links[name].append(f'[{number_of(path.stem)}]({to})')
+    lines = [words['services'].format(service=name, links='\n'.join(to)) for name, to in links.items() if to]
+    return '\n\n'.join(lines)
 
-def filled(text: str, words: dict, name: str) -> str:
-    "The README with its blocks written anew."
-    for block, write in blocks.items():
+blocks = dict(measured=measured_block, claims=claims_block, services=services_block)
+
+def filled(text: str, texts: dict, name: str) -> str:
+    "A file with its blocks written anew: name of a block -> function that gives its text."
+    for block, write in texts.items():
         begin, end = f'<!-- {block}: written by tools/readme.py -->', f'<!-- end of {block} -->'
         if begin not in text or end not in text:
             raise SystemExit(f'{name} has lost the lines {begin!r} and {end!r} that hold a table.')
-        text = text[:text.index(begin) + len(begin)] + '\n' + write(words) + '\n' + text[text.index(end):]
+        text = text[:text.index(begin) + len(begin)] + '\n' + write() + '\n' + text[text.index(end):]
     return text
+
+def files() -> dict:
+    "Path -> its blocks."
+    own = {path: {name: partial(f, words) for name, f in blocks.items()} for path, words in readmes.items()}
+    return own | {root/'docs'/'teaching.md': teaching.blocks}
 
 def main(check: bool) -> int:
     behind = False
-    for path, words in readmes.items():
+    for path, texts in files().items():
         old = path.read_text(encoding='utf-8')
-        new = filled(old, words, path.name)
+        new = filled(old, texts, path.name)
         behind |= new != old
         if not check: path.write_text(new, encoding='utf-8')
     return int(check and behind)
