@@ -19,18 +19,16 @@ from .terminal import heeding_signals, is_expected, sentence, warning_once
 
 # %% ../nbs/w07_command_line.ipynb #fa8c8bef
 def cmd_train(
-    # the name of a recipe; `ganbook train --help` ends with
-    # a list of them (default: stable; points for points)
-    recipe:str=None,
+    recipe:str=None,        # its name, from the list below (default: stable; points for points)
     *,
     data:str=None,          # a set such as mnist, or a folder like photos/ (default: digits; ring for points)
     size:int=None,          # height and width in pixels, of images of a folder (default: 64) or faces (32)
     grey:bool=False,        # read the images of a folder without their colours
+    classes:bool=False,     # train with classes: each subfolder of the images is one; or a set with labels
     out:str=None,           # folder for the run (default: runs/RECIPE-DATA, with -2, -3, ... if it is there)
     config:str=None,        # the run.json of a run to repeat; other options go before it (default: none)
     resume:bool=False,      # go on with the run in --out, or with the newest of this recipe and data
-    # train until this step, a step being one update of the generator (default: the recipe's)
-    n_steps:int=None,
+    n_steps:int=None,       # train until this step, an update of the generator each (default: the recipe's)
     seed:int=None,          # of weights, batches and latents (default: 0)
     device:str=None,        # cuda, mps or cpu (default: the best there is)
     batch_size:int=None,    # samples a step (default: the recipe's)
@@ -43,17 +41,11 @@ def cmd_train(
     quiet:bool=False,       # show no progress
 ):
     "Train a GAN by a recipe; the last line printed is the path of its samples."
+    asked = {name: v for name, v in locals().items() if name not in ('device', 'try_', 'quiet')}
     from ganbook import scale
     from ganbook.launch import launch
-    from ganbook.runs import Wish, check_options
-    place = scale.device(device)
-    in_range(10**9, n_steps=n_steps)
-    in_range(10**6, batch_size=batch_size)
-    check_options(every, keep, log_interval, threads)
-    one = not (config and resume)
-    need.that(one, '--config begins a run and --resume goes on with one: leave one of the two out')
-    wish = Wish(recipe, data, size, grey, seed, n_steps, batch_size, lr, every, keep, log_interval, threads,
-        out, config, resume)
+    from ganbook.wishes import Wish, checked
+    place, wish = scale.device(device), checked(Wish(**asked))
     if try_:
         from ganbook.tuning import tuned
         wish = tuned(wish, try_, device=place)
@@ -92,8 +84,9 @@ def cmd_sample(
 ):
     "Draw samples from a trained generator; the last line printed is their path."
     from ganbook import scale
-    from ganbook.runs import check_seed, existing, trained
+    from ganbook.runs import existing, trained
     from ganbook.samples import check_name, place_for, writers
+    from ganbook.wishes import check_seed
     need.that(not (each and film), 'choose one of --each and --film')
     kind = 'each' if each else 'film' if film else ''
     check_name(out, kind)
@@ -199,7 +192,7 @@ def cmd_distance(
     "Measure how far a folder of images is from real ones, beside how far these are from one another."
     from ganbook import scale
     from ganbook.folders import between
-    from ganbook.runs import check_seed
+    from ganbook.wishes import check_seed
     in_range(10**6, n=n)
     need.at_least(20, **{'--n': n})
     check_seed(seed)
@@ -273,9 +266,9 @@ def cmd_bench(
     from dataclasses import replace
     from ganbook import scale
     from ganbook.recipes import find
-    from ganbook.runs import recipe_for
     from ganbook.sources import data_by_name, data_name
     from ganbook.timing import time_both, time_table
+    from ganbook.wishes import recipe_for
     in_range(3600, seconds=seconds)
     in_range(10**6, batch_size=batch_size)
     in_range(os.cpu_count() or 1, threads=threads)
@@ -337,6 +330,7 @@ _commands = (
 _examples = """examples:
   ganbook train                              digits in a minute, into runs/stable-digits
   ganbook train --data photos --size 32      a folder of your own images
+  ganbook train --data photos --classes      its subfolders are classes
   ganbook resume runs/stable-digits          go on after Ctrl-C or a crash
   ganbook train mlp --data mnist             another recipe, other data
   ganbook sample runs/stable-digits --n 100  draw from it

@@ -14,9 +14,9 @@ from .data import Data, latents, subset, to_units
 from .evaluate import eye, usual_features
 from .metrics import frechet, prdc
 from .recipes import Recipe, build, find, prepare
-from .runs import Wish, recipe_for
-from .sources import data_by_name, data_name
+from .sources import data_by_name
 from .train import fit, sample
+from .wishes import Wish, wished_recipe, wished_source
 
 # %% ../nbs/w34_tuning.ipynb #c088eeaa
 factors = .04, .2, 1., 5., 25.
@@ -84,9 +84,8 @@ def tuned(
     need.one_of(dict(gamma=factors), setting, 'setting to try')
     begins = not (wish.config or wish.resume)
     need.that(begins, '--try is for a run that begins: leave it out with --config and --resume')
-    asked = find(wish.recipe or recipe_for(wish.data))
-    recipe = replace(asked, **wish.said(('batch_size', 'lr')))
-    source = dict(name=data_name(recipe.kind, wish.data), size=wish.size, grey=wish.grey)
+    recipe = wished_recipe(replace(wish, n_steps=None))
+    source = wished_source(wish, recipe.kind)
     data = data_by_name(**source)
     see = eye(usual_features(source), 'cpu').see if data.is_image else None
     tried = try_gammas(recipe, data, see, n_steps, seed=wish.seed or 0, device=device)
