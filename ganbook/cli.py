@@ -13,7 +13,7 @@ import sys
 from json import dumps
 from pathlib import Path
 from . import need
-from .arguments import Parser, add_arguments, in_range, short, table
+from .arguments import Parser, add_arguments, in_range, short, sides, table
 from .files import Files, free_file, run_folders
 from .terminal import heeding_signals, is_expected, sentence, warning_once
 
@@ -22,9 +22,13 @@ def cmd_train(
     recipe:str=None,        # its name, from the list below (default: stable; points for points)
     *,
     data:str=None,          # a set such as mnist, or a folder like photos/ (default: digits; ring for points)
-    size:int=None,          # height and width in pixels, of images of a folder (default: 64) or faces (32)
+    size:sides=None,        # of images of a folder, 64 or height x width: 48x32 (default: 64); of faces (32)
     grey:bool=False,        # read the images of a folder without their colours
+    mirror:bool=False,      # take each image mirrored as well; not where left and right mean something
     classes:bool=False,     # train with classes: each subfolder of the images is one; or a set with labels
+    augment:str=None,       # change all D sees: color, diffaugment, flip ... or ada (default: the recipe's)
+    networks:str=None,      # mlp, dcgan or resnet (default: the recipe's)
+    from_:str=None,         # a run, or a checkpoint, whose weights to begin with (default: none)
     out:str=None,           # folder for the run (default: runs/RECIPE-DATA, with -2, -3, ... if it is there)
     config:str=None,        # the run.json of a run to repeat; other options go before it (default: none)
     resume:bool=False,      # go on with the run in --out, or with the newest of this recipe and data
@@ -180,7 +184,7 @@ def cmd_distance(
     real:str,           # a folder of real images, or a set such as mnist
     other:str,          # the images that are judged, likewise
     *,
-    size:int=None,      # height and width in pixels, of images of a folder (default: 64) or faces (32)
+    size:sides=None,     # height and width in pixels, of images of a folder (default: 64) or faces (32)
     grey:bool=False,    # read both without their colours
     # digits, mnist, faces, pixels, or inception, which
     # downloads weights (default: what suits the real ones)
@@ -255,7 +259,7 @@ def cmd_bench(
     *,
     # a set such as mnist or grid, or a folder of images (default: digits; ring for points)
     data:str=None,
-    size:int=None,        # height and width in pixels, of images of a folder (default: 64) or faces (32)
+    size:sides=None,       # height and width in pixels, of images of a folder (default: 64) or faces (32)
     grey:bool=False,      # read the images of a folder without their colours
     batch_size:int=None,  # samples a step (default: the recipe's)
     seconds:float=10.,    # to measure for, both loops together
@@ -375,7 +379,7 @@ def _with_home(v):
 
 def _at_home(given:dict)->dict:
     "Options of a command with ~ at the start of a path read as the home folder, which not every shell does."
-    paths = ('data', 'out', 'config', 'run', 'runs', 'real', 'other')
+    paths = ('data', 'out', 'config', 'from_', 'run', 'runs', 'real', 'other')
     return {k: _with_home(v) if k in paths else v for k, v in given.items()}
 
 def _obey(words:list)->int:

@@ -167,7 +167,8 @@ def train_run(
         s, arguments['batch_size'], run.options['threads'], arguments['labels'])
     if team.leads:
         _announce(run, data, s, team)
-    arguments['callbacks'] = watchers(run, data, shown, team.size, quiet) if team.leads else []
+    watching = watchers(run, data, shown, team.size, quiet) if team.leads else []
+    arguments['callbacks'] = [*arguments.get('callbacks', ()), *watching]
     try: _fitted(run, s, arguments, team)
     except KeyboardInterrupt: raise KeyboardInterrupt(
         f"stopped at step {s.step:,} of {run.n_steps:,}, which is saved; "
@@ -187,7 +188,7 @@ def launch(
     def open_run():
         nonlocal data
         asked = repeated(wish) if wish.config is not None else wish
-        run, data = Run.resume(asked) if asked.resume else Run.begin(asked)
+        run, data = Run.resume(asked) if asked.resume else Run.begin(asked, team.device)
         return run
     with join(device) as team:
         run = team.first(open_run)

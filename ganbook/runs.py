@@ -17,7 +17,7 @@ from fastcore.basics import patch_to
 from torch import Tensor, nn
 from . import need
 from .arguments import flat
-from .callbacks import checkpoints, latest
+from .callbacks import checkpoint_name, checkpoints, latest
 from .data import Data, latents
 from ganbook.recipes import (
     Recipe, build, draws_classes, from_settings, networks, prepare, wants_labels,
@@ -26,7 +26,7 @@ from .scale import seed_everything
 from ganbook.sources import (
     changes, check_labels, data_by_name, data_name, data_of, data_sets, mark, source_now,
 )
-from .checkpoints import load, read
+from .checkpoints import load, load_weights, read, save
 from .files import Files, free_folder, is_locked, newest_folder, own_folder, whole_file
 from .pretrained import home, locate, read_generator
 from .train import TrainState, sample
@@ -118,16 +118,38 @@ def _run_name(recipe:str, data:str)->str:
     return f"{recipe}-{re.sub('[^A-Za-z0-9_.]+', '_', Path(data).name)}"
 
 # %% ../nbs/w04_runs.ipynb #c46114da
-@patch_to(Run, cls_method=True)
-def begin(cls, wish:Wish)->tuple:  # (run, data)
-    "A run that begins; what can be wrong is found first, the quick things before all."
-    recipe, source, seed = planned(wish)
+def _wished_data(recipe:Recipe, source:dict)->Data:
+    "The data of a run that begins, held against its recipe."
     d = prepare(recipe, data_by_name(**source))
     check_shape(recipe, d.shape)
     if draws_classes(recipe): check_labels(d, source['name'])
-    settings = _settings(recipe, source, d, seed)
+    return d
+
+def _weights_of(run:str)->Path:
+    "The checkpoint of which a new run gets its weights: that which is named, or the newest of a run."
+    path = existing(run)
+    whole = path.suffix != '.safetensors'
+    need.that(whole, f'{path} holds a generator alone, and D begins with the weights of another too')
+    if path.is_dir(): path = latest(Files(path).checkpoints)
+    need.there(path, 'give a run that has trained', f'a checkpoint in {run}')
+    return path.resolve()
+
+def _begun_with(path:Path, recipe:Recipe, d:Data, seed:int, device)->TrainState:
+    "A state at step 0 with the weights of a checkpoint."
+    seed_everything(seed)
+    return load_weights(build(recipe, d, seed, device)[0], path)
+
+@patch_to(Run, cls_method=True)
+def begin(cls, wish:Wish, device='cpu')->tuple:  # (run, data)
+    "A run that begins; what can be wrong is found first, the quick things before all."
+    path = wish.from_ and _weights_of(wish.from_)
+    recipe, source, seed = planned(wish)
+    d = _wished_data(recipe, source)
+    settings = _settings(recipe, source, d, seed) | (dict(begun_with=str(path)) if path else {})
+    s = path and _begun_with(path, recipe, d, seed, device)
     folder = own_folder(wish.out) if wish.out else free_folder(_run_name(recipe.name, source['name']))
     run = Run(folder, settings, recipe.n_steps, usual | wish.said(usual), status='begun')
+    if s: save(s, run.files.checkpoints/checkpoint_name(0), settings)
     run.write()  # from here on --resume finds it
     return run, d
 
@@ -146,21 +168,27 @@ def repeated(
     name = run.recipe.name
     need.that(wish.recipe in (None, name), f'{path} has another recipe, {name}: leave one of the two out')
     own = dict(data=run.source['name'], seed=run.seed) | (run.options or {})
+    own['from_'] = run.settings.get('begun_with')
     if wish.data == run.source['name'] or wish.data not in data_sets:
-        own |= dict(size=run.source['size'], grey=run.source['grey'])
+        own |= {name: run.source.get(name, False) for name in ('size', 'grey', 'mirror')}
     return replace(wish, recipe=run.recipe,
         **{k: v for k, v in own.items() if _is_unsaid(getattr(wish, k))})
 
 # %% ../nbs/w04_runs.ipynb #dafb02b3
+def _has(run:Run)->dict:
+    "What a run has of all that a user may ask and that stays as it is."
+    has = {name: getattr(run.recipe, name) for name in ('batch_size', 'lr', 'augment', 'networks')}
+    has |= {name: run.source.get(name, False) for name in ('size', 'grey', 'mirror')}
+    return dict(recipe=run.recipe.name) | has | dict(
+        seed=run.seed, classes=draws_classes(run.recipe), from_=run.settings.get('begun_with'))
+
 def _refuse_changes(run:Run, wish:Wish):
     "Raise if the user asked for something else than what the run has."
-    recipe = run.settings['recipe']
-    has = dict(recipe=recipe['name'], size=run.source['size'], grey=run.source['grey'], seed=run.seed,
-        batch_size=recipe['batch_size'], lr=recipe['lr'], classes=draws_classes(run.recipe))
-    for name, value in has.items():
+    for name, value in _has(run).items():
         asked = getattr(wish, name)
         fits = _is_unsaid(asked) or asked == value
-        need.that(fits, f'the run has {name} {value}, not {asked}: leave that out, or begin another run')
+        word = name.rstrip('_')
+        need.that(fits, f'the run has {word} {value}, not {asked}: leave that out, or begin another run')
     more = not wish.n_steps or wish.n_steps >= run.n_steps
     need.that(more, f'the run is to have {run.n_steps:,} steps: that can be raised, not lowered')
 
@@ -350,6 +378,7 @@ def _told_settings(run:Run)->dict:
     recipe = dict(run.settings['recipe'])
     source = {k: v for k, v in run.source.items() if v and k != 'name'}
     data = dict(data=run.source['name'], shape=run.about['shape'], samples=run.about['n'])
+    if run.settings.get('begun_with'): data['begun_with'] = run.settings['begun_with']
     if run.about.get('classes'): data['of_each_class'] = _few_of(run.about['classes'])
     return dict(recipe=recipe.pop('name')) | recipe | source | data | dict(seed=run.seed)
 
