@@ -40,6 +40,7 @@ def cmd_train(
     every:int=None,         # steps between two checkpoints and two pictures of samples (default: 1000)
     keep:int=None,          # checkpoints to keep (default: 3)
     log_interval:int=None,  # steps a point in TensorBoard (default: 100)
+    metric_every:int=None,  # steps between two measurements; the best state is kept (default: never)
     try_:str=None,          # gamma: try five weights of R1 and R2, then train with the best (default: no)
     threads:int=None,       # of the processor (default: 1 for small networks, else one a core)
     quiet:bool=False,       # show no progress
@@ -65,12 +66,13 @@ def cmd_resume(
     every:int=None,         # steps between two checkpoints and two pictures of samples (default: as before)
     keep:int=None,          # checkpoints to keep, at least as many as before (default: as before)
     log_interval:int=None,  # steps a point in TensorBoard (default: as before)
+    metric_every:int=None,  # steps between two measurements of samples (default: as before)
     threads:int=None,       # of the processor (default: as before)
     quiet:bool=False,       # show no progress
 ):
     "Go on with a run from its newest checkpoint; the last line printed is the path of its samples."
     cmd_train(out=run, resume=True, data=data, n_steps=n_steps, device=device, every=every, keep=keep,
-        log_interval=log_interval, threads=threads, quiet=quiet)
+        log_interval=log_interval, metric_every=metric_every, threads=threads, quiet=quiet)
 
 # %% ../nbs/w07_command_line.ipynb #0b53401f
 def cmd_sample(
@@ -81,6 +83,7 @@ def cmd_sample(
     class_:str=None,  # draw one class, by its name or number (default: all, as often as in the data)
     each:bool=False,  # one .png a sample, into a new folder
     film:bool=False,  # a walk through the samples, as an endless .webp
+    checkpoint:str=None,  # best, or the step of one that the run has (default: the newest)
     # file: .png for a picture, .npy for an array; with --each a folder, with --film
     # a .webp (default: samples-N-SEED.png and the like, in the folder of the run)
     out:str=None,
@@ -88,7 +91,7 @@ def cmd_sample(
 ):
     "Draw samples from a trained generator; the last line printed is their path."
     from ganbook import scale
-    from ganbook.runs import existing, trained
+    from ganbook.runs import chosen, trained
     from ganbook.samples import check_name, place_for, writers
     from ganbook.wishes import check_seed
     need.that(not (each and film), 'choose one of --each and --film')
@@ -97,7 +100,7 @@ def cmd_sample(
     if n is None: n = 8 if film else 64
     in_range(10**3 if film else 10**7, n=n)
     check_seed(seed)
-    what = trained(existing(run), scale.device(device))
+    what = trained(chosen(run, checkpoint), scale.device(device))
     k = None if class_ is None else what.class_number(class_)
     path = place_for(what, n, seed, k, kind, out)
     writers[kind](what, path, n, seed, k)
@@ -162,16 +165,17 @@ def cmd_evaluate(
     features:str=None,
     data:str=None,      # where the folder of its images is now, if it was moved (default: where it was)
     seed:int=0,         # of the latents
+    checkpoint:str=None,  # best, or the step of one that the run has (default: the newest)
     device:str=None,    # cuda, mps or cpu (default: the best there is)
 ):
     """Measure samples of a run against its data; the last
     line printed is the path of the table, evaluation.json."""
     from ganbook import scale
     from ganbook.evaluate import evaluate
-    from ganbook.runs import existing
+    from ganbook.runs import chosen
     in_range(10**6, n=n)
     need.at_least(20, **{'--n': n})
-    about, folder = evaluate(existing(run), n, features, seed, scale.device(device), data)
+    about, folder = evaluate(chosen(run, checkpoint), n, features, seed, scale.device(device), data)
     print(
         f"{folder}, step {about['step']:,}: {about['n']:,} samples against as many "
         f"real ones, and these against as many others\nfeatures: {about['features']}\n")

@@ -43,6 +43,8 @@ class Files:
         self.checkpoints = self.folder/'checkpoints'
         self.samples = self.folder/'samples.png'
         self.log = self.folder/'log.csv'
+        self.best = self.checkpoints/'best.pt'
+        self.metric = self.folder/'metric.csv'
         self.curves = self.folder/'curves.png'
         self.evaluation = self.folder/'evaluation.json'
         self.page = self.folder/'doctor.png'

@@ -11,11 +11,11 @@ import sys
 import time
 import warnings
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 import matplotlib as mpl
 import torch
 from tqdm import tqdm
 from . import __version__
+from .best import KeepBest, Score, draw_curve, read_curve
 from .callbacks import checkpoint, log_csv, preview, progress, stop_on_nan, tensorboard, write_csv
 from .data import Data, latents
 from .parallel import Team, in_parallel, join
@@ -24,7 +24,7 @@ from .recipes import draws_classes
 from .runs import Run, Wish, repeated
 from .scale import versions
 from .timing import n_threads, with_threads
-from .files import locked, whole_file
+from .files import Files, locked, whole_file
 from .train import TrainState, fit
 
 # %% ../nbs/w26_launch.ipynb #14628da3
@@ -71,6 +71,13 @@ def duration(seconds:float)->str:
 # %% ../nbs/w26_launch.ipynb #d952de20
 early = 200, 500  # steps of the first pictures, so that nobody waits long for one
 
+def _measuring(run:Run, data:Data, latent_dim:int, board)->list:
+    "What measures the samples as the run goes on, if the user wants it."
+    n = run.options.get('metric_every')
+    if not n: return []
+    score = Score(data, run.source, latent_dim, draws_classes(run.recipe))
+    return [KeepBest(score, n, run.files, run.settings, board)]
+
 def watchers(
     run:Run,
     data:Data,            # what it imitates
@@ -87,20 +94,25 @@ def watchers(
     table = log_csv(files.log, every)
     save = checkpoint(files.checkpoints, every, run.options['keep'], run.settings)
     samples = progress(run.recipe.batch_size*n_processes, unit='img' if data.is_image else 'points')
+    board = tensorboard(run.folder, run.options['log_interval'])
     return [
         stop_on_nan(min(100, every)),
         *([] if quiet else [Forecast(), samples]),
-        tensorboard(run.folder, run.options['log_interval']),
+        board, *_measuring(run, data, shown[0].shape[-1], board),
         save, Minutes(save, (picture, table)), first_pictures, picture, table,
     ]
 
-def _draw_curves(s:TrainState, loss:str, path:Path):
-    "Both losses of a run as a picture."
+# %% ../nbs/w26_launch.ipynb #66c80bab
+def _draw_curves(s:TrainState, loss:str, files:Files):
+    "Both losses of a run as a picture; and its distances below, if they were measured."
+    measured = read_curve(files.metric)
     with mpl.rc_context():
         style()
-        fig = mpl.figure.Figure(dpi=120)
-        curves(s.log.table(), ax=fig.subplots(), cannot_tell=loss in ('minimax', 'non_saturating'))
-        with whole_file(path) as part:
+        fig = mpl.figure.Figure(dpi=120, layout='constrained' if measured else None)
+        top, *below = fig.subplots(2, squeeze=True) if measured else [fig.subplots()]
+        curves(s.log.table(), ax=top, cannot_tell=loss in ('minimax', 'non_saturating'))
+        for ax in below: draw_curve(measured, ax)
+        with whole_file(files.curves) as part:
             part.write_bytes(to_png(fig))
 
 # %% ../nbs/w26_launch.ipynb #3ad60224
@@ -174,7 +186,7 @@ def train_run(
         f"stopped at step {s.step:,} of {run.n_steps:,}, which is saved; "
         f"go on with: ganbook resume {shlex.quote(str(run.folder))}") from None
     if not team.leads: return
-    _draw_curves(s, run.recipe.loss, run.files.curves)
+    _draw_curves(s, run.recipe.loss, run.files)
     print(run.files.samples)
 
 # %% ../nbs/w26_launch.ipynb #d47c7adb

@@ -37,8 +37,8 @@ floors = {
     'callbacks': 4, 'parallel': 4, 'recipes': 4, 'faults': 4, 'models.translation': 4,
     'doctor': 5, 'interpret': 5, 'timing': 5, 'wishes': 5,
     'casebook': 6, 'drills': 6, 'scenes': 6, 'runs': 6,
-    'samples': 7, 'launch': 7, 'export': 7, 'playground': 7,
-    'evaluate': 8, 'tuning': 9, 'folders': 9, 'cli': 10,
+    'samples': 7, 'export': 7, 'playground': 7,
+    'evaluate': 8, 'tuning': 9, 'folders': 9, 'best': 10, 'launch': 11, 'cli': 12,
 }
 # recipes, workshop and appendices: fewer words, one exercise will do
 short_chapters = ('15', 'w', 'a')
