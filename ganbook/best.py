@@ -16,6 +16,7 @@ from .checkpoints import read_settings, save
 from .data import Data, latents, subset, to_units
 from .evaluate import eye, usual_features
 from .files import Files, whole_file
+from .metrics import nearest
 from .plots import FAKE
 from .train import TrainState, sample
 from .tuning import distance_from
@@ -39,7 +40,9 @@ class Score:
     def __call__(self, s:TrainState)->float:
         x = sample(s.best, *(t.to(s.device) for t in (self.z, *self.y))).cpu()
         if not x.isfinite().all(): return math.inf
-        return distance_from(self.data, to_units(self.data, x), self.real.x, self.see)
+        x, real = to_units(self.data, x), self.real.x.cpu()
+        if self.see: return distance_from(self.data, x, real, self.see)
+        return (nearest(x, real).mean() + nearest(real, x).mean()).item()
 
 # %% ../nbs/w39_best.ipynb #10377852
 def read_curve(
@@ -71,7 +74,8 @@ def draw_curve(
         best = min(shown, key=shown.get)
         ax.plot(best, shown[best], 'o', mfc='none', color=FAKE)
         ax.set_title(f'best: {shown[best]:.3g} at step {best:,}', fontsize=8)
-    ax.set(xlabel='step', ylabel='distance from the data', ylim=(0, None))
+    top = 1.1*max(shown.values(), default=1.)
+    ax.set(xlabel='step', ylabel='distance', ylim=(0, top or None))
 
 def _kept(path:Path)->dict:
     "Step -> distance of the best state, if there is one that can be read."

@@ -80,6 +80,7 @@ def cmd_sample(
     *,
     n:int=None,       # samples (default: 64, of a film 8)
     seed:int=0,       # of the latents
+    latent:str=None,  # .npy file of latents (n,latent_dim), in place of --n and --seed (default: none)
     class_:str=None,  # draw one class, by its name or number (default: all, as often as in the data)
     each:bool=False,  # one .png a sample, into a new folder
     film:bool=False,  # a walk through the samples, as an endless .webp
@@ -92,18 +93,16 @@ def cmd_sample(
     "Draw samples from a trained generator; the last line printed is their path."
     from ganbook import scale
     from ganbook.runs import chosen, trained
-    from ganbook.samples import check_name, place_for, writers
+    from ganbook.samples import place_for, read_latents, what_is_asked, writers
     from ganbook.wishes import check_seed
-    need.that(not (each and film), 'choose one of --each and --film')
-    kind = 'each' if each else 'film' if film else ''
-    check_name(out, kind)
-    if n is None: n = 8 if film else 64
-    in_range(10**3 if film else 10**7, n=n)
+    kind, n = what_is_asked(n, latent, each, film, out)
     check_seed(seed)
     what = trained(chosen(run, checkpoint), scale.device(device))
     k = None if class_ is None else what.class_number(class_)
-    path = place_for(what, n, seed, k, kind, out)
-    writers[kind](what, path, n, seed, k)
+    z = latent and read_latents(latent, what)
+    if latent: n = len(z)
+    path = place_for(what, n, Path(latent).stem if latent else seed, k, kind, out)
+    writers[kind](what, path, n, seed, k, z)
     print(path)
 
 # %% ../nbs/w07_command_line.ipynb #d8194090
@@ -383,7 +382,7 @@ def _with_home(v):
 
 def _at_home(given:dict)->dict:
     "Options of a command with ~ at the start of a path read as the home folder, which not every shell does."
-    paths = ('data', 'out', 'config', 'from_', 'run', 'runs', 'real', 'other')
+    paths = ('data', 'out', 'config', 'from_', 'latent', 'run', 'runs', 'real', 'other')
     return {k: _with_home(v) if k in paths else v for k, v in given.items()}
 
 def _obey(words:list)->int:

@@ -60,13 +60,21 @@ class Forecast:
         self.after_s = None
         left = (s.n_steps - self.first)*elapsed/steps
         if left > 20: tqdm.write(
-            f"{s.n_steps - self.first:,} steps will take about {duration(left)}", file=sys.stderr)
+            f"about {duration(left)} for {s.n_steps - self.first:,} steps", file=sys.stderr)
 
-def duration(seconds:float)->str:
-    "Seconds in the unit that suits."
-    for name, unit in (('days', 86_400), ('hours', 3600), ('minutes', 60)):
-        if seconds >= 1.5*unit: return f'{seconds/unit:.3g} {name}'
-    return f'{seconds:.0f} seconds'
+# %% ../nbs/w26_launch.ipynb #55b57c67
+def duration(
+    seconds:float,
+)->str:
+    "Seconds in the two largest units that suit, such as 2 min 10 s."
+    whole = round(seconds)
+    units = (('d', 86_400), ('h', 3600), ('min', 60), ('s', 1))
+    parts = []
+    for name, unit in units:
+        n, whole = divmod(whole, unit)
+        parts.append((n, name))
+    while len(parts) > 1 and not parts[0][0]: parts.pop(0)
+    return ' '.join(f'{n} {name}' for n, name in parts[:2] if n or name == 's' and len(parts) == 1)
 
 # %% ../nbs/w26_launch.ipynb #d952de20
 early = 200, 500  # steps of the first pictures, so that nobody waits long for one

@@ -312,9 +312,10 @@ class Trained:
         "Samples of latents (n,Z), and of labels (n,) where it takes them, in the range as drawn, on the CPU."
         place = next(self.G.parameters()).device
         return sample(self.G, *(t.to(place) for t in (z, y) if t is not None)).cpu()
-    def draw(self, n:int, seed:int=0, k:int=None)->Tensor:
-        "`n` samples in the range of the data as drawn, on the CPU: of class `k`, or of all classes."
-        z = latents(n, self.G.latent_dim, torch.Generator().manual_seed(seed))
+    def draw(self, n:int, seed:int=0, k:int=None, z:Tensor=None)->Tensor:
+        """`n` samples in the range of the data as drawn, on the CPU: of class
+        `k`, or of all classes; from latents `z` (n,Z), or from those of a seed."""
+        if z is None: z = latents(n, self.G.latent_dim, torch.Generator().manual_seed(seed))
         return self.of(z, self.labels(n, seed) if k is None else torch.full((n,), k))
 
 # %% ../nbs/w04_runs.ipynb #1bb56725
