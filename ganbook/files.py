@@ -42,6 +42,7 @@ class Files:
         self.lock = self.folder/'.lock'
         self.checkpoints = self.folder/'checkpoints'
         self.samples = self.folder/'samples.png'
+        self.data = self.folder/'data.png'
         self.log = self.folder/'log.csv'
         self.best = self.checkpoints/'best.pt'
         self.metric = self.folder/'metric.csv'

@@ -19,6 +19,7 @@ import numpy as np
 import pooch
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
+from torch.nn.functional import adaptive_avg_pool2d
 from tqdm import tqdm
 from . import need
 from .data import Data
@@ -276,6 +277,34 @@ def _few(root:Path, n:int)->list:
         f"{root}: {n} images are very few, and a generator will learn to repeat them: collect some hundreds."
     ]
 
+# %% ../nbs/w09_images.ipynb #d2a10c36
+def _thumbs(x:np.ndarray)->torch.Tensor:
+    "Thumbnails (N,C*64), grey levels, of images uint8 (N,C,h,w)."
+    parts = [x[i:i + 1000] for i in range(0, len(x), 1000)]
+    def small(part): return adaptive_avg_pool2d(torch.from_numpy(part.astype(np.float32)), 8).flatten(1)
+    return torch.cat([small(part) for part in parts])
+
+def _near_copies(x:np.ndarray, most:float=3., near:int=8)->dict:
+    """Image -> an earlier one with nearly the same thumbnail:
+    at most `most` grey levels apart, on average."""
+    t = _thumbs(x)
+    weights = torch.randn(t.shape[1], 4, generator=torch.Generator().manual_seed(0))
+    found = {}
+    for order in (t @ weights).argsort(stable=True, dim=0).T:
+        for k in range(1, min(near, len(t) - 1) + 1):
+            a, b = order[:-k], order[k:]
+            for i, j in torch.stack([a, b])[:, (t[a] - t[b]).abs().mean(1) <= most].T.tolist():
+                found[max(i, j)] = min(i, j)
+    return found
+
+def _copies(root:Path, x:np.ndarray, files:list)->list:
+    "A sentence about images that are near copies of others, if there are any."
+    found = _near_copies(x)
+    if not found: return []
+    later, first = min(found.items())
+    return [f"{root}: {len(found):,} of {len(x):,} images are near copies of others, such as {files[later]} "
+            f"of {files[first]}: a generator will make them more often."]
+
 # %% ../nbs/w09_images.ipynb #0b7b4cb7
 def _try_decode(path:Path, out:np.ndarray, ranges:dict, seen:dict)->str:
     "Decode one file into `out` (C,h,w); why not, if it cannot be done."
@@ -388,7 +417,7 @@ def folder(
     _report(files, broken)
     good = [i for i in range(len(files)) if i not in broken]
     y, classes = _folder_labels(files)
-    few = _few(root, len(good))
+    few = _few(root, len(good)) + _copies(root, x[:len(good)], [files[i] for i in good])
     for sentence in [*said, *more, *_parts_of_a_set(root, classes), *few]:
         warnings.warn(sentence, stacklevel=2)
     if y is not None: y = y[good]

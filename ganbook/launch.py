@@ -19,7 +19,7 @@ from .best import KeepBest, Score, draw_curve, read_curve
 from .callbacks import checkpoint, log_csv, preview, progress, stop_on_nan, tensorboard, write_csv
 from .data import Data, latents
 from .parallel import Team, in_parallel, join
-from .plots import curves, style, to_png
+from .plots import curves, save_png, style, to_png
 from .recipes import draws_classes
 from .runs import Run, Wish, repeated
 from .scale import versions
@@ -186,6 +186,7 @@ def train_run(
     run.more['threads'] = n_threads(
         s, arguments['batch_size'], run.options['threads'], arguments['labels'])
     if team.leads:
+        if data.is_image: save_png(data.x[:64], run.files.data)
         _announce(run, data, s, team)
     watching = watchers(run, data, shown, team.size, quiet) if team.leads else []
     arguments['callbacks'] = [*arguments.get('callbacks', ()), *watching]

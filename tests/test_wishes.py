@@ -145,3 +145,23 @@ def test_a_run_begins_with_the_weights_of_another(photos, capsys):
     wrong(capsys, 'the run has from None', 'train', '--resume', '--out', 'old', '--from', 'new')
     shutil.rmtree('old')
     wrong(capsys, 'is not there', 'train', '--config', 'new', '--out', 'once more')
+
+
+def test_the_data_are_shown_as_they_become(photos, capsys):
+    from ganbook.plots import enlarged
+    ok('train', 'mlp', '--data', 'photos', '--size', '8', '--mirror', *short, '--out', 'a')
+    run = Run.read('a')
+    shown = Image.open('a/data.png')
+    assert np.array_equal(np.asarray(shown.convert('RGB')), np.asarray(enlarged(run.data().x[:64])))
+    assert 'near copies' not in capsys.readouterr().err
+    ok('train', 'points', *short, '--out', 'b')
+    assert not Path('b/data.png').exists()
+
+
+def test_near_copies_are_told_and_kept(photos, capsys):
+    with Image.open(photos/'03.png') as image:
+        image.resize((48, 32), Image.Resampling.BICUBIC).save(photos/'copy.png')
+    shutil.copy(photos/'05.png', photos/'again.png')
+    ok('train', 'mlp', '--data', 'photos', '--size', '8', *short, '--out', 'a')
+    err = capsys.readouterr().err
+    assert '2 of 26 images are near copies of others, such as ' in err and Run.read('a').about['n'] == 26
