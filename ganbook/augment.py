@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['color', 'diffaugment', 'by_name', 'brightness', 'saturation', 'contrast', 'translation', 'cutout', 'flip',
-           'quarter_turns', 'Augment', 'r_t', 'r_v', 'Overfitting', 'ADA']
+           'quarter_turns', 'Augment', 'r_t', 'r_v', 'Overfitting', 'adaptive', 'ADA']
 
 # %% ../nbs/19_augmentation.ipynb #02c2f4e2
 from collections.abc import Callable
 import torch
 from torch import nn, Tensor
 from . import need
+from .data import Data, draw, latents, split
 from .nets import evaluating
 
 # %% ../nbs/19_augmentation.ipynb #eca073b2
@@ -193,6 +194,20 @@ class Overfitting:
         train, held_out, z = (t.to(s.device).expand(*s.members, *t.shape) for t in self.x)
         with evaluating(s.G, s.D):
             return r_v(*map(s.D, (train, held_out, s.G(z))))
+
+def adaptive(
+    s,                # the state of a run that begins; its `extra` gets the policy, and so do checkpoints
+    data:Data,        # images, 20 or more
+    policy:Augment,   # that begins at p = 0
+    n_steps:int,      # of the run; a tenth of them takes p from 0 to 1
+)->dict:              # arguments of `fit`: nine tenths of the data, and a callback
+    "What lets the overfitting of D decide how often images are changed."
+    train, held_out = split(data, .1)
+    def of(d): return draw(d, 64, torch.Generator(d.x.device).manual_seed(0))
+    z = latents(64, s.G.latent_dim, torch.Generator().manual_seed(0))
+    s.extra['augment'] = policy
+    ada = ADA(policy, Overfitting(of(train), of(held_out), z), target=.2, rise=max(4, n_steps//10))
+    return dict(data=train, callbacks=[ada])
 
 # %% ../nbs/19_augmentation.ipynb #dba76aaf
 class ADA:

@@ -23,7 +23,7 @@ from . import need
 from .checkpoints import read, save
 from .data import Data, draw, to_units
 from .files import whole_file
-from .plots import beside, enlarged, save_png, scatter, to_png
+from .plots import beside, enlarged, save_png, scatter, to_png, with_names
 from .train import Log, Stop, TrainState, sample
 
 # %% ../nbs/a2_callbacks.ipynb #9950a96a
@@ -308,14 +308,35 @@ class checkpoint:
             self.save(s)
 
 # %% ../nbs/a2_callbacks.ipynb #91c85346
-def _with_real(data:Data, x:Tensor, n_cols:int):
+def _row_classes(y:tuple, n_cols:int)->list:
+    "The class of each row of a grid, if each has one; else none."
+    if not y or y[0].ndim != 1 or not len(y[0]) or len(y[0]) % n_cols: return []
+    rows = y[0].view(-1, n_cols)
+    return rows[:, 0].tolist() if (rows == rows[:, :1]).all() else []
+
+def _real_rows(data:Data, n_rows:int, few:int, classes:list)->Tensor:
+    "Real images, bytes, `few` a row: of its class if it has one; white where there are none."
+    rng = torch.Generator(data.x.device).manual_seed(0)
+    if not classes or data.y is None or data.y.ndim != 1:
+        return to_units(data, draw(data, n_rows*few, rng))
+    rows = []
+    for k in classes:
+        own = (data.y == k).nonzero()[:, 0]
+        pick = torch.randint(max(1, len(own)), (few,), generator=rng, device=own.device)
+        rows.append(data.x[own[pick]] if len(own) else data.x[:1].expand(few, -1, -1, -1)*0 + 255)
+    return torch.cat(rows)
+
+def _with_real(data:Data, x:Tensor, n_cols:int, classes:list=()):
     "Generated images, and half as many real ones beside them, as one picture."
     made = enlarged(to_units(data, x), n_cols)
     n_rows = -(-len(x)//n_cols)
     scale = made.height//(n_rows*(x.shape[-2] + 1) - 1)
     few = max(1, n_cols//2)
-    real = draw(data, n_rows*few, torch.Generator(data.x.device).manual_seed(0))
-    return beside(dict(generated=made, real=enlarged(to_units(data, real), few, scale=scale)))
+    real = _real_rows(data, n_rows, few, classes)
+    picture = beside(dict(generated=made, real=enlarged(real, few, scale=scale)))
+    if not classes: return picture
+    known = dict(enumerate(data.classes))
+    return with_names(picture, [known.get(k, str(k)) for k in classes], head=picture.height - made.height)
 
 # %% ../nbs/a2_callbacks.ipynb #012e22de
 def save_samples(
@@ -324,11 +345,12 @@ def save_samples(
     path:str|Path,  # PNG file to write
     n_cols:int=8,   # images a row
     real:bool=False, # real images beside them?
+    y:tuple=(),     # labels of the samples, () or (labels (N,),): with `real` they name the rows
 )->Path:
     "Images as a grid; points of the plane over as many real ones."
     if data.is_image and not real:
         return save_png(to_units(data, x), path, n_cols)
-    if data.is_image: picture = _with_real(data, x, n_cols)
+    if data.is_image: picture = _with_real(data, x, n_cols, _row_classes(y, n_cols))
     else:
         picture = Figure(figsize=(5, 5), dpi=120, layout='constrained')
         others = draw(data, len(x), torch.Generator(data.x.device).manual_seed(0))
@@ -351,7 +373,7 @@ def preview(
     def name(s): return path if path.suffix == '.png' else path/f'step_{s.step:08d}.png'
     def draw_and_save(s):
         x = sample(s.best, *(t.to(s.device) for t in (z, *y)))
-        save_samples(data, x, name(s), n_cols, real)
+        save_samples(data, x, name(s), n_cols, real, y)
     return _and_at_the_end(every, draw_and_save)
 
 # %% ../nbs/a2_callbacks.ipynb #8023e613

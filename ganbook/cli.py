@@ -13,24 +13,26 @@ import sys
 from json import dumps
 from pathlib import Path
 from . import need
-from .arguments import Parser, add_arguments, in_range, short, table
+from .arguments import Parser, add_arguments, in_range, short, sides, table
 from .files import Files, free_file, run_folders
 from .terminal import heeding_signals, is_expected, sentence, warning_once
 
 # %% ../nbs/w07_command_line.ipynb #fa8c8bef
 def cmd_train(
-    # the name of a recipe; `ganbook train --help` ends with
-    # a list of them (default: stable; points for points)
-    recipe:str=None,
+    recipe:str=None,        # its name, from the list below (default: stable; points for points)
     *,
     data:str=None,          # a set such as mnist, or a folder like photos/ (default: digits; ring for points)
-    size:int=None,          # height and width in pixels, of images of a folder (default: 64) or faces (32)
+    size:sides=None,        # of images of a folder, 64 or height x width: 48x32 (default: 64); of faces (32)
     grey:bool=False,        # read the images of a folder without their colours
+    mirror:bool=False,      # take each image mirrored as well; not where left and right mean something
+    classes:bool=False,     # train with classes: each subfolder of the images is one; or a set with labels
+    augment:str=None,       # change all D sees: color, diffaugment, flip ... or ada (default: the recipe's)
+    networks:str=None,      # mlp, dcgan or resnet (default: the recipe's)
+    from_:str=None,         # a run, or a checkpoint, whose weights to begin with (default: none)
     out:str=None,           # folder for the run (default: runs/RECIPE-DATA, with -2, -3, ... if it is there)
     config:str=None,        # the run.json of a run to repeat; other options go before it (default: none)
     resume:bool=False,      # go on with the run in --out, or with the newest of this recipe and data
-    # train until this step, a step being one update of the generator (default: the recipe's)
-    n_steps:int=None,
+    n_steps:int=None,       # train until this step, an update of the generator each (default: the recipe's)
     seed:int=None,          # of weights, batches and latents (default: 0)
     device:str=None,        # cuda, mps or cpu (default: the best there is)
     batch_size:int=None,    # samples a step (default: the recipe's)
@@ -38,22 +40,17 @@ def cmd_train(
     every:int=None,         # steps between two checkpoints and two pictures of samples (default: 1000)
     keep:int=None,          # checkpoints to keep (default: 3)
     log_interval:int=None,  # steps a point in TensorBoard (default: 100)
+    metric_every:int=None,  # steps between two measurements; the best state is kept (default: never)
     try_:str=None,          # gamma: try five weights of R1 and R2, then train with the best (default: no)
     threads:int=None,       # of the processor (default: 1 for small networks, else one a core)
     quiet:bool=False,       # show no progress
 ):
     "Train a GAN by a recipe; the last line printed is the path of its samples."
+    asked = {name: v for name, v in locals().items() if name not in ('device', 'try_', 'quiet')}
     from ganbook import scale
     from ganbook.launch import launch
-    from ganbook.runs import Wish, check_options
-    place = scale.device(device)
-    in_range(10**9, n_steps=n_steps)
-    in_range(10**6, batch_size=batch_size)
-    check_options(every, keep, log_interval, threads)
-    one = not (config and resume)
-    need.that(one, '--config begins a run and --resume goes on with one: leave one of the two out')
-    wish = Wish(recipe, data, size, grey, seed, n_steps, batch_size, lr, every, keep, log_interval, threads,
-        out, config, resume)
+    from ganbook.wishes import Wish, checked
+    place, wish = scale.device(device), checked(Wish(**asked))
     if try_:
         from ganbook.tuning import tuned
         wish = tuned(wish, try_, device=place)
@@ -69,12 +66,13 @@ def cmd_resume(
     every:int=None,         # steps between two checkpoints and two pictures of samples (default: as before)
     keep:int=None,          # checkpoints to keep, at least as many as before (default: as before)
     log_interval:int=None,  # steps a point in TensorBoard (default: as before)
+    metric_every:int=None,  # steps between two measurements of samples (default: as before)
     threads:int=None,       # of the processor (default: as before)
     quiet:bool=False,       # show no progress
 ):
     "Go on with a run from its newest checkpoint; the last line printed is the path of its samples."
     cmd_train(out=run, resume=True, data=data, n_steps=n_steps, device=device, every=every, keep=keep,
-        log_interval=log_interval, threads=threads, quiet=quiet)
+        log_interval=log_interval, metric_every=metric_every, threads=threads, quiet=quiet)
 
 # %% ../nbs/w07_command_line.ipynb #0b53401f
 def cmd_sample(
@@ -82,9 +80,11 @@ def cmd_sample(
     *,
     n:int=None,       # samples (default: 64, of a film 8)
     seed:int=0,       # of the latents
+    latent:str=None,  # .npy file of latents (n,latent_dim), in place of --n and --seed (default: none)
     class_:str=None,  # draw one class, by its name or number (default: all, as often as in the data)
     each:bool=False,  # one .png a sample, into a new folder
     film:bool=False,  # a walk through the samples, as an endless .webp
+    checkpoint:str=None,  # best, or the step of one that the run has (default: the newest)
     # file: .png for a picture, .npy for an array; with --each a folder, with --film
     # a .webp (default: samples-N-SEED.png and the like, in the folder of the run)
     out:str=None,
@@ -92,18 +92,17 @@ def cmd_sample(
 ):
     "Draw samples from a trained generator; the last line printed is their path."
     from ganbook import scale
-    from ganbook.runs import check_seed, existing, trained
-    from ganbook.samples import check_name, place_for, writers
-    need.that(not (each and film), 'choose one of --each and --film')
-    kind = 'each' if each else 'film' if film else ''
-    check_name(out, kind)
-    if n is None: n = 8 if film else 64
-    in_range(10**3 if film else 10**7, n=n)
+    from ganbook.runs import chosen, trained
+    from ganbook.samples import place_for, read_latents, what_is_asked, writers
+    from ganbook.wishes import check_seed
+    kind, n = what_is_asked(n, latent, each, film, out)
     check_seed(seed)
-    what = trained(existing(run), scale.device(device))
+    what = trained(chosen(run, checkpoint), scale.device(device))
     k = None if class_ is None else what.class_number(class_)
-    path = place_for(what, n, seed, k, kind, out)
-    writers[kind](what, path, n, seed, k)
+    z = latent and read_latents(latent, what)
+    if latent: n = len(z)
+    path = place_for(what, n, Path(latent).stem if latent else seed, k, kind, out)
+    writers[kind](what, path, n, seed, k, z)
     print(path)
 
 # %% ../nbs/w07_command_line.ipynb #d8194090
@@ -165,16 +164,17 @@ def cmd_evaluate(
     features:str=None,
     data:str=None,      # where the folder of its images is now, if it was moved (default: where it was)
     seed:int=0,         # of the latents
+    checkpoint:str=None,  # best, or the step of one that the run has (default: the newest)
     device:str=None,    # cuda, mps or cpu (default: the best there is)
 ):
     """Measure samples of a run against its data; the last
     line printed is the path of the table, evaluation.json."""
     from ganbook import scale
     from ganbook.evaluate import evaluate
-    from ganbook.runs import existing
+    from ganbook.runs import chosen
     in_range(10**6, n=n)
     need.at_least(20, **{'--n': n})
-    about, folder = evaluate(existing(run), n, features, seed, scale.device(device), data)
+    about, folder = evaluate(chosen(run, checkpoint), n, features, seed, scale.device(device), data)
     print(
         f"{folder}, step {about['step']:,}: {about['n']:,} samples against as many "
         f"real ones, and these against as many others\nfeatures: {about['features']}\n")
@@ -187,7 +187,7 @@ def cmd_distance(
     real:str,           # a folder of real images, or a set such as mnist
     other:str,          # the images that are judged, likewise
     *,
-    size:int=None,      # height and width in pixels, of images of a folder (default: 64) or faces (32)
+    size:sides=None,     # height and width in pixels, of images of a folder (default: 64) or faces (32)
     grey:bool=False,    # read both without their colours
     # digits, mnist, faces, pixels, or inception, which
     # downloads weights (default: what suits the real ones)
@@ -199,7 +199,7 @@ def cmd_distance(
     "Measure how far a folder of images is from real ones, beside how far these are from one another."
     from ganbook import scale
     from ganbook.folders import between
-    from ganbook.runs import check_seed
+    from ganbook.wishes import check_seed
     in_range(10**6, n=n)
     need.at_least(20, **{'--n': n})
     check_seed(seed)
@@ -262,7 +262,7 @@ def cmd_bench(
     *,
     # a set such as mnist or grid, or a folder of images (default: digits; ring for points)
     data:str=None,
-    size:int=None,        # height and width in pixels, of images of a folder (default: 64) or faces (32)
+    size:sides=None,       # height and width in pixels, of images of a folder (default: 64) or faces (32)
     grey:bool=False,      # read the images of a folder without their colours
     batch_size:int=None,  # samples a step (default: the recipe's)
     seconds:float=10.,    # to measure for, both loops together
@@ -273,9 +273,9 @@ def cmd_bench(
     from dataclasses import replace
     from ganbook import scale
     from ganbook.recipes import find
-    from ganbook.runs import recipe_for
     from ganbook.sources import data_by_name, data_name
     from ganbook.timing import time_both, time_table
+    from ganbook.wishes import recipe_for
     in_range(3600, seconds=seconds)
     in_range(10**6, batch_size=batch_size)
     in_range(os.cpu_count() or 1, threads=threads)
@@ -340,6 +340,7 @@ _commands = (
 _examples = """examples:
   ganbook train                              digits in a minute, into runs/stable-digits
   ganbook train --data photos --size 32      a folder of your own images
+  ganbook train --data photos --classes      its subfolders are classes
   ganbook resume runs/stable-digits          go on after Ctrl-C or a crash
   ganbook train mlp --data mnist             another recipe, other data
   ganbook sample runs/stable-digits --n 100  draw from it
@@ -384,7 +385,7 @@ def _with_home(v):
 
 def _at_home(given:dict)->dict:
     "Options of a command with ~ at the start of a path read as the home folder, which not every shell does."
-    paths = ('data', 'out', 'config', 'run', 'runs', 'real', 'other')
+    paths = ('data', 'out', 'config', 'from_', 'latent', 'run', 'runs', 'real', 'other')
     return {k: _with_home(v) if k in paths else v for k, v in given.items()}
 
 def _obey(words:list)->int:

@@ -17,8 +17,7 @@ import matplotlib as mpl
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from . import need
-from . import __version__
+from . import __version__, need
 from .arguments import flat, short
 from .callbacks import latest, read_log, step_of
 from .data import Data, faces, split, subset, to_units
@@ -28,11 +27,12 @@ from .downloads import all_sets
 from .metrics import frechet, frechet_floor, mode_coverage, nearest, neighbours, prdc, yardstick
 from .plots import curves, image_grid, scatter, style, to_png
 from .readers import face_reader, kinds_found
-from .runs import Run, Trained, check_seed, trained
+from .runs import Run, Trained, trained
 from .scale import versions
 from .sources import data_of, stand_in
 from .tasks import agreement
 from .files import Files, whole_file
+from .wishes import check_seed
 
 # %% ../nbs/w05_judging.ipynb #602c7696
 class Eye(NamedTuple):

@@ -12,20 +12,20 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 import matplotlib as mpl
 import torch
 from tqdm import tqdm
 from . import __version__
+from .best import KeepBest, Score, draw_curve, read_curve
 from .callbacks import checkpoint, log_csv, preview, progress, stop_on_nan, tensorboard, write_csv
 from .data import Data, latents
 from .parallel import Team, in_parallel, join
-from .plots import curves, style, to_png
+from .plots import curves, save_png, style, to_png
 from .recipes import draws_classes
 from .runs import Run, Wish, repeated
 from .scale import versions
 from .timing import n_threads, with_threads
-from .files import locked, whole_file
+from .files import Files, locked, whole_file
 from .train import TrainState, fit
 
 # %% ../nbs/w26_launch.ipynb #14628da3
@@ -61,13 +61,21 @@ class Forecast:
         self.after_s = None
         left = (s.n_steps - self.first)*elapsed/steps
         if left > 20: tqdm.write(
-            f"{s.n_steps - self.first:,} steps will take about {duration(left)}", file=sys.stderr)
+            f"about {duration(left)} for {s.n_steps - self.first:,} steps", file=sys.stderr)
 
-def duration(seconds:float)->str:
-    "Seconds in the unit that suits."
-    for name, unit in (('days', 86_400), ('hours', 3600), ('minutes', 60)):
-        if seconds >= 1.5*unit: return f'{seconds/unit:.3g} {name}'
-    return f'{seconds:.0f} seconds'
+# %% ../nbs/w26_launch.ipynb #55b57c67
+def duration(
+    seconds:float,
+)->str:
+    "Seconds in the two largest units that suit, such as 2 min 10 s."
+    whole = round(seconds)
+    units = (('d', 86_400), ('h', 3600), ('min', 60), ('s', 1))
+    parts = []
+    for name, unit in units:
+        n, whole = divmod(whole, unit)
+        parts.append((n, name))
+    while len(parts) > 1 and not parts[0][0]: parts.pop(0)
+    return ' '.join(f'{n} {name}' for n, name in parts[:2] if n or name == 's' and len(parts) == 1)
 
 # %% ../nbs/w26_launch.ipynb #d952de20
 early = 200, 500  # steps of the first pictures, so that nobody waits long for one
@@ -77,6 +85,13 @@ def _first_pictures(picture)->Callable:
     def look(s:TrainState):
         if s.step in early: picture.look(s)
     return look
+
+def _measuring(run:Run, data:Data, latent_dim:int, board)->list:
+    "What measures the samples as the run goes on, if the user wants it."
+    n = run.options.get('metric_every')
+    if not n: return []
+    score = Score(data, run.source, latent_dim, draws_classes(run.recipe))
+    return [KeepBest(score, n, run.files, run.settings, board)]
 
 def watchers(
     run:Run,
@@ -92,20 +107,25 @@ def watchers(
     table = log_csv(files.log, every)
     save = checkpoint(files.checkpoints, every, run.options['keep'], run.settings)
     samples = progress(run.recipe.batch_size*n_processes, unit='img' if data.is_image else 'points')
+    board = tensorboard(run.folder, run.options['log_interval'])
     return [
         stop_on_nan(min(100, every)),
         *([] if quiet else [Forecast(), samples]),
-        tensorboard(run.folder, run.options['log_interval']),
+        board, *_measuring(run, data, shown[0].shape[-1], board),
         save, Minutes(save, (picture, table)), _first_pictures(picture), picture, table,
     ]
 
-def _draw_curves(s:TrainState, loss:str, path:Path):
-    "Both losses of a run as a picture."
+# %% ../nbs/w26_launch.ipynb #66c80bab
+def _draw_curves(s:TrainState, loss:str, files:Files):
+    "Both losses of a run as a picture; and its distances below, if they were measured."
+    measured = read_curve(files.metric)
     with mpl.rc_context():
         style()
-        fig = mpl.figure.Figure(dpi=120)
-        curves(s.log.table(), ax=fig.subplots(), cannot_tell=loss in ('minimax', 'non_saturating'))
-        with whole_file(path) as part:
+        fig = mpl.figure.Figure(dpi=120, layout='constrained' if measured else None)
+        top, *below = fig.subplots(2, squeeze=True) if measured else [fig.subplots()]
+        curves(s.log.table(), ax=top, cannot_tell=loss in ('minimax', 'non_saturating'))
+        for ax in below: draw_curve(measured, ax)
+        with whole_file(files.curves) as part:
             part.write_bytes(to_png(fig))
 
 # %% ../nbs/w26_launch.ipynb #3ad60224
@@ -171,14 +191,16 @@ def train_run(
     run.more['threads'] = n_threads(
         s, arguments['batch_size'], run.options['threads'], arguments['labels'])
     if team.leads:
+        if data.is_image: save_png(data.x[:64], run.files.data)
         _announce(run, data, s, team)
-    arguments['callbacks'] = watchers(run, data, shown, team.size, quiet) if team.leads else []
+    watching = watchers(run, data, shown, team.size, quiet) if team.leads else []
+    arguments['callbacks'] = [*arguments.get('callbacks', ()), *watching]
     try: _fitted(run, s, arguments, team)
     except KeyboardInterrupt: raise KeyboardInterrupt(
         f"stopped at step {s.step:,} of {run.n_steps:,}, which is saved; "
         f"go on with: ganbook resume {shlex.quote(str(run.folder))}") from None
     if not team.leads: return
-    _draw_curves(s, run.recipe.loss, run.files.curves)
+    _draw_curves(s, run.recipe.loss, run.files)
     print(run.files.samples)
 
 # %% ../nbs/w26_launch.ipynb #d47c7adb
@@ -192,7 +214,7 @@ def launch(
     def open_run():
         nonlocal data
         asked = repeated(wish) if wish.config is not None else wish
-        run, data = Run.resume(asked) if asked.resume else Run.begin(asked)
+        run, data = Run.resume(asked) if asked.resume else Run.begin(asked, team.device)
         return run
     with join(device) as team:
         run = team.first(open_run)

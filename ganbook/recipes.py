@@ -265,6 +265,16 @@ def _check_kind(r:Recipe, data:Data):
         f'take the recipe {others}, or other data',
     )
 
+def _check_augment(r:Recipe, data:Data):
+    "Raise on an augmentation that the data, or the other parts of a recipe, do not allow."
+    if not r.augment: return
+    need.one_of(_policies, r.augment, 'augmentation')
+    need.that(data.is_image, f'{data.name} holds points, and images are augmented', augment=r.augment)
+    if r.augment != 'ada': return
+    need.that(len(data) >= 20, 'it holds a tenth of the data out, give 20 images or more', augment='ada')
+    fits = not draws_classes(r)
+    need.that(fits, 'it asks a D that is not told the class, take another or no classes', augment='ada')
+
 # %% ../nbs/15_stabilised_dcgan.ipynb #d8cc5f89
 def count_classes(
     recipe,     # a Recipe or its name
@@ -300,6 +310,7 @@ def prepare(
     _check_numbers(r)
     _check_kind(r, data)
     _check_together(r)
+    _check_augment(r, data)
     count_classes(r, data)
     return replace(data, low=0. if r.out == 'sigmoid' else -1.)
 
@@ -309,12 +320,17 @@ def _penalties(r:Recipe, rng)->list:
     wanted = ('r1', r.r1), ('r2', r.r2), ('wgan_gp', r.gp), *r.penalties
     return [need.one_of(penalties.by_name, name, 'penalty')(weight, rng) for name, weight in wanted if weight]
 
-def _augment(r:Recipe, rng):
+_policies = augment.by_name | dict(ada=augment.diffaugment)
+
+def _policy(r:Recipe, rng)->augment.Augment:
+    "The augmentation of a recipe, or None; adaptive it begins at 0."
+    if not r.augment: return None
+    ops = need.one_of(_policies, r.augment, 'augmentation')
+    return augment.Augment(ops, 0. if r.augment == 'ada' else r.augment_p, rng)
+
+def _augment(r:Recipe, policy, rng):
     "Batch -> batch: the policy of a recipe, then its noise; None for neither."
-    parts = []
-    if r.augment:
-        policy = need.one_of(augment.by_name, r.augment, 'augmentation')
-        parts.append(augment.Augment(policy, r.augment_p, rng))
+    parts = [policy] if policy else []
     if r.noise:
         parts.append(_with_noise(r.noise, rng))
     if not parts: return None
@@ -331,9 +347,11 @@ def _loss(r:Recipe):
     return loss if r.real_label == 1 else losses.smooth(loss, r.real_label)
 
 # %% ../nbs/15_stabilised_dcgan.ipynb #3748f9f7
-def _drawn_from(rng, r:Recipe)->dict:
-    "Arguments of `fit` that draw random numbers, the run's own."
-    return dict(penalties=_penalties(r, rng), augment=_augment(r, rng))
+def _drawn_from(s, r:Recipe, data:Data)->dict:
+    "Arguments of `fit` that draw random numbers, the run's own, and the data."
+    policy = _policy(r, s.rng)
+    own = dict(data=data, penalties=_penalties(r, s.rng), augment=_augment(r, policy, s.rng))
+    return own | (augment.adaptive(s, data, policy, r.n_steps) if r.augment == 'ada' else {})
 
 def _arguments(r:Recipe)->dict:
     "The other arguments of `fit`, but the data."
@@ -364,4 +382,4 @@ def build(
     s = state() if k is None else members(state, k)
     if r.clip is not None:
         penalties.clip_weights(s.opt_D, r.clip)
-    return s, dict(data=data, **_drawn_from(s.rng, r), **_arguments(r))
+    return s, dict(**_drawn_from(s, r, data), **_arguments(r))

@@ -14,9 +14,9 @@ from .data import Data, latents, subset, to_units
 from .evaluate import eye, usual_features
 from .metrics import frechet, prdc
 from .recipes import Recipe, build, find, prepare
-from .runs import Wish, recipe_for
-from .sources import data_by_name, data_name
+from .sources import data_by_name
 from .train import fit, sample
+from .wishes import Wish, wished_recipe, wished_source
 
 # %% ../nbs/w34_tuning.ipynb #c088eeaa
 factors = .04, .2, 1., 5., 25.
@@ -73,14 +73,9 @@ def try_gammas(
     return {r: distance(r) for r in tried}
 
 # %% ../nbs/w34_tuning.ipynb #08e7abbd
-def _wished(wish:Wish)->Recipe:
-    "The recipe that a user asks for, with the batch size and the learning rate that are said."
-    asked = find(wish.recipe or recipe_for(wish.data))
-    return replace(asked, **wish.said(('batch_size', 'lr')))
-
 def _data_and_features(wish:Wish, kind:str)->tuple:
     "(the data that a user asks for, what gives the features of images; None for points)."
-    source = dict(name=data_name(kind, wish.data), size=wish.size, grey=wish.grey)
+    source = wished_source(wish, kind)
     data = data_by_name(**source)
     return data, eye(usual_features(source), 'cpu').see if data.is_image else None
 
@@ -95,7 +90,7 @@ def tuned(
     need.one_of(dict(gamma=factors), setting, 'setting to try')
     begins = not (wish.config or wish.resume)
     need.that(begins, '--try is for a run that begins: leave it out with --config and --resume')
-    recipe = _wished(wish)
+    recipe = wished_recipe(replace(wish, n_steps=None))
     data, see = _data_and_features(wish, recipe.kind)
     tried = try_gammas(recipe, data, see, n_steps, seed=wish.seed or 0, device=device)
     for r, distance in tried.items(): say(f'gamma {max(r.r1, r.r2):<8.4g} distance {distance:.4g}')

@@ -38,9 +38,10 @@ floors = {
     'models.clips': 2,
     'checkpoints': 3, 'ensemble': 3, 'augment': 3, 'optim': 3, 'vitals': 3, 'tasks': 3, 'sources': 3,
     'callbacks': 4, 'parallel': 4, 'recipes': 4, 'faults': 4, 'models.translation': 4,
-    'doctor': 5, 'interpret': 5, 'runs': 5, 'timing': 5,
-    'casebook': 6, 'drills': 6, 'samples': 6, 'scenes': 6, 'launch': 6, 'export': 6,
-    'evaluate': 7, 'tuning': 8, 'folders': 8, 'cli': 9, 'playground': 7,
+    'doctor': 5, 'interpret': 5, 'timing': 5, 'wishes': 5,
+    'casebook': 6, 'drills': 6, 'scenes': 6, 'runs': 6,
+    'samples': 7, 'export': 7, 'playground': 7,
+    'evaluate': 8, 'tuning': 9, 'folders': 9, 'best': 10, 'launch': 11, 'cli': 12,
 }
 # recipes, workshop and appendices: fewer words, one exercise will do
 short_chapters = ('15', 'w', 'a')

@@ -191,3 +191,111 @@ def test_the_doctor_and_the_exporters_hand_labels_on(at_home, capsys):
 def test_compare_draws_both(at_home):
     assert main(['compare', 'whole', 'parts', '--out', 'both.png']) == 0
     assert (at_home/'both.png').is_file()
+
+
+# a folder whose subfolders are the classes
+
+@pytest.fixture(scope='module')
+def people(tmp_path_factory):
+    "A folder of faces without and with glasses, and a short run on it."
+    from ganbook.data import faces
+    from ganbook.plots import save_png
+    home = tmp_path_factory.mktemp('people')
+    for k, name in enumerate(('bare', 'with glasses')):
+        for i, image in enumerate(faces(24, 16, seed=k, glasses=k).x):
+            save_png(image[None], home/'people'/name/f'{i}.png', 1, scale=1)
+    with pytest.MonkeyPatch.context() as m:
+        m.chdir(home)
+        m.setenv('GANBOOK_DEVICE', 'cpu')
+        short = ['--n-steps', '3', '--batch-size', '8', '--quiet']
+        assert main(['train', '--data', 'people', '--classes', '--size', '16', *short, '--out', 'run']) == 0
+    return home
+
+
+def test_subfolders_are_classes(people, monkeypatch, capsys):
+    monkeypatch.chdir(people)
+    monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
+    run = Run.read('run')
+    assert run.about['classes'] == {'bare': 24, 'with glasses': 24}
+    assert (run.recipe.name, run.recipe.classes, run.recipe.latent_dim) == ('stable', 'projection', 80)
+    assert main(['info', 'run']) == 0
+    assert 'bare 24, with glasses 24' in capsys.readouterr().out
+    drawn = []
+    for name in ('bare', 'with glasses', '1'):
+        assert main(['sample', 'run', '--class', name, '--n', '4', '--out', 'a.npy']) == 0
+        drawn.append(np.load('a.npy'))
+    assert (drawn[0] != drawn[1]).any() and (drawn[1] == drawn[2]).all()
+    assert main(['sample', 'run', '--class', 'dog']) == 2
+    assert 'take one of bare, with glasses' in capsys.readouterr().err
+    for words in (['resume', 'run', '--n-steps', '5', '--quiet'], ['doctor', 'run'],
+        ['evaluate', 'run', '--n', '20'], ['train', '--config', 'run', '--n-steps', '2', '--out', 'again']):
+        assert main(words) == 0, words
+    assert Run.read('again').recipe.classes == 'projection' and Run.read('run').step == 5
+    assert main(['train', '--resume', '--classes', '--out', 'run', '--n-steps', '6', '--quiet']) == 0
+    assert main(['train', 'mlp', '--n-steps', '1', '--quiet', '--out', 'plain']) == 0
+    capsys.readouterr()
+    assert main(['train', '--resume', '--classes', '--out', 'plain']) == 2
+    assert 'the run has classes False, not True' in capsys.readouterr().err
+
+
+def test_classes_that_changed_are_refused(people, monkeypatch, capsys):
+    monkeypatch.chdir(people)
+    monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
+    (people/'people'/'aged').mkdir()
+    Image.new('RGB', (16, 16)).save(people/'people'/'aged'/'0.png')
+    capsys.readouterr()
+    before = (people/'run'/'run.json').read_bytes()
+    assert main(['resume', 'run', '--n-steps', '9']) == 2
+    err = capsys.readouterr().err
+    assert 'has the classes aged, bare, with glasses now, and the run has bare, with glasses' in err
+    assert (people/'run'/'run.json').read_bytes() == before
+    (people/'people'/'aged'/'0.png').unlink()
+    (people/'people'/'aged').rmdir()
+
+
+@pytest.mark.parametrize('spoil,said', [
+    ('flat', 'has no labels, since it has no subfolders'), ('one', 'has one class, a: add another'),
+    ('empty', 'has a subfolder without images, b'), ('loose', 'has 1 images beside its subfolders'),
+    ('damaged', 'of the class b can be read'), ('spiral', 'spiral has no labels'),
+    ('gaussian', 'gaussian has one class'), ('nowhere', 'is not there'),
+])
+def test_classes_that_cannot_be_are_one_sentence(spoil, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
+    files = dict(flat=['0.png', '1.png'], one=['a/0.png'], empty=['a/0.png', 'b/x.txt'],
+        loose=['a/0.png', 'b/0.png', '0.png'], damaged=['a/0.png', 'b/0.jpg'])
+    for name in files.get(spoil, []):
+        (tmp_path/'pics'/name).parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith('png'): Image.new('RGB', (9, 9)).save(tmp_path/'pics'/name)
+        else: (tmp_path/'pics'/name).write_bytes(b'no picture')
+    data = 'pics' if spoil in files else spoil
+    assert main(['train', '--data', data, '--classes', '--n-steps', '1']) == 2
+    err = capsys.readouterr().err
+    last = err.splitlines()[-1]
+    assert said in last and last.startswith('ganbook: ') and 'Traceback' not in err
+    assert not (tmp_path/'runs').exists()
+
+
+@pytest.mark.parametrize('data,classes', [('digits', 10), ('ring', 8), ('faces', 1200)])
+def test_sets_with_labels_train_with_classes(data, classes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
+    words = ['--n-steps', '1', '--batch-size', '4', '--quiet', '--out', 'a']
+    sized = ['--size', '16'] if data == 'faces' else []
+    assert main(['train', '--data', data, '--classes', *words, *sized]) == 0
+    assert len(Run.read('a').about['classes']) == classes
+    assert main(['sample', 'a', '--class', '3', '--n', '4', '--out', 'x.npy']) == 0
+
+
+def test_a_row_of_the_picture_has_its_name_and_its_own_real_images(tmp_path):
+    from ganbook.callbacks import save_samples
+    x = torch.zeros(8, 1, 8, 8, dtype=torch.uint8)
+    x[4:] = 255
+    data = Data('two', x, torch.arange(2).repeat_interleave(4), classes=('dark', 'light'))
+    y = torch.tensor([0, 1]).repeat_interleave(4)
+    fake = torch.zeros(8, 1, 8, 8)
+    named, bare = (np.asarray(Image.open(save_samples(data, fake, tmp_path/f'{n}.png', 4, True, told)))
+        for n, told in (('named', (y,)), ('bare', ())))
+    assert named.shape[0] == bare.shape[0] and named.shape[1] > bare.shape[1] + 20
+    right = named[:, -100:]
+    assert right[60, 50] == 0 and right[-60, 50] == 255  # dark ones above, light ones below

@@ -1046,8 +1046,11 @@ def test_few_images_are_said_and_fifty_are_not(tmp_path):
         f'{tmp_path}: 49 images are very few, and a generator '
         'will learn to repeat them: collect some hundreds.'
     ]
-    fill(tmp_path, ['more.png'])
+    other = np.random.default_rng(1).integers(0, 255, (20, 20), dtype=np.uint8)
+    Image.fromarray(other).save(tmp_path/'more.png')
     assert told(tmp_path)[1] == []
+    fill(tmp_path, ['again.png'])
+    assert '1 of 51 images are near copies of others, such as again.png of 00.png' in told(tmp_path)[1][0]
 
 def test_nothing_but_broken_images(tmp_path, cache):
     spoil(tmp_path/'f')

@@ -25,7 +25,7 @@ def test_the_whole_time_is_told_after_the_first_steps(monkeypatch, capsys):
         f(types.SimpleNamespace(step=step, n_steps=3601))
         now[0] += 2.
     err = capsys.readouterr().err
-    assert err == '3,600 steps will take about 2 hours\n'
-    assert [launch.duration(t) for t in (40, 90, 5400, 180_000)] == [
-        '40 seconds', '1.5 minutes', '1.5 hours', '2.08 days',
+    assert err == 'about 2 h for 3,600 steps\n'
+    assert [launch.duration(t) for t in (0, 40, 60, 130, 5400, 180_000)] == [
+        '0 s', '40 s', '1 min', '2 min 10 s', '1 h 30 min', '2 d 2 h',
     ]

@@ -1,6 +1,7 @@
 "Samples as files: a picture, an array, a folder of pictures, a film."
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from ganbook.cli import main
 from ganbook.pretrained import locate
@@ -64,3 +65,33 @@ def test_points_are_no_images(tmp_path, monkeypatch, capsys):
         assert main(['sample', 'a', kind]) == 2
         assert 'a draws points: choose a .png or a .npy file' in capsys.readouterr().err
     assert not list((tmp_path/'a').glob('*64-0'))
+
+
+def test_latents_from_a_file(tmp_path, monkeypatch, capsys):
+    "Those that a seed gives, read from a file, give the same samples; what is none is one sentence."
+    from ganbook.data import latents
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
+    assert main(['train', 'mlp', '--n-steps', '1', '--batch-size', '4', '--quiet', '--out', 'run']) == 0
+    z = latents(6, 64, torch.Generator().manual_seed(3)).numpy()
+    np.save('z.npy', z)
+    assert main(['sample', 'run', '--n', '6', '--seed', '3', '--out', 'a.npy']) == 0
+    assert main(['sample', 'run', '--latent', 'z.npy', '--out', 'b.npy']) == 0
+    assert (np.load('a.npy') == np.load('b.npy')).all()
+    assert main(['sample', 'run', '--latent', 'z.npy']) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == 'run/samples-6-z.png'
+    assert main(['sample', 'run', '--latent', 'z.npy', '--each', '--out', 'each']) == 0
+    assert len(list((tmp_path/'each').iterdir())) == 6
+    np.save('wide.npy', z[:, :9])
+    np.save('words.npy', np.array([['a'] * 64]))
+    np.save('nan.npy', z*np.nan)
+    (tmp_path/'no.npy').write_bytes(b'nothing')
+    wrong = dict(wide='of shape (6, 9): run takes latents (n,64)', words='run takes latents (n,64)',
+        nan='holds NaN', no='holds no array of numbers', nowhere='is not there: give a .npy')
+    for name, said in wrong.items():
+        capsys.readouterr()
+        assert main(['sample', 'run', '--latent', f'{name}.npy', '--out', 'c.npy']) == 2
+        err = capsys.readouterr().err
+        assert said in err and err.count('\n') == 1 and not (tmp_path/'c.npy').exists()
+    assert main(['sample', 'run', '--latent', 'z.npy', '--n', '6']) == 2
+    assert 'choose one of --n and --latent' in capsys.readouterr().err
