@@ -289,17 +289,21 @@ def _thumbs(x:np.ndarray)->torch.Tensor:
     def small(part): return adaptive_avg_pool2d(torch.from_numpy(part.astype(np.float32)), 8).flatten(1)
     return torch.cat([small(part) for part in parts])
 
+def _lines(t:torch.Tensor, n:int=4)->torch.Tensor:
+    "Thumbnails (N,F) in the order of `n` weighted sums of their pixels (n,N)."
+    weights = torch.randn(t.shape[1], n, generator=torch.Generator().manual_seed(0))
+    return (t @ weights).argsort(stable=True, dim=0).T
+
 def _near_copies(x:np.ndarray, most:float=3., near:int=8)->dict:
     """Image -> an earlier one with nearly the same thumbnail:
     at most `most` grey levels apart, on average."""
     t = _thumbs(x)
-    weights = torch.randn(t.shape[1], 4, generator=torch.Generator().manual_seed(0))
     found = {}
-    for order in (t @ weights).argsort(stable=True, dim=0).T:
+    for order in _lines(t):
         for k in range(1, min(near, len(t) - 1) + 1):
-            a, b = order[:-k], order[k:]
-            for i, j in torch.stack([a, b])[:, (t[a] - t[b]).abs().mean(1) <= most].T.tolist():
-                found[max(i, j)] = min(i, j)
+            pairs = torch.stack([order[:-k], order[k:]])
+            apart = (t[pairs[0]] - t[pairs[1]]).abs().mean(1)
+            for i, j in pairs[:, apart <= most].T.tolist(): found[max(i, j)] = min(i, j)
     return found
 
 def _copies(root:Path, x:np.ndarray, files:list)->list:
@@ -408,6 +412,11 @@ def _decoded(root:Path, files:list, shape:tuple, max_bytes:int)->tuple:
     return decode(root, files, shape)
 
 # %% ../nbs/w09_images.ipynb #7bc7ab58
+def _remarks(root:Path, x:np.ndarray, files:list, good:list, classes:tuple)->list:
+    "Sentences about what a user may not know of the images in a folder, of which those in `good` were read."
+    copies = _copies(root, x[:len(good)], [files[i] for i in good])
+    return [*_parts_of_a_set(root, classes), *_few(root, len(good)), *copies]
+
 def folder(
     path,               # folder of images; subfolders are searched too
     size=64,            # of the samples in pixels: H = W, or a pair (H,W), each from 4 to 1024
@@ -424,7 +433,6 @@ def folder(
     _report(files, broken)
     good = _unbroken(len(files), broken)
     y, classes = _folder_labels(files)
-    few = [*_few(root, len(good)), *_copies(root, x[:len(good)], [files[i] for i in good])]
-    _warn_of([*said, *more, *_parts_of_a_set(root, classes), *few])
+    _warn_of([*said, *more, *_remarks(root, x, files, good, classes)])
     if y is not None: y = y[good]
     return Data(root.resolve().name or 'images', torch.from_numpy(x[:len(good)]), y, classes=classes)

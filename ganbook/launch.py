@@ -93,6 +93,13 @@ def _measuring(run:Run, data:Data, latent_dim:int, board)->list:
     score = Score(data, run.source, latent_dim, draws_classes(run.recipe))
     return [KeepBest(score, n, run.files, run.settings, board)]
 
+def _saving(run:Run, picture)->list:
+    "What keeps checkpoints, pictures and the table of losses; these are made anew with each checkpoint."
+    every = run.options['every']
+    save = checkpoint(run.files.checkpoints, every, run.options['keep'], run.settings)
+    table = log_csv(run.files.log, every)
+    return [save, Minutes(save, (picture, table)), _first_pictures(picture), picture, table]
+
 def watchers(
     run:Run,
     data:Data,            # what it imitates
@@ -101,18 +108,14 @@ def watchers(
     quiet:bool=False,     # show no progress?
 )->list:                  # of callbacks
     "Everything that watches a run and writes into its folder."
-    files = run.files
     every = run.options['every']
-    picture = preview(files.samples, shown[0], data, every, y=shown[1:], real=True)
-    table = log_csv(files.log, every)
-    save = checkpoint(files.checkpoints, every, run.options['keep'], run.settings)
+    picture = preview(run.files.samples, shown[0], data, every, y=shown[1:], real=True)
     samples = progress(run.recipe.batch_size*n_processes, unit='img' if data.is_image else 'points')
     board = tensorboard(run.folder, run.options['log_interval'])
     return [
         stop_on_nan(min(100, every)),
         *([] if quiet else [Forecast(), samples]),
-        board, *_measuring(run, data, shown[0].shape[-1], board),
-        save, Minutes(save, (picture, table)), _first_pictures(picture), picture, table,
+        board, *_measuring(run, data, shown[0].shape[-1], board), *_saving(run, picture),
     ]
 
 # %% ../nbs/w26_launch.ipynb #66c80bab
@@ -160,6 +163,11 @@ def _announce(run:Run, data:Data, s:TrainState, team:Team):
     if s.step >= run.n_steps:
         print(f"This run has done its {s.step:,} steps; to go on, give a larger --n-steps.", flush=True)
 
+def _begin(run:Run, data:Data, s:TrainState, team:Team):
+    "Show what is trained on, and say what is trained, and where."
+    if data.is_image: save_png(data.x[:64], run.files.data)
+    _announce(run, data, s, team)
+
 def _fitted(run:Run, s:TrainState, arguments:dict, team:Team):
     "Train, with the other processes, if there are any; the one that leads keeps run.json."
     with written_down(run, s) if team.leads else nullcontext(), with_threads(run.more['threads']):
@@ -191,10 +199,9 @@ def train_run(
     run.more['threads'] = n_threads(
         s, arguments['batch_size'], run.options['threads'], arguments['labels'])
     if team.leads:
-        if data.is_image: save_png(data.x[:64], run.files.data)
-        _announce(run, data, s, team)
-    watching = watchers(run, data, shown, team.size, quiet) if team.leads else []
-    arguments['callbacks'] = [*arguments.get('callbacks', ()), *watching]
+        _begin(run, data, s, team)
+        watching = watchers(run, data, shown, team.size, quiet)
+        arguments['callbacks'] = [*arguments.get('callbacks', ()), *watching]
     try: _fitted(run, s, arguments, team)
     except KeyboardInterrupt: raise KeyboardInterrupt(
         f"stopped at step {s.step:,} of {run.n_steps:,}, which is saved; "

@@ -67,8 +67,7 @@ def _check_images(images:np.ndarray)->np.ndarray:
     need.that(len(s) != 5, 'choose one member, such as images[0]', images=images)
     fits = len(s) in (3, 4) and 0 not in s
     need.that(fits, 'give at least one image, (N,C,H,W) or (N,H,W)', images=images)
-    if len(s) == 3:
-        images = images[:, None]
+    if len(s) == 3: images = images[:, None]
     need.that(images.shape[1] in (1, 3), 'choose 1 channel (grey) or 3 of them', images=images)
     return images
 
@@ -153,8 +152,7 @@ def enlarged(
 )->_Image.Image:
     "Images as a grid in one large picture, without blur."
     grid = tile(images, n_cols, pad, low)
-    if scale is None:
-        scale = max(1, round(600/grid.shape[1]))
+    if scale is None: scale = max(1, round(600/grid.shape[1]))
     need.that(scale >= 1 and scale == int(scale), 'pixels need a whole number of at least 1', scale=scale)
     return _Image.fromarray(grid.repeat(scale, 0).repeat(scale, 1))
 
@@ -167,8 +165,7 @@ def save_png(
 )->Path:             # `path`
     "Write images as a grid into a PNG file; it appears whole or not at all."
     picture, path = enlarged(images, n_cols, low, scale), Path(path)
-    with whole_file(path) as part:
-        picture.save(part, 'PNG', optimize=True)
+    with whole_file(path) as part: picture.save(part, 'PNG', optimize=True)
     return path
 
 # %% ../nbs/a1_plots.ipynb #56e2e9af
@@ -213,8 +210,7 @@ def with_names(
 def _plane(ax, lim=None):
     "Axes for points of the plane: equal units, and the square [-lim,lim]² if `lim` is given."
     ax.set_aspect('equal')
-    if lim:
-        ax.set(xlim=(-lim, lim), ylim=(-lim, lim))
+    if lim: ax.set(xlim=(-lim, lim), ylim=(-lim, lim))
     ax.set(xlabel='$x_0$', ylabel='$x_1$')
     return ax
 
@@ -318,8 +314,7 @@ def arrows(
     x = _points(points, 'points')
     v = _points(vectors, 'vectors')
     ax = _axes(ax, 4.)
-    if longest and len(v):
-        v = v*longest/max(np.hypot(*v.T).max(), 1e-12)
+    if longest and len(v): v = v*longest/max(np.hypot(*v.T).max(), 1e-12)
     ax.quiver(*x.T, *v.T, angles='xy', scale_units='xy', scale=1, color=color, width=.005, zorder=3)
     return _plane(ax)
 
@@ -413,8 +408,7 @@ def to_png(
 def _picture(frame)->_Image.Image:
     "A frame as an RGB picture."
     if isinstance(frame, Figure): frame = to_png(frame)
-    if isinstance(frame, bytes):
-        return _Image.open(io.BytesIO(frame)).convert('RGB')
+    if isinstance(frame, bytes): return _Image.open(io.BytesIO(frame)).convert('RGB')
     frame = _host(frame)
     fits = frame.dtype == np.uint8 and (frame.ndim == 2 or frame.shape[2:] == (3,))
     need.that(fits, 'give uint8 (H,W) or (H,W,3), as `tile` makes them', frame=frame)

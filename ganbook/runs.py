@@ -162,6 +162,11 @@ def _run_json(config:str)->Path:
     path = Path(config)
     return Files(path).run if path.is_dir() else path
 
+def _said_in(run:Run)->dict:
+    "What a run says of its data, its seed, its options and the run that it began from."
+    options = run.options or {}
+    return dict(data=run.source['name'], seed=run.seed) | options | dict(from_=run.settings.get('begun_with'))
+
 def repeated(
     wish:Wish,  # with `config`
 )->Wish:
@@ -171,8 +176,7 @@ def repeated(
     run = _read_file(path)
     name = run.recipe.name
     need.that(wish.recipe in (None, name), f'{path} has another recipe, {name}: leave one of the two out')
-    own = dict(data=run.source['name'], seed=run.seed) | (run.options or {})
-    own['from_'] = run.settings.get('begun_with')
+    own = _said_in(run)
     if wish.data == run.source['name'] or wish.data not in data_sets:
         own |= {name: run.source.get(name, False) for name in ('size', 'grey', 'mirror')}
     return replace(wish, recipe=run.recipe,
@@ -413,6 +417,10 @@ def _told_settings(run:Run)->dict:
     if run.about.get('classes'): data['of_each_class'] = _few_of(run.about['classes'])
     return dict(recipe=recipe.pop('name')) | recipe | source | data | dict(seed=run.seed)
 
+def _names_of(found:list, best:Path)->str:
+    "The checkpoints that are there, by name."
+    return ', '.join([p.name for _, p in found] + [best.name]*best.is_file()) or 'none'
+
 @patch_to(Run)
 def told(self)->dict:
     "What there is to tell of the run, by its name."
@@ -423,6 +431,5 @@ def told(self)->dict:
     end = dict(device=more.get('device')) | more.get('last_100', {})
     if more.get('error'):
         end['error'] = more['error']
-    names = [p.name for _, p in found] + [p.name for p in (self.files.best,) if p.is_file()]
-    files = dict(checkpoints=', '.join(names) or 'none')
+    files = dict(checkpoints=_names_of(found, self.files.best))
     return _told_settings(self) | now | end | files | more.get('versions', {})
