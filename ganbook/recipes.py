@@ -265,10 +265,14 @@ def _check_kind(r:Recipe, data:Data):
         f'take the recipe {others}, or other data',
     )
 
+def _ops(name:str)->tuple:
+    "The operations of an augmentation by its name."
+    return need.one_of(augment.by_name | dict(ada=augment.diffaugment), name, 'augmentation')
+
 def _check_augment(r:Recipe, data:Data):
     "Raise on an augmentation that the data, or the other parts of a recipe, do not allow."
     if not r.augment: return
-    need.one_of(_policies, r.augment, 'augmentation')
+    _ops(r.augment)
     need.that(data.is_image, f'{data.name} holds points, and images are augmented', augment=r.augment)
     if r.augment != 'ada': return
     need.that(len(data) >= 20, 'it holds a tenth of the data out, give 20 images or more', augment='ada')
@@ -320,12 +324,10 @@ def _penalties(r:Recipe, rng)->list:
     wanted = ('r1', r.r1), ('r2', r.r2), ('wgan_gp', r.gp), *r.penalties
     return [need.one_of(penalties.by_name, name, 'penalty')(weight, rng) for name, weight in wanted if weight]
 
-_policies = augment.by_name | dict(ada=augment.diffaugment)
-
 def _policy(r:Recipe, rng)->augment.Augment:
     "The augmentation of a recipe, or None; adaptive it begins at 0."
     if not r.augment: return None
-    ops = need.one_of(_policies, r.augment, 'augmentation')
+    ops = _ops(r.augment)
     return augment.Augment(ops, 0. if r.augment == 'ada' else r.augment_p, rng)
 
 def _augment(r:Recipe, policy, rng):
