@@ -206,7 +206,11 @@ def adaptive(
     def of(d): return draw(d, 64, torch.Generator(d.x.device).manual_seed(0))
     z = latents(64, s.G.latent_dim, torch.Generator().manual_seed(0))
     s.extra['augment'] = policy
-    ada = ADA(policy, Overfitting(of(train), of(held_out), z), target=.2, rise=max(4, n_steps//10))
+    ada = ADA(
+        policy,
+        Overfitting(of(train), of(held_out), z),
+        target=.2, rise=max(4, n_steps//10),
+    )
     return dict(data=train, callbacks=[ada])
 
 # %% ../nbs/19_augmentation.ipynb #dba76aaf

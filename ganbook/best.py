@@ -77,7 +77,7 @@ def draw_curve(
     top = 1.1*max(shown.values(), default=1.)
     ax.set(xlabel='step', ylabel='distance', ylim=(0, top or None))
 
-def _kept(path:Path)->dict:
+def _best_distance(path:Path)->dict:
     "Step -> distance of the best state, if there is one that can be read."
     if not path.is_file(): return {}
     try: about = read_settings(path)['best']
@@ -107,8 +107,8 @@ class KeepBest:
         if s.step % self.n == 0: self.look(s)
     def open(self, step:int):
         "Take up what the run has measured until `step`."
-        known = read_curve(self.files.metric) | _kept(self.files.best)
-        self.lowest = min(_kept(self.files.best).values(), default=math.inf)
+        known = read_curve(self.files.metric) | _best_distance(self.files.best)
+        self.lowest = min(_best_distance(self.files.best).values(), default=math.inf)
         self.curve = {k: v for k, v in sorted(known.items()) if k <= step}
         for k, v in self.curve.items(): self.show(k, v)
     def show(self, step:int, distance:float):

@@ -298,7 +298,10 @@ def _mouth(s:_Sheet)->Iterator:
     grin = (s.smile - .35).clamp(min=0)
     half = .04 + .115*grin
     middle = s.smile*(.12*bend - .06) + .3*half
-    d = _both((Y - middle).abs() - half*bend.clamp(min=0).sqrt(), X.abs() - .24)
+    d = _both(
+        (Y - middle).abs() - half*bend.clamp(min=0).sqrt(),
+        X.abs() - .24,
+    )
     yield _Layer('mouth', at, d, _lips)
     yield _Layer(None, at, _both(d + .032, .04 - 2*grin), _white)
 

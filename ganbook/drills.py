@@ -114,7 +114,10 @@ def _swapped_labels(b:Setup)->Setup:
 def _wrong_sign(b:Setup)->Setup:
     return replace(b, loss=replace(b.loss, generator=lambda r, f: -b.loss.generator(r, f)))
 def _wrong_label(b:Setup)->Setup:
-    return replace(b, loss=replace(b.loss, generator=lambda r, f: b.loss.label_loss(f, 0).mean(-1)))
+    return replace(
+        b,
+        loss=replace(b.loss, generator=lambda r, f: b.loss.label_loss(f, 0).mean(-1)),
+    )
 
 def _log_of_sigmoid(b:Setup)->Setup:
     "The losses as the formulas have them, and a D that soon is sure."
@@ -122,7 +125,11 @@ def _log_of_sigmoid(b:Setup)->Setup:
         lambda r, f: -r.sigmoid().log().mean(-1) - (1 - f.sigmoid()).log().mean(-1),
         lambda r, f: -f.sigmoid().log().mean(-1),
     )
-    return replace(b, loss=naive, gamma=0., n_critic=5, lr=2e-3, lr_D=.02, betas=(.9, .999), decay=False)
+    return replace(
+        b, loss=naive, gamma=0., n_critic=5,
+        lr=2e-3, lr_D=.02,
+        betas=(.9, .999), decay=False,
+    )
 
 # %% ../nbs/w11_drills.ipynb #12ad04fb
 def _detached_fakes(s, batch, loss, penalties=(), n_critic=1, **options):

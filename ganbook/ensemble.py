@@ -157,7 +157,10 @@ class MemberAdam(torch.optim.Optimizer):
         lr = torch.as_tensor(lr, dtype=params[0].dtype, device=params[0].device)
         fits = all(p.shape[:1] == lr.shape for p in params)
         need.that(fits, 'give one a member', lr=lr, params=params[0])
-        super().__init__(params, dict(lr=lr, betas=tuple(betas), eps=eps, fused=True, capturable=lr.is_cuda))
+        super().__init__(
+            params,
+            dict(lr=lr, betas=tuple(betas), eps=eps, fused=True, capturable=lr.is_cuda),
+        )
         for group in self.param_groups:
             group['initial_lr'] = lr.clone()
 

@@ -67,7 +67,11 @@ def _fit(img:Image.Image, h:int, w:int)->Image.Image:
     k = min(img.width/w, img.height/h)
     x = (img.width - k*w)/2
     y = (img.height - k*h)/2
-    return img.resize((w, h), Image.Resampling.LANCZOS, box=(x, y, x + k*w, y + k*h), reducing_gap=3.)
+    return img.resize(
+        (w, h), Image.Resampling.LANCZOS,
+        box=(x, y, x + k*w, y + k*h),
+        reducing_gap=3.,
+    )
 
 # %% ../nbs/w09_images.ipynb #c8ca83b5
 def _decode(
@@ -306,7 +310,7 @@ def _near_copies(x:np.ndarray, most:float=3., near:int=8)->dict:
             for i, j in pairs[:, apart <= most].T.tolist(): found[max(i, j)] = min(i, j)
     return found
 
-def _copies(root:Path, x:np.ndarray, files:list)->list:
+def _told_copies(root:Path, x:np.ndarray, files:list)->list:
     "A sentence about images that are near copies of others, if there are any."
     found = _near_copies(x)
     if not found: return []
@@ -414,7 +418,7 @@ def _decoded(root:Path, files:list, shape:tuple, max_bytes:int)->tuple:
 # %% ../nbs/w09_images.ipynb #7bc7ab58
 def _remarks(root:Path, x:np.ndarray, files:list, good:list, classes:tuple)->list:
     "Sentences about what a user may not know of the images in a folder, of which those in `good` were read."
-    copies = _copies(root, x[:len(good)], [files[i] for i in good])
+    copies = _told_copies(root, x[:len(good)], [files[i] for i in good])
     return [*_parts_of_a_set(root, classes), *_few(root, len(good)), *copies]
 
 def folder(

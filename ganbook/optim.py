@@ -70,7 +70,10 @@ def at_once(
 # %% ../nbs/17_optimisers.ipynb #db0b6a01
 def _looks_back(path:Tensor, memory:int)->tuple:
     "(the points that each step looked back on, the point it made), each step scaled to count alike."
-    past = torch.cat([path[memory - 1 - j:len(path) - 1 - j] for j in range(memory)], -1)
+    past = torch.cat(
+        [path[memory - 1 - j:len(path) - 1 - j] for j in range(memory)],
+        -1,
+    )
     size = past.norm(dim=-1, keepdim=True)  # however far from the solution
     return past/size, path[memory:]/size
 

@@ -327,7 +327,7 @@ def _check_loss(loss):
         need.that(fits, 'this loss is no mean over the samples: take another, or train in one process')
 
 # %% ../nbs/w03_parallel.ipynb #1e19eeeb
-def _newest(checkpoints)->str:
+def _newest_saved(checkpoints)->str:
     "What there is to go on from, in words."
     found = sorted(Path(checkpoints).glob('step_*.pt')) if checkpoints else []
     return f"go on from {found[-1]}" if found else "no checkpoint was written"
@@ -335,7 +335,7 @@ def _newest(checkpoints)->str:
 def _ended(team:Team, s:TrainState, checkpoints, e:Lost)->Lost:
     "The last words of a process that has lost another."
     who = f'process {team.rank} of {team.size}'
-    words = f"{str(e).rstrip('.')}: {who} ended after step {s.step:,}; {_newest(checkpoints)}."
+    words = f"{str(e).rstrip('.')}: {who} ended after step {s.step:,}; {_newest_saved(checkpoints)}."
     # torchrun may end this process before Python tells the error
     if 'TORCHELASTIC_RUN_ID' in os.environ:
         print(words, file=sys.stderr, flush=True)

@@ -320,7 +320,11 @@ def _scene(m:Match)->tuple:
     "What stays: traits, and what is said of the data."
     modes = 0 if m.data.modes is None else len(m.data.modes)
     dabs = len(from_drawing(m.setting.drawing))
-    traits = dict(real=m.real.numpy().tobytes(), setting=asdict(m.setting), text=to_text(m.setting))
+    traits = dict(
+        real=m.real.numpy().tobytes(),
+        setting=asdict(m.setting),
+        text=to_text(m.setting),
+    )
     return traits, dict(real_size=list(m.real.shape), lim=lim, columns=list(columns), modes=modes, dabs=dabs)
 
 # %% ../nbs/w01_playground.ipynb #27315879

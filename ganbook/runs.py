@@ -97,7 +97,10 @@ def _read_file(path:Path)->Run:
     except ValueError: told = None
     need.that(_is_run(told), f'{path} was not written by ganbook, or has been damaged')
     kept = {k: told[k] for k in _kept if k in told}
-    return Run(path.parent, **kept, more={k: told[k] for k in told if k not in ('format', *_kept)})
+    return Run(
+        path.parent, **kept,
+        more={k: told[k] for k in told if k not in ('format', *_kept)},
+    )
 
 # %% ../nbs/w04_runs.ipynb #c46114d9
 def _class_counts(d:Data)->dict:

@@ -53,7 +53,7 @@ def write_samples(
         np.save(f, to_units(data, x).numpy())
 
 # %% ../nbs/w36_samples.ipynb #cfb79a32
-def _images(what:Trained, x:torch.Tensor)->torch.Tensor:
+def _as_bytes_of(what:Trained, x:torch.Tensor)->torch.Tensor:
     "Samples as bytes (N,C,H,W)."
     data = stand_in(what.settings)
     need.that(data.is_image, f'{what.folder} draws points: choose a .png or a .npy file for them')
@@ -71,7 +71,7 @@ def write_each(
     need.that(not folder.is_file(), f'{folder} is a file: name a folder with --out')
     fresh = not folder.exists() or not any(folder.iterdir())
     need.that(fresh, f'{folder} has files in it: name another folder with --out')
-    images = _images(what, what.draw(n, seed, k, z))
+    images = _as_bytes_of(what, what.draw(n, seed, k, z))
     for i, image in enumerate(images):
         save_png(image[None], folder/f'{i:05}.png', n_cols=1, scale=1)
 
@@ -101,7 +101,7 @@ def write_film(
     need.that(told, f'{what.folder} draws classes: say with --class which one the film is of')
     if z is None: z = latents(n, what.G.latent_dim, torch.Generator().manual_seed(seed))
     y = None if k is None else torch.full((n*between,), k)
-    images = _images(what, what.of(_round_trip(z, between), y))
+    images = _as_bytes_of(what, what.of(_round_trip(z, between), y))
     film = animation(_film_frames(images), fps=12., hold_s=1/12, format='webp', quality=80)
     with whole_file(path) as part: part.write_bytes(film.data)
 

@@ -38,7 +38,11 @@ def mirrored(
     "Each image as it is, and each with left and right exchanged."
     fits = 2*d.x.nbytes <= host_memory()//2
     need.that(fits, f'{2*d.x.nbytes/1e9:.1f} GB are too much here, take a smaller size', images=d.x)
-    return replace(d, x=torch.cat([d.x, d.x.flip(-1)]), y=None if d.y is None else torch.cat([d.y, d.y]))
+    return replace(
+        d,
+        x=torch.cat([d.x, d.x.flip(-1)]),
+        y=None if d.y is None else torch.cat([d.y, d.y]),
+    )
 
 def _folder_data(name:str, size, grey:bool, mirror:bool)->Data:
     "The images of a folder."

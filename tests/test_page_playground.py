@@ -19,7 +19,8 @@ sys.path[:0] = [str(root/'docs'), str(root/'tests')]
 import bundle  # noqa: E402
 from lab import chromium, flags  # noqa: E402
 
-from ganbook import doctor, faults, losses, metrics, penalties, playground, scenes, train, vitals  # noqa: E402
+from ganbook import doctor, faults, losses, metrics, penalties  # noqa: E402
+from ganbook import playground, scenes, train, vitals  # noqa: E402
 from ganbook.data import draw  # noqa: E402
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator  # noqa: E402
 

@@ -144,7 +144,11 @@ class FourierMotion(nn.Module):
         self.n_in = n_in
         self.n_out = n_out
         self.n_frames = n_frames
-        self.net = nn.Sequential(nn.Linear(n_in, hidden), nn.LeakyReLU(.2), nn.Linear(hidden, 2*n_out))
+        self.net = nn.Sequential(
+            nn.Linear(n_in, hidden),
+            nn.LeakyReLU(.2),
+            nn.Linear(hidden, 2*n_out),
+        )
         self.frequency = nn.Parameter(.5 + torch.rand(n_out))  # turns a clip
 
     def forward(self, m:Tensor)->Tensor:  # (B,n_in) to (B,T,n_out)

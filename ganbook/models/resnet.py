@@ -245,7 +245,11 @@ class ResNetGenerator(nn.Module):
         plan = _plan_for(shape, width, n_blocks, attend, smallest)
         self.first = _first_grid(latent_dim, (plan.channels[-1], *plan.grids[-1]))
         self.stages = _up(plan, resample)
-        self.head = head(plan.channels[::-1], self.shape[0], plan.grids[::-1], resample)
+        self.head = head(
+            plan.channels[::-1],
+            self.shape[0],
+            plan.grids[::-1], resample,
+        )
         self.out = out()
 
     def forward(self, z:Tensor, *y)->Tensor:
