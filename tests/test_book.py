@@ -37,7 +37,7 @@ floors = {
     'callbacks': 4, 'parallel': 4, 'recipes': 4, 'faults': 4, 'models.translation': 4,
     'doctor': 5, 'interpret': 5, 'runs': 5, 'timing': 5,
     'casebook': 6, 'drills': 6, 'samples': 6, 'scenes': 6, 'launch': 6, 'export': 6,
-    'evaluate': 7, 'tuning': 8, 'folders': 8, 'cli': 9, 'playground': 7,
+    'filling': 6, 'evaluate': 7, 'tuning': 8, 'folders': 8, 'cli': 9, 'playground': 7,
 }
 # recipes, workshop and appendices: fewer words, one exercise will do
 short_chapters = ('15', 'w', 'a')
