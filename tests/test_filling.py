@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from ganbook.filling import among, answers, covered, filling_view, hole, pasted, pooled
+from ganbook.filling import among, completions, covered, filling_view, hole, pasted, pooled
 from ganbook.interpret import invert
 from ganbook.plots import to_png
 from ganbook.train import sample
@@ -79,10 +79,10 @@ def test_answers_agree_with_what_is_known_and_differ_elsewhere():
     G, where = Images(), hole(4, 1, 1, 2, 2)
     truth = sample(G, torch.randn(3, 8))
     through = partial(covered, where=where)
-    found = answers(G, through(truth), through, n=4, n_steps=150, pool=10)
+    found = completions(G, through(truth), through, n=4, n_steps=150, pool=10)
     assert found.shape == (4, 3, 1, 4, 4)
     assert (through(found) - through(truth)).abs().mean() < .1
-    alone = answers(G, through(truth), through, n=2, n_steps=150, pool=10, seed=2)
+    alone = completions(G, through(truth), through, n=2, n_steps=150, pool=10, seed=2)
     torch.testing.assert_close(alone, found[2:])
 
 def test_what_is_hidden_changes_nothing():
@@ -91,7 +91,7 @@ def test_what_is_hidden_changes_nothing():
     other = x.clone()
     other[..., 0, 0] = 1.
     through = partial(covered, where=where)
-    a, b = (answers(G, through(t), through, n=1, n_steps=3, pool=3) for t in (x, other))
+    a, b = (completions(G, through(t), through, n=1, n_steps=3, pool=3) for t in (x, other))
     assert torch.equal(a, b)
 
 def test_inversion_through_everything_is_inversion():
@@ -111,7 +111,7 @@ def test_inversion_through_everything_is_inversion():
     ],
 )
 def test_questions_that_are_refused(known, through, more, part):
-    with pytest.raises((ValueError, TypeError), match=part): answers(Images(), known, through, **more)
+    with pytest.raises((ValueError, TypeError), match=part): completions(Images(), known, through, **more)
 
 
 # How often the truth is among them

@@ -2,7 +2,7 @@
 
 usage: python -m trials.filling [--check] [--only ARM ...] [--steps N] [--seeds K] [--out FILE]
 
-Faces are 24x24 and drawn by chapter w28, so that the truth is known. `inversion` searches the latents of the
+Faces are 24x24 and drawn by chapter w28, so that the truth is known. `search` searches the latents of the
 generator @faces, which comes with the package; it was trained once, so a seed of this arm is one of the
 starts. The translators are U-Nets of chapter 22, trained on 2,000 faces with this one hole: `L1` learns from
 the difference to the true face alone, `GAN + L1` from D as well, with a weight of 10 on the difference; a
@@ -21,7 +21,7 @@ whose kind the reader names with a probability above .9. Of 16 answers to each o
 of answers that wear glasses as the truth does; `among`, the share of faces with such an answer among the 16;
 `nearest`, the error of the nearest of them. `moved` is the error with a hole over the mouth.
 
-enlarged: the picture is known as the means of squares of 4x4 pixels. `inversion` keeps the best fitting of 4
+enlarged: the picture is known as the means of squares of 4x4 pixels. `search` keeps the best fitting of 4
 searches. `error`, `distance` and `sure` as above, of the whole picture, and `fits`, the mean absolute
 difference of those means.
 """
@@ -33,7 +33,7 @@ import torch
 from ganbook.causes import draw_causes
 from ganbook.data import Data, latents
 from ganbook.drawing import draw_faces
-from ganbook.filling import among, answers, covered, hole, pasted, pooled
+from ganbook.filling import among, completions, covered, hole, pasted, pooled
 from ganbook.interpret import invert
 from ganbook.losses import non_saturating
 from ganbook.metrics import frechet, frechet_floor
@@ -60,8 +60,8 @@ losses = {  # name of a translator -> (loss, weight of the L1 term)
     'GAN + L1': (non_saturating, 10.),
 }
 kinds = {
-    'hole': ('inversion', *losses, 'redrawn', 'mean', 'samples'),
-    'enlarged': ('inversion', 'L1', 'GAN + L1', 'squares'),
+    'hole': ('search', *losses, 'redrawn', 'mean', 'samples'),
+    'enlarged': ('search', 'L1', 'GAN + L1', 'squares'),
 }
 n_faces, n_several, n_answers = 100, 16, 16
 n_search = 50  # steps of a search
@@ -108,8 +108,8 @@ def filler(world, arm, source, n_steps, seed):
         def fill(known, n, through):
             z = latents(n*len(known), world.G.latent_dim, rng)
             return sample(world.G, z).unflatten(0, (n, -1))
-    elif arm == 'inversion':
-        def fill(known, n, through): return answers(world.G, known, through, n, n_search, seed=100*seed)
+    elif arm == 'search':
+        def fill(known, n, through): return completions(world.G, known, through, n, n_search, seed=100*seed)
     else:
         G = translator(world, arm, source, n_steps, seed)
         def fill(known, n, through):
@@ -150,7 +150,7 @@ def try_enlarged(world, arm, n_steps, seed):
     "What one seed of an arm measures of faces that were made small."
     _, truth, others = world.faces(seed)
     small = pooled(truth, 4)
-    if arm == 'inversion':
+    if arm == 'search':
         x = invert(world.G, small, n_search, restarts=4, seed=100*seed, through=pooled).image
     else:
         fill = filler(world, arm, lambda x: spread_out(pooled(x, 4)), n_steps, seed)
