@@ -304,51 +304,55 @@ class Inversion(NamedTuple):
     "What a search for latents found."
     z:Tensor      # latents (N,Z)
     image:Tensor  # what `G` makes of them (N,*S)
-    error:Tensor  # mean squared error of each image (N,), for images in [-1,1] from 0 to 4
+    error:Tensor  # mean squared error of each (N,), for images in [-1,1] from 0 to 4
 
-def _starts(G:nn.Module, x:Tensor, n:int, pool:int, seed:int)->Tensor:
+def _starts(G:nn.Module, x:Tensor, through:Callable, n:int, pool:int, seed:int)->Tensor:
     "For each image of `x` the latents of the `n` nearest of `pool` samples (n,N,Z)."
     z = latents(pool, G.latent_dim, torch.Generator().manual_seed(seed)).to(x)
-    made = sample(G, z)
+    made = through(sample(G, z))
     shape = ','.join(map(str, made.shape[1:]))
     need.that(made.shape[1:] == x.shape[1:], f'this G makes (N,{shape})', x=x)
     nearest = torch.cdist(x.flatten(1), made.flatten(1)).topk(n, largest=False).indices
     return z[nearest].transpose(0, 1)
 
 # %% ../nbs/21_inside.ipynb #db919383
-def _errors(G:nn.Module, z:Tensor, x:Tensor)->Tensor:
+def _errors(G:nn.Module, z:Tensor, x:Tensor, through:Callable)->Tensor:
     "Mean squared error (restarts,N) of what `G` makes of latents (restarts,N,Z) as images (N,*S)."
-    made = G(z.flatten(0, 1)).unflatten(0, z.shape[:2])
+    made = through(G(z.flatten(0, 1))).unflatten(0, z.shape[:2])
     return (made - x).square().flatten(2).mean(2)
 
-def _approach(G:nn.Module, z:Tensor, x:Tensor, n_steps:int, lr:float, prior:float):
+def _approach(G:nn.Module, z:Tensor, x:Tensor, through:Callable, n_steps:int, lr:float, prior:float):
     "Move latents `z`, in place, to where `G` makes `x` of them."
     opt = torch.optim.Adam([z.requires_grad_()], lr)
     for i in range(n_steps):
         opt.zero_grad()
         opt.param_groups[0]['lr'] = lr*(1 + math.cos(math.pi*i/n_steps))/2
-        (_errors(G, z, x) + prior*z.square().mean(2)).sum().backward()
+        (_errors(G, z, x, through) + prior*z.square().mean(2)).sum().backward()
         opt.step()
 
 def invert(
     G:nn.Module,       # generator
-    x:Tensor,          # images to find latents for (N,*S)
+    x:Tensor,          # images to find latents for (N,*S), or what is known of them
     n_steps:int=200,   # of Adam, its rate falling to 0 along a cosine
     lr:float=.1,       # Adam's first learning rate
     restarts:int=4,    # searches for each image, the best is kept
     prior:float=1e-3,  # weight of the mean square of z
     pool:int=1000,     # random latents that the starts are chosen from
     seed:int=0,        # of those
+    # what would be known of images of `G` (n,*S), in the shape of `x`; None: all of them (chapter 25)
+    through:Callable=None,
 )->Inversion:
     "Search for latents whose images are as near to `x` as can be."
     x = _home(G, _checked(x, 'images'))
     need.whole(0, n_steps=n_steps)
     need.that(1 <= restarts <= pool, 'take at least 1, at most the pool', restarts=restarts, pool=pool)
-    z = _starts(G, x, restarts, pool, seed).clone()
+    through = through or nn.Identity()
+    need.functions(through=through)
+    z = _starts(G, x, through, restarts, pool, seed).clone()
     with _watched(G):
-        _approach(G, z, x, n_steps, lr, prior)
+        _approach(G, z, x, through, n_steps, lr, prior)
     with evaluating(G):
-        error, best = _errors(G, z, x).min(0)
+        error, best = _errors(G, z, x, through).min(0)
         z = z.detach()[best, torch.arange(len(x), device=x.device)]
         return Inversion(z, G(z), error)
 

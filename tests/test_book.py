@@ -39,7 +39,7 @@ floors = {
     'checkpoints': 3, 'ensemble': 3, 'augment': 3, 'optim': 3, 'vitals': 3, 'tasks': 3, 'sources': 3,
     'callbacks': 4, 'parallel': 4, 'recipes': 4, 'faults': 4, 'models.translation': 4,
     'doctor': 5, 'interpret': 5, 'timing': 5, 'wishes': 5,
-    'casebook': 6, 'drills': 6, 'scenes': 6, 'runs': 6,
+    'casebook': 6, 'drills': 6, 'scenes': 6, 'runs': 6, 'filling': 6,
     'samples': 7, 'export': 7, 'playground': 7,
     'evaluate': 8, 'tuning': 9, 'folders': 9, 'best': 10, 'launch': 11, 'cli': 12,
 }

@@ -130,6 +130,14 @@ def test_translation(lab):
         assert press(page, slider=0, image=0, key='ArrowLeft') == '0'
 
 
+def test_filling(lab):
+    "Chapter 25: the face, and the place and the size of the hole, move the picture of its answers."
+    with lab.run_notebook('25_filling_in') as page:
+        assert press(page, slider=0, image=0) == '1'
+        assert press(page, slider=1, image=0) == '8'
+        assert press(page, slider=3, image=0, key='ArrowLeft') == '8'
+
+
 def test_every_chapter_with_a_widget_is_opened_here():
     """A widget is made by ipywidgets or is the playground; each
     chapter that has one is run by a test of the browser."""
