@@ -109,28 +109,28 @@ variants = dict(
     [(points, name) for name in variants] + [(norms, name) for name in variants if name != 'wasserstein'],
 )
 def test_a_member_is_the_gan_trained_alone(make, name):
-    "In float32 for ten steps, as a game enlarges rounding; in float64 for a hundred."
-    n = 10 if make is points else 100
+    "For ten steps, and thirty where networks compute in float64, as a game enlarges rounding."
+    n = 10 if make is points else 30
     s = run(members(lambda i: state(i, make, ema=True), 3), n=n, **variants[name])
     assert s.members == (3,) and s.log.rows().shape == (n, len(s.log.columns), 3)
     for i in range(3): near(member(s, i), run(state(i, make, ema=True), n=n, **variants[name]))
 
 @pytest.mark.parametrize('name', ['schedule', 'both'])
 def test_a_dcgan_with_batchnorm_too(digits, name):
-    s = run(members(lambda i: state(i, images, ema=True), 2), digits, **variants[name])
+    s = run(members(lambda i: state(i, images, ema=True), 2), digits, n=30, **variants[name])
     for i in range(2):
-        alone = run(state(i, images, ema=True), digits, **variants[name])
+        alone = run(state(i, images, ema=True), digits, n=30, **variants[name])
         near(member(s, i), alone, rtol=1e-3, atol=1e-4)
         moved = (alone.G.net.net[0].weight - images(i)[0].net.net[0].weight).abs().max()
         # it learned, and kept statistics
-        assert moved > .01 and alone.G.net.net[2].num_batches_tracked == 100*2
+        assert moved > .003 and alone.G.net.net[2].num_batches_tracked == 30*2
 
 @pytest.mark.parametrize('make', [points, norms])
 def test_a_member_goes_on_alone(make, tmp_path):
-    s = run(members(lambda i: state(i, make, ema=True), 3), n=50)
+    s = run(members(lambda i: state(i, make, ema=True), 3), n=5)
     one = member(s, 1)
-    near(run(one, n=100), run(run(state(1, make, ema=True), n=50), n=100))
-    assert s.step == 50
+    near(run(one, n=10), run(run(state(1, make, ema=True), n=5), n=10))
+    assert s.step == 5
     save(one, tmp_path/'one.pt')
     near(load(state(1, make, ema=True), tmp_path/'one.pt'), one, 0, 0)
 
@@ -143,17 +143,17 @@ def test_a_member_shares_nothing_with_the_run():
 
 def test_a_weight_for_each_member():
     gamma = [0., .5, 5.]
-    s = run(members(state, 3), penalties=[lambda *a: r1(*a, gamma=torch.tensor(gamma))])
+    s = run(members(state, 3), n=10, penalties=[lambda *a: r1(*a, gamma=torch.tensor(gamma))])
     for i, g in enumerate(gamma):
-        near(member(s, i), run(state(i), penalties=[lambda *a, g=g: r1(*a, gamma=g)]))
+        near(member(s, i), run(state(i), n=10, penalties=[lambda *a, g=g: r1(*a, gamma=g)]))
 
 def test_noise_from_each_members_own_random_numbers():
     def noisy(s): return lambda x: x + .1*latents(x.shape[-2], 2, s.rng)
     s = members(state, 3)
-    run(s, augment=noisy(s))
+    run(s, n=10, augment=noisy(s))
     for i in range(3):
         alone = state(i)
-        near(member(s, i), run(alone, augment=noisy(alone)))
+        near(member(s, i), run(alone, n=10, augment=noisy(alone)))
 
 def test_members_do_not_touch():
     a, b = members(state, 3), members(state, 3)
@@ -162,7 +162,7 @@ def test_members_do_not_touch():
     torch.testing.assert_close(a.G.net.net[0].weight[:2], b.G.net.net[0].weight[:2], rtol=0, atol=0)
     assert not torch.allclose(a.G.net.net[0].weight[2], b.G.net.net[0].weight[2])
 
-def test_one_member(): near(member(run(members(state, 1)), 0), run(state(0)))
+def test_one_member(): near(member(run(members(state, 1), n=10), 0), run(state(0), n=10))
 
 def test_make_is_asked_once_for_each():
     asked = []
