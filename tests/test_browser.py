@@ -121,6 +121,14 @@ def test_clips(lab):
         assert press(page, slider=0, image=0, key='ArrowLeft') == '0'
 
 
+def test_style(lab):
+    "Chapter 23: both people, the grid and psi move the mixed face."
+    with lab.run_notebook('23_style') as page:
+        assert press(page, slider=0, image=0) == '1'
+        assert press(page, slider=2, image=0) == '3'
+        assert press(page, slider=3, image=0) == '1.10'
+
+
 def test_translation(lab):
     "Chapter 22: seed, tilt and smile of an outline, and the latent, move the picture of its faces."
     with lab.run_notebook('22_translation') as page:

@@ -40,6 +40,11 @@ plans = dict(
         'it draws no photographs; some faces are smudged, many kinds and one colour of the wall are rare',
         size=24, lr=2.5e-3,
     ),
+    styles=Plan(
+        'drawn faces of 16 pixels, in colour, by a generator with styles', 'style', 'faces', 3_000,
+        'it draws no photographs; some faces are smudged, many kinds are rare',
+        size=16,
+    ),
     digits=Plan(
         'handwritten digits, grey', 'stable', 'mnist_small', 1_500,
         'trained on 5,000 images; some samples are no digit that a person would name',
