@@ -504,7 +504,8 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
     for name in ('empty', 'photos', 'broken', 'notes'): (tmp_path/name).mkdir()
-    for i in range(50): Image.fromarray(np.zeros((64, 64), np.uint8)).save(tmp_path/'photos'/f'{i}.png')
+    grey = np.random.default_rng(0).integers(0, 256, (50, 64, 64), dtype=np.uint8)
+    for i, pixels in enumerate(grey): Image.fromarray(pixels).save(tmp_path/'photos'/f'{i}.png')
     for name in ('file.txt', 'broken/a.png', 'notes/a.txt'): (tmp_path/name).write_text('mine')
     return tmp_path
 
