@@ -69,7 +69,11 @@ def draw_curve(
 ):
     "The distances of a run over its steps; the best is marked."
     shown = {step: d for step, d in curve.items() if math.isfinite(d)}
-    ax.plot(list(shown), list(shown.values()), color=FAKE, lw=1, marker='.', ms=3)
+    ax.plot(
+        list(shown), list(shown.values()),
+        color=FAKE, lw=1, marker='.',
+        ms=3,
+    )
     if shown:
         best = min(shown, key=shown.get)
         ax.plot(best, shown[best], 'o', mfc='none', color=FAKE)

@@ -336,7 +336,11 @@ def _with_real(data:Data, x:Tensor, n_cols:int, classes:list=()):
     picture = beside(dict(generated=made, real=enlarged(real, few, scale=scale)))
     if not classes: return picture
     known = dict(enumerate(data.classes))
-    return with_names(picture, [known.get(k, str(k)) for k in classes], head=picture.height - made.height)
+    return with_names(
+        picture,
+        [known.get(k, str(k)) for k in classes],
+        head=picture.height - made.height,
+    )
 
 # %% ../nbs/a2_callbacks.ipynb #012e22de
 def save_samples(

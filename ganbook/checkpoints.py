@@ -23,7 +23,11 @@ from .train import Log, TrainState
 # %% ../nbs/w08_checkpoints.ipynb #dfb45649
 def _parts(s:TrainState)->dict:
     "Name -> everything in `s` that has a state_dict."
-    parts = dict(G=s.G, D=s.D, opt_G=s.opt_G, opt_D=s.opt_D, G_ema=s.G_ema)
+    parts = dict(
+        G=s.G, D=s.D,
+        opt_G=s.opt_G, opt_D=s.opt_D,
+        G_ema=s.G_ema,
+    )
     extra = {f'extra.{name}': part for name, part in s.extra.items()}
     return {name: part for name, part in parts.items() if part is not None} | extra
 
@@ -156,7 +160,10 @@ def _load_optimizer(opt:torch.optim.Optimizer, saved:dict):
     for group, own in zip(opt.param_groups, ours):
         lr = own.pop('lr')
         now = group['lr']
-        group.update(own, lr=torch.as_tensor(now, device=lr.device) if isinstance(lr, Tensor) else float(now))
+        group.update(
+            own,
+            lr=torch.as_tensor(now, device=lr.device) if isinstance(lr, Tensor) else float(now),
+        )
 
 def _set_random(s:TrainState, states:dict):
     "Put all random generators where they stood; between kinds of device that cannot be, and is said."

@@ -55,7 +55,10 @@ def _check_labels(x:Tensor, y:Tensor):
     labels = numbers and y.dtype == torch.int64
     sources = (y.dtype, y.ndim) == (torch.uint8, 4)
     wants = 'give each sample an int64 number, a row of int64 attributes, or a source image, uint8 (N,C,H,W)'
-    need.that((labels or sources) and len(y) == len(x), wants, labels=y, samples=len(x))
+    need.that(
+        (labels or sources) and len(y) == len(x),
+        wants, labels=y, samples=len(x),
+    )
 
 def _check_causes(x:Tensor, causes:Causes):
     "Refuse causes that do not belong to the samples."

@@ -63,7 +63,10 @@ class _Sheet:
 def span(self, low, high)->slice:
     "The pixels between two places in the picture, and one more on either side."
     first, last = ((float(torch.as_tensor(v)) + 1)*self.side/2 for v in (low, high))
-    return slice(max(0, int(first) - 1), max(0, min(self.side, int(last) + 2)))
+    return slice(
+        max(0, int(first) - 1),
+        max(0, min(self.side, int(last) + 2)),
+    )
 
 @patch_to(_Sheet)
 def about(self, middle, half)->slice:
@@ -239,7 +242,10 @@ def _long(s:_Sheet)->Iterator:
     at, X, Y, mane = _mane(s)
     p = _part_at(s)
     curtain = torch.where(X > p, (X - p).square()*.75, (p - X)*.9) - .52
-    face = _both(curtain - Y, X.abs() - s.width*(.86 + .1*Y.clamp(min=0)))
+    face = _both(
+        curtain - Y,
+        X.abs() - s.width*(.86 + .1*Y.clamp(min=0)),
+    )
     hair = at, X, Y, _both(mane, -face)
     yield _lit(s, hair)
     yield _sheen(s, hair, .02, -.58, .3, .09)

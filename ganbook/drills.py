@@ -101,7 +101,11 @@ def _strong_D(b:Setup)->Setup: return replace(b, loss=minimax, gamma=0., n_criti
 def _eager_G(b:Setup)->Setup: return replace(b, gamma=0., update=several_of_G, betas=(.5, .9), decay=False)
 def _momentum(b:Setup)->Setup: return replace(b, gamma=0., betas=(.9, .999), lr=2e-3, lr_D=5e-4)
 def _unconstrained(b:Setup)->Setup:
-    return replace(b, loss=wasserstein, gamma=0., betas=(.5, .9), lr=3e-3, lr_D=3e-3, decay=False)
+    return replace(
+        b, loss=wasserstein, gamma=0.,
+        betas=(.5, .9), lr=3e-3,
+        lr_D=3e-3, decay=False,
+    )
 def _far_too_fast(b:Setup)->Setup: return replace(b, loss=wasserstein, gamma=0., lr=1., lr_D=1., decay=False)
 def _flat_D(b:Setup)->Setup: return replace(b, gamma=1e4)
 def _slow_D(b:Setup)->Setup: return replace(b, lr_D=b.lr/100)
@@ -112,7 +116,10 @@ def _stopped(b:Setup)->Setup: return replace(b, n_steps=30)
 def _swapped_labels(b:Setup)->Setup:
     return replace(b, loss=replace(b.loss, discriminator=lambda r, f: b.loss.discriminator(f, r)))
 def _wrong_sign(b:Setup)->Setup:
-    return replace(b, loss=replace(b.loss, generator=lambda r, f: -b.loss.generator(r, f)))
+    return replace(
+        b,
+        loss=replace(b.loss, generator=lambda r, f: -b.loss.generator(r, f)),
+    )
 def _wrong_label(b:Setup)->Setup:
     return replace(
         b,

@@ -169,7 +169,11 @@ class MemberAdam(torch.optim.Optimizer):
         for group in self.param_groups:
             params = [p for p in group['params'] if p.grad is not None]
             moves = [torch.zeros_like(p) for p in params]
-            _unit_step(moves, [p.grad for p in params], [_moments(self.state[p], p) for p in params], group)
+            _unit_step(
+                moves, [p.grad for p in params],
+                [_moments(self.state[p], p) for p in params],
+                group,
+            )
             torch._foreach_addcmul_(
                 params,
                 moves,

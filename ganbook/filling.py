@@ -51,7 +51,7 @@ def hole(
     where[top:top + height, left:left + width] = True
     return where
 
-def _fits(x:Tensor, where:Tensor)->Tensor:
+def _hole_of(x:Tensor, where:Tensor)->Tensor:
     "The hole, on the device of the images, if it is one of theirs."
     fits = where.dtype == torch.bool and where.shape == x.shape[-2:]
     need.that(fits, f'give a bool of shape {tuple(x.shape[-2:])}, true in the hole', where=where)
@@ -62,7 +62,7 @@ def covered(
     where:Tensor,  # the hole, bool (H,W)
 )->Tensor:         # the same shape
     "What is known of images with a hole: grey in it, and the rest."
-    return x.masked_fill(_fits(x, where), 0.)
+    return x.masked_fill(_hole_of(x, where), 0.)
 
 def pasted(
     x:Tensor,      # images (...,C,H,W), of which what is in the hole does not matter
@@ -70,7 +70,7 @@ def pasted(
     where:Tensor,  # the hole, bool (H,W)
 )->Tensor:         # (...,C,H,W), leading sizes broadcast
     "Images with another one's pixels in the hole."
-    return torch.where(_fits(x, where), made, x)
+    return torch.where(_hole_of(x, where), made, x)
 
 # %% ../nbs/25_filling_in.ipynb #04a10610
 def pooled(
@@ -80,7 +80,10 @@ def pooled(
     "Images made small: the mean of each square."
     need.shaped('images (N,C,H,W)', x=x)
     need.whole(k=k)
-    need.that(x.shape[-2] % k == x.shape[-1] % k == 0, 'take a k that divides height and width', x=x, k=k)
+    need.that(
+        x.shape[-2] % k == x.shape[-1] % k == 0,
+        'take a k that divides height and width', x=x, k=k,
+    )
     return F.avg_pool2d(x, k)
 
 # %% ../nbs/25_filling_in.ipynb #ad5d92a6

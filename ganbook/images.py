@@ -439,4 +439,8 @@ def folder(
     y, classes = _folder_labels(files)
     _warn_of([*said, *more, *_remarks(root, x, files, good, classes)])
     if y is not None: y = y[good]
-    return Data(root.resolve().name or 'images', torch.from_numpy(x[:len(good)]), y, classes=classes)
+    return Data(
+        root.resolve().name or 'images',
+        torch.from_numpy(x[:len(good)]),
+        y, classes=classes,
+    )

@@ -296,7 +296,10 @@ def occlusion(
     need.shaped('images (N,C,H,W)', x=x)
     rows, columns = _corners(x.shape[2:], size, stride)
     with evaluating(*[D]*isinstance(D, nn.Module)):
-        drops = torch.stack([D(x) - D(_covered(x, i, j, size, fill)) for i in rows for j in columns], 1)
+        drops = torch.stack(
+            [D(x) - D(_covered(x, i, j, size, fill)) for i in rows for j in columns],
+            1,
+        )
     return drops.unflatten(1, (len(rows), len(columns)))
 
 # %% ../nbs/21_inside.ipynb #756d21e0

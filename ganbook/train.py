@@ -40,7 +40,11 @@ def adam(
     _check_adam(params, lr, betas)
     cuda = params[0].is_cuda
     start = torch.tensor(lr, device=params[0].device) if cuda else lr
-    opt = torch.optim.Adam(params, lr=start, betas=tuple(map(float, betas)), fused=True, capturable=cuda)
+    opt = torch.optim.Adam(
+        params, lr=start,
+        betas=tuple(map(float, betas)),
+        fused=True, capturable=cuda,
+    )
     for group in opt.param_groups: group['initial_lr'] = lr
     return opt
 

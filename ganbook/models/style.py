@@ -60,10 +60,10 @@ class ModulatedConv(nn.Module):
         return y*demodulation(self.conv.weight, s)[..., None, None] if self.demodulate else y
 
 # %% ../../nbs/23_style.ipynb #b824a160
-_slope = .2
-_gain = math.sqrt(2/(1 + _slope**2))  # keeps the mean square through the leaky ReLU
+_leak = .2
+_gain = math.sqrt(2/(1 + _leak**2))  # keeps the mean square through the leaky ReLU
 
-def _bent(x:Tensor)->Tensor: return _gain*F.leaky_relu(x, _slope)
+def _bent(x:Tensor)->Tensor: return _gain*F.leaky_relu(x, _leak)
 
 class _Slow(nn.Module):
     "A linear layer and its activation, whose weights Adam moves `slow` times as far."
@@ -119,7 +119,10 @@ class _Synthesis(nn.Module):
         self.grids = grids
         self.n_pixels = [math.prod(size) for size in grids]
         self.resample = resample
-        self._build([round(width*min(2**i, 8)) for i in reversed(range(len(grids)))], n_image, n_style)
+        self._build(
+            [round(width*min(2**i, 8)) for i in reversed(range(len(grids)))],
+            n_image, n_style,
+        )
 
     def _build(self, n:list, n_image:int, n_style:int):
         "The constant, what goes to each grid of `n` channels, and what reads an image off it."
@@ -264,7 +267,7 @@ def mixing_table(
     return image_grid(torch.cat(lines).cpu(), ax, n_cols=len(b) + 1, title=title)
 
 # %% ../../nbs/23_style.ipynb #fb0a3a90
-def _apart(name:str, a:Tensor, b:Tensor)->Tensor:  # (N,)
+def _spans_apart(name:str, a:Tensor, b:Tensor)->Tensor:  # (N,)
     "How far two lists of numbers lie from each other, in spans."
     low, high = spans.get(name, (0., 1.))
     return (a - b).reshape(len(a), -1).square().mean(1).sqrt()/(high - low)
@@ -272,8 +275,8 @@ def _apart(name:str, a:Tensor, b:Tensor)->Tensor:  # (N,)
 def _whose(name:str, a:Tensor, b:Tensor, x:Tensor)->tuple:
     "(pairs that differ, which of all show the first's, which the second's), bool (N,) each."
     if name not in options:
-        first, second = _apart(name, x, a), _apart(name, x, b)
-        return _apart(name, a, b) > .25, first < second, second < first
+        first, second = _spans_apart(name, x, a), _spans_apart(name, x, b)
+        return _spans_apart(name, a, b) > .25, first < second, second < first
     sure = (a.amax(-1) > .9) & (b.amax(-1) > .9)
     first, second, mixed = (v.argmax(-1) for v in (a, b, x))
     return sure & (first != second), mixed == first, mixed == second
