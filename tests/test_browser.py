@@ -124,7 +124,7 @@ def test_clips(lab):
 def test_style(lab):
     "Chapter 23: both people, the grid and psi move the mixed face."
     with lab.run_notebook('23_style') as page:
-        assert press(page, slider=0, image=0) == '1'
+        assert press(page, slider=1, image=0) == '2'
         assert press(page, slider=2, image=0) == '3'
         assert press(page, slider=3, image=0) == '1.10'
 
