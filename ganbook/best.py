@@ -111,9 +111,10 @@ class KeepBest:
         if s.step % self.n == 0: self.look(s)
     def open(self, step:int):
         "Take up what the run has measured until `step`."
-        known = read_curve(self.files.metric) | _best_distance(self.files.best)
-        self.lowest = min(_best_distance(self.files.best).values(), default=math.inf)
-        self.curve = {k: v for k, v in sorted(known.items()) if k <= step}
+        best = _best_distance(self.files.best)
+        self.lowest = min(best.values(), default=math.inf)
+        known = sorted((read_curve(self.files.metric) | best).items())
+        self.curve = {k: v for k, v in known if k <= step}
         for k, v in self.curve.items(): self.show(k, v)
     def show(self, step:int, distance:float):
         if self.board and self.board.writer and math.isfinite(distance):
@@ -121,8 +122,7 @@ class KeepBest:
     def look(self, s:TrainState):
         with unmoved(s): distance = self.score(s)
         if distance < self.lowest:
-            about = dict(step=s.step, distance=distance)
-            save(s, self.files.best, self.settings | dict(best=about))
+            save(s, self.files.best, self.settings | dict(best=dict(step=s.step, distance=distance)))
             self.lowest = distance
         self.curve[s.step] = distance
         write_curve(self.curve, self.files.metric)

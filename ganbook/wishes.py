@@ -97,12 +97,12 @@ def with_classes(
 # a pair of networks -> what a recipe has for it, where it was made for another
 _for_pair = dict(
     mlp=dict(), dcgan=dict(up='upsampled', width=32, norm_D='none', init='pytorch'),
-    resnet=dict(up='bilinear', width=16),
+    resnet=dict(up='bilinear', width=16), style=dict(up='bilinear', width=20, norm_D='none', init='pytorch'),
 )
 
 def with_networks(
     recipe,    # a Recipe or its name
-    name:str,  # of a pair: mlp, dcgan or resnet
+    name:str,  # of a pair: mlp, dcgan, resnet or style
 )->Recipe:     # the same where it has this pair already
     "A recipe with other networks."
     r = find(recipe)

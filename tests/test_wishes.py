@@ -9,6 +9,7 @@ from PIL import Image
 from ganbook.callbacks import latest
 from ganbook.checkpoints import read
 from ganbook.cli import main
+from ganbook.recipes import pairs
 from ganbook.runs import Run
 
 torch.set_num_threads(1)
@@ -114,7 +115,7 @@ def test_ada_holds_images_back_and_keeps_how_far_it_has_come(photos):
 
 
 @pytest.mark.parametrize('recipe', ['mlp', 'stable', 'pictures'])
-@pytest.mark.parametrize('name', ['mlp', 'dcgan', 'resnet'])
+@pytest.mark.parametrize('name', sorted(pairs))
 def test_networks_by_name(recipe, name, photos):
     ok('train', recipe, '--data', 'photos', '--size', '8', '--networks', name, *short, '--out', 'a')
     assert Run.read('a').recipe.networks == name
