@@ -140,6 +140,14 @@ def test_ada_with_classes_resumes_to_the_bit(pets):
     assert np.load('x.npy').shape == (2, 3, 8, 16)
 
 
+@pytest.mark.parametrize('size,words', [('32', ''), ('24x32', '--augment ada'), ('32x24', '--networks mlp')])
+def test_classes_at_larger_sizes(size, words, pets):
+    ok('train', '--data', 'photos', '--classes', '--size', size, *words.split(), *short, '--out', 'a')
+    ok('sample', 'a', '--n', '2', '--class', 'dog', '--out', 'x.npy')
+    sides = [int(n) for n in size.split('x')]
+    assert np.load('x.npy').shape == (2, 3, sides[0], sides[-1])
+
+
 def test_ada_wants_five_images_of_each_class(pets, capsys):
     for p in sorted((pets/'cat').iterdir())[:2]: p.rename(pets/'dog'/p.name)
     words = ['train', '--data', 'photos', '--size', '8', '--augment', 'ada', '--n-steps', '2']
