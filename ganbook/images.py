@@ -76,6 +76,8 @@ def _has_frames(img:Image.Image)->bool:
     try: return img.format in ('GIF', 'WEBP', 'PNG', 'TIFF', 'AVIF') and img.is_animated
     except Exception: return True
 
+_by_a_quarter = 5, 6, 7, 8  # how a camera was held, in the words of EXIF
+
 def _decode(
     path:Path, h:int, w:int, channels:int,
     ranges:dict=None, # kind -> (black, white) of deep images, for the whole folder
@@ -83,7 +85,7 @@ def _decode(
 )->np.ndarray:        # uint8 (C,h,w)
     "The image file `path`; of an animation the first frame."
     with Image.open(path) as file:
-        turned = file.getexif().get(0x112, 1) > 4     # by a quarter
+        turned = file.getexif().get(0x112) in _by_a_quarter
         if seen is not None:
             seen['size'] = file.size[::-1] if turned else file.size
         file.draft(None, (2*max(h, w), 2*max(h, w)))  # a JPEG need not be decoded much larger than it is used
@@ -350,7 +352,7 @@ def _decode_each(root:Path, files:list, which:list, out:np.ndarray, ranges:dict,
     def one(i): return _try_decode(root/files[i], out[i], ranges, seen and seen[i])
     Image.init()
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # one's own may be large
+        warnings.filterwarnings('ignore', module='PIL')  # of large images, and of damage beside the pixels
         faults = _in_threads(one, which)
     return {i: fault for i, fault in zip(which, faults) if fault}
 

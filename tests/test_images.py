@@ -46,6 +46,17 @@ def test_the_eight_ways_to_hold_a_camera_give_one_picture(tmp_path, ending):
         assert (x - d.x[0].float()).abs().mean() < 3
         assert x[:, 8, [6, 18, 30]].argmax(0).tolist() == [0, 1, 2] and x[0, 2, 6] < .7*x[0, 8, 6]
 
+table = b'MM\0*\0\0\0\x08\0\x01\x01\x12\0'  # a table of one entry, the orientation, and then what it holds
+
+@pytest.mark.parametrize('exif', [
+    b'', b'nothing', b'II*\0\x08\0\0\0\xff\xff', table + b'\x02\0\0\0\x04abc\0\0\0\0\0',
+    table + b'\x03\0\0\0\x02\0\x09\0\x06\0\0\0\0',
+], ids=['empty', 'no table', 'cut off', 'a word', 'two numbers'])
+def test_a_picture_whose_notes_are_damaged_is_read(tmp_path, exif):
+    saved(Image.new('RGB', (40, 40), (200, 50, 120)), tmp_path/'a.jpg', exif=b'Exif\0\0' + exif, quality=95)
+    d, says = told(tmp_path)
+    assert len(d) == 1 and len(says) == 1 and 'very few' in says[0]
+
 def test_deep_images_land_on_the_scale_of_the_same_picture_in_8_bits(tmp_path):
     a = some()
     a[0, :2] = 0, 255
