@@ -67,27 +67,31 @@ def _fit(img:Image.Image, h:int, w:int)->Image.Image:
     k = min(img.width/w, img.height/h)
     x = (img.width - k*w)/2
     y = (img.height - k*h)/2
-    return img.resize(
-        (w, h), Image.Resampling.LANCZOS,
-        box=(x, y, x + k*w, y + k*h),
-        reducing_gap=3.,
-    )
+    box = x, y, x + k*w, y + k*h
+    return img.resize((w, h), Image.Resampling.LANCZOS, box=box, reducing_gap=3.)
 
 # %% ../nbs/w09_images.ipynb #c8ca83b5
+def _has_frames(img:Image.Image)->bool:
+    "Does its file hold several pictures? One whose second is cut off does."
+    try: return img.format in ('GIF', 'WEBP', 'PNG', 'TIFF', 'AVIF') and img.is_animated
+    except Exception: return True
+
+_by_a_quarter = 5, 6, 7, 8  # how a camera was held, in the words of EXIF
+
 def _decode(
     path:Path, h:int, w:int, channels:int,
     ranges:dict=None, # kind -> (black, white) of deep images, for the whole folder
-    seen:dict=None,   # filled with `size` (W,H), and `span` of a deep image
+    seen:dict=None,   # filled with `size` (W,H), `span` of a deep image, and whether there are more `frames`
 )->np.ndarray:        # uint8 (C,h,w)
     "The image file `path`; of an animation the first frame."
-    with Image.open(path) as img:
-        turned = img.getexif().get(0x112, 1) > 4     # by a quarter
+    with Image.open(path) as file:
+        turned = file.getexif().get(0x112) in _by_a_quarter
         if seen is not None:
-            seen['size'] = img.size[::-1] if turned else img.size
-        img.draft(None, (2*max(h, w), 2*max(h, w)))  # a JPEG need not be decoded much larger than it is used
-        img = ImageOps.exif_transpose(img)           # a camera held upright says so in a tag
+            seen['size'] = file.size[::-1] if turned else file.size
+        file.draft(None, (2*max(h, w), 2*max(h, w)))  # a JPEG need not be decoded much larger than it is used
+        img = ImageOps.exif_transpose(file)           # a camera held upright says so in a tag
         if seen is not None:
-            seen['span'] = _span(img)
+            seen |= dict(span=_span(img), frames=_has_frames(file))
         img = _fit(_eight_bit(img, ranges).convert('RGB' if channels == 3 else 'L'), h, w)
     return np.asarray(img).reshape(h, w, channels).transpose(2, 0, 1)
 
@@ -113,13 +117,11 @@ def _is_image(path:Path)->bool:
 
 # %% ../nbs/w09_images.ipynb #913eda90
 def _walk(root:Path)->tuple:
-    """(files below `root` without hidden ones, folders of runs);
-    links are followed last, and each real folder is read once."""
-    waiting = [root]
-    links = []
+    """(files below `root` without hidden ones, links that lead nowhere too; folders
+    of runs); links are followed last, and each real folder is read once."""
+    waiting, links = [root], []
+    files, runs = [], []
     read = set()
-    files = []
-    runs = []
     while waiting or links:
         at = waiting.pop() if waiting else links.pop(0)
         if (real := at.resolve()) in read: continue
@@ -131,7 +133,7 @@ def _walk(root:Path)->tuple:
             if p.name.startswith('.'): continue
             if p.is_dir():
                 (links if p.is_symlink() else waiting).append(p)
-            elif p.is_file(): files.append(p)
+            elif p.is_file() or p.is_symlink(): files.append(p)
     return files, sorted(runs)
 
 # %% ../nbs/w09_images.ipynb #376861ed
@@ -158,9 +160,8 @@ def _check_root(root:Path):
 def _counts(paths:list)->str:
     "How many of each ending, such as '300 .heic and 2 .dng'."
     ends = [p.suffix.lower() for p in paths]
-    return ' and '.join(
-        f'{ends.count(e):,} {e}' for e in sorted(set(ends), key=lambda e: (-ends.count(e), e))
-    )
+    order = sorted(set(ends), key=lambda e: (-ends.count(e), e))
+    return ' and '.join(f'{ends.count(e):,} {e}' for e in order)
 
 def _unreadable(root:Path, every:list, n_read:int)->list:
     "A sentence about photographs, or archives, among `every` file that are not readable here, if any are."
@@ -172,19 +173,22 @@ def _unreadable(root:Path, every:list, n_read:int)->list:
     return [f"{root}: {n_read:,} of {n_read + len(lost):,} files read; "
             f"{_counts(lost)} not readable here: {cure}."]
 
-def _of_runs(root:Path, runs:list)->list:
-    "A sentence about folders of runs, if there are any."
-    if not runs: return []
-    names = ', '.join(r.relative_to(root).as_posix() for r in runs[:3])
-    if runs[3:]: names += ', ...'
-    return [f"{root}: {len(runs):,} folders of runs, with generated pictures, were left out: {names}."]
+def _left_out(root:Path, paths:list, what:str)->list:
+    "A sentence about paths that were left out, if there are any."
+    if not paths: return []
+    names = ', '.join(p.relative_to(root).as_posix() for p in paths[:3])
+    if paths[3:]: names += ', ...'
+    return [f"{root}: {len(paths):,} {what} were left out: {names}."]
 
 def _image_files(root:Path)->tuple:
     "(image files below `root`, sorted by name; sentences about what was left out)."
     _check_root(root)
-    every, runs = _walk(root)
+    found, runs = _walk(root)
+    lost = {p for p in found if p.is_symlink() and not p.exists()}
+    every = [p for p in found if p not in lost]
     files = sorted((p.relative_to(root) for p in every if _is_image(p)), key=Path.as_posix)
-    said = _unreadable(root, every, len(files)) + _of_runs(root, runs)
+    said = _unreadable(root, every, len(files)) + _left_out(root, sorted(lost), 'links that lead nowhere')
+    said += _left_out(root, runs, 'folders of runs, with generated pictures,')
     if files: return files, said
     why = said[0] if said else f"it should hold files that end in {', '.join(sorted(_endings))}."
     raise FileNotFoundError(f"{root} holds no image: {why}")
@@ -233,6 +237,12 @@ def _ranges(spans:list)->tuple:
                     f"{black:g} was taken for black and {white:g} for white in all of them.")
     return ranges, said
 
+def _first_frames(frames:list)->list:
+    "A sentence about images that have several frames, if any do."
+    n = sum(frames)
+    if not n: return []
+    return [f"{n:,} of {len(frames):,} images have several frames or pages: the first of each was taken."]
+
 def _crops(sizes:list, h:int, w:int)->list:
     """Sentences about images (W,H) of which less than half is
     kept, and about those enlarged to twice their size or more."""
@@ -241,11 +251,8 @@ def _crops(sizes:list, h:int, w:int)->list:
     lost = sum(k < .5 for k in kept)
     small = sum(grown)
     said = []
-    if lost:
-        said.append(
-            f"{lost:,} of {len(sizes):,} images lose more than half of their area to "
-            "the centre crop: crop them first, or choose a size of their proportions."
-        )
+    if lost: said.append(f"{lost:,} of {len(sizes):,} images lose more than half of their area to the centre "
+                         "crop: crop them first, or choose a size of their proportions.")
     if small: said.append(f"{small:,} of {len(sizes):,} images were enlarged to twice their size or more, "
                           f"to {h}x{w}: choose a smaller size.")
     return said
@@ -257,12 +264,9 @@ def _report(files:list, broken:dict):
     some = len(broken) < len(files)
     need.that(some, f'none of the {len(files):,} images could be decoded, such as {first}: give others')
     more = f' and {len(broken) - 5:,} more' if len(broken) > 5 else ''
-    if broken:
-        warnings.warn(
-            f"{len(broken):,} of {len(files):,} images could "
-            f"not be decoded and were left out: {first}{more}.",
-            stacklevel=3,
-        )
+    if broken: warnings.warn(
+        f"{len(broken):,} of {len(files):,} images could not be decoded and were left out: {first}{more}.",
+        stacklevel=3)
 
 # %% ../nbs/w09_images.ipynb #6d0269ad
 def _parts_of_a_set(root:Path, classes:tuple)->list:
@@ -277,9 +281,8 @@ def _parts_of_a_set(root:Path, classes:tuple)->list:
 def _few(root:Path, n:int)->list:
     "A sentence if the images are so few that a generator can only repeat them."
     if n >= 50: return []
-    return [
-        f"{root}: {n} images are very few, and a generator will learn to repeat them: collect some hundreds."
-    ]
+    are = '1 image is' if n == 1 else f'{n} images are'
+    return [f"{root}: {are} very few, and a generator will learn to repeat them: collect some hundreds."]
 
 def _warn_of(sentences:list):
     "One warning a sentence, as coming from the line that called `folder`."
@@ -324,6 +327,7 @@ def _try_decode(path:Path, out:np.ndarray, ranges:dict, seen:dict)->str:
     channels, h, w = out.shape
     try: out[:] = _decode(path, h, w, channels, ranges, seen)
     except UnidentifiedImageError: return 'not an image'
+    except Image.DecompressionBombError: return f'more than {2*Image.MAX_IMAGE_PIXELS:,} pixels'
     except Exception as e: return brief(e)
 
 def _in_threads(f:Callable, items:list)->list:
@@ -347,7 +351,9 @@ def _decode_each(root:Path, files:list, which:list, out:np.ndarray, ranges:dict,
     "Decode the files of the indices `which` into their rows of `out`: {index: reason} of those that fail."
     def one(i): return _try_decode(root/files[i], out[i], ranges, seen and seen[i])
     Image.init()
-    faults = _in_threads(one, which)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', module='PIL')  # of large images, and of damage beside the pixels
+        faults = _in_threads(one, which)
     return {i: fault for i, fault in zip(which, faults) if fault}
 
 def _decode_all(root:Path, files:list, out:np.ndarray)->tuple:
@@ -360,6 +366,7 @@ def _decode_all(root:Path, files:list, out:np.ndarray)->tuple:
     deep = [i for i in good if seen[i]['span']]
     ranges, said = _ranges([seen[i]['span'] for i in deep])
     said += _crops([seen[i]['size'] for i in good], h, w)
+    said += _first_frames([seen[i]['frames'] for i in good])
     if deep:
         broken |= _decode_each(root, files, deep, out, ranges)
     if broken: _move_up(out, broken)
@@ -439,8 +446,4 @@ def folder(
     y, classes = _folder_labels(files)
     _warn_of([*said, *more, *_remarks(root, x, files, good, classes)])
     if y is not None: y = y[good]
-    return Data(
-        root.resolve().name or 'images',
-        torch.from_numpy(x[:len(good)]),
-        y, classes=classes,
-    )
+    return Data(root.resolve().name or 'images', torch.from_numpy(x[:len(good)]), y, classes=classes)

@@ -288,8 +288,9 @@ def _check_augment(r:Recipe, data:Data):
     need.that(data.is_image, f'{data.name} holds points, and images are augmented', augment=r.augment)
     if r.augment != 'ada': return
     need.that(len(data) >= 20, 'it holds a tenth of the data out, give 20 images or more', augment='ada')
-    fits = not draws_classes(r)
-    need.that(fits, 'it asks a D that is not told the class, take another or no classes', augment='ada')
+    if not draws_classes(r): return
+    enough = data.y.unique(return_counts=True)[1].min() >= 5
+    need.that(enough, 'it holds a tenth of the data out, give each class 5 images', augment='ada')
 
 # %% ../nbs/15_stabilised_dcgan.ipynb #d8cc5f89
 def count_classes(
@@ -326,8 +327,8 @@ def prepare(
     _check_numbers(r)
     _check_kind(r, data)
     _check_together(r)
-    _check_augment(r, data)
     count_classes(r, data)
+    _check_augment(r, data)
     return replace(data, low=0. if r.out == 'sigmoid' else -1.)
 
 # %% ../nbs/15_stabilised_dcgan.ipynb #3c169e2b
@@ -365,7 +366,8 @@ def _drawn_from(s, r:Recipe, data:Data)->dict:
     "Arguments of `fit` that draw random numbers, the run's own, and the data."
     policy = _policy(r, s.rng)
     own = dict(data=data, penalties=_penalties(r, s.rng), augment=_augment(r, policy, s.rng))
-    return own | (augment.adaptive(s, data, policy, r.n_steps) if r.augment == 'ada' else {})
+    if r.augment != 'ada': return own
+    return own | augment.adaptive(s, data, policy, r.n_steps, draws_classes(r))
 
 def _arguments(r:Recipe)->dict:
     "The other arguments of `fit`, but the data."
