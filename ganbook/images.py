@@ -200,12 +200,13 @@ def _folder_labels(files:list):
     index = {name: i for i, name in enumerate(sorted({f.parts[0] for f in files}))}
     return torch.tensor([index[f.parts[0]] for f in files]), tuple(index)
 
-def _sides(size)->tuple:
-    "(H,W) of a whole number or a pair of them, each from 4 to 1024."
+def _shape(size, channels:int)->tuple:
+    "(C,H,W): 1 or 3, and a whole number or a pair of them, each from 4 to 1024."
+    need.that(channels in (1, 3), 'choose 3 (colour) or 1 (grey)', channels=channels)
     hw = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
     fits = len(hw) == 2 and all(isinstance(s, int) and 4 <= s <= 1024 for s in hw)
     need.that(fits, 'give a whole number from 4 to 1024, or a pair (H,W) of them', size=size)
-    return hw
+    return channels, *hw
 
 # %% ../nbs/w09_images.ipynb #eefd8497
 def check_subfolders(
@@ -279,9 +280,8 @@ def _parts_of_a_set(root:Path, classes:tuple)->list:
 def _few(root:Path, n:int)->list:
     "A sentence if the images are so few that a generator can only repeat them."
     if n >= 50: return []
-    return [
-        f"{root}: {n} images are very few, and a generator will learn to repeat them: collect some hundreds."
-    ]
+    return [f"{root}: {n} images are very few, and a generator "
+            "will learn to repeat them: collect some hundreds."]
 
 def _warn_of(sentences:list):
     "One warning a sentence, as coming from the line that called `folder`."
@@ -419,9 +419,8 @@ def decoded(
     max_bytes:int=None,  # in memory up to this size, else in a file of the cache; None: a quarter of it
 )->tuple:                # (array (N,channels,H,W), broken: index -> reason, sentences); broken ones left out
     "Decode images, the largest centred part of each."
-    need.that(channels in (1, 3), 'choose 3 (colour) or 1 (grey)', channels=channels)
     most = host_memory()//4 if max_bytes is None else max_bytes
-    shape = len(files), channels, *_sides(size)
+    shape = len(files), *_shape(size, channels)
     decode = _in_memory if math.prod(shape) <= most else _on_disk
     return decode(root, files, shape)
 
@@ -439,6 +438,7 @@ def folder(
     max_bytes:int=None,
 )->Data:                # labels are the subfolders, if every image lies in one
     "Your own images: any size and mode, the largest centred part scaled to `size`, decoded once."
+    _shape(size, channels)
     root = Path(path).expanduser()
     files, said = image_files(root)
     x, broken, more = decoded(root, files, size, channels, max_bytes)

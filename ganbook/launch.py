@@ -197,8 +197,10 @@ def _begin(run:Run, data:Data, s:TrainState, team:Team, held:Data):
     if paired: save_rows(dict(source=data.y[:32], truth=data.x[:32]), run.files.data)
     elif data.is_image: save_png(data.x[:64], run.files.data)
     _announce(run, data, s, team)
-    if paired and held: print(f"{len(held):,} pairs more are held out: {run.files.samples.name} shows some")
-    elif paired: print(f"no pair is held out of so few: {run.files.samples.name} shows pairs of training")
+    if not paired: return
+    shown = run.files.samples.name
+    if held: print(f"{len(held):,} more pairs are held out, for {shown}", flush=True)
+    else: print(f"no pair is held out of so few: {shown} shows pairs of training", flush=True)
 
 def _fitted(run:Run, s:TrainState, arguments:dict, team:Team):
     "Train, with the other processes, if there are any; the one that leads keeps run.json."

@@ -230,7 +230,7 @@ def test_what_a_run_says(at_home, capsys):
     out = capsys.readouterr().out
     assert 'held_out       8' in out and 'pairs          True' in out
     ok('resume', 'run')
-    assert '8 pairs more are held out: samples.png shows some' in capsys.readouterr().out
+    assert '8 more pairs are held out, for samples.png' in capsys.readouterr().out
 
 def test_evaluate_gives_the_error_on_held_out_pairs(at_home, capsys):
     ok('evaluate', 'run')
