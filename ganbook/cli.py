@@ -21,7 +21,9 @@ from .terminal import heeding_signals, is_expected, sentence, warning_once
 def cmd_train(
     recipe:str=None,        # its name, from the list below (default: stable; points for points)
     *,
-    data:str=None,          # a set such as mnist, or a folder like photos/ (default: digits; ring for points)
+    # a set such as mnist, or a folder like photos/; for pix2pix one with A/, the sources,
+    # and B/, what they should become (default: digits; ring for points, faces for pix2pix)
+    data:str=None,
     size:sides=None,        # of images of a folder, 64 or height x width: 48x32 (default: 64); of faces (32)
     grey:bool=False,        # read the images of a folder without their colours
     mirror:bool=False,      # take each image mirrored as well; not where left and right mean something
@@ -78,32 +80,28 @@ def cmd_resume(
 def cmd_sample(
     run:str,          # folder of a run, one of its checkpoints, or @faces, which comes with ganbook
     *,
-    n:int=None,       # samples (default: 64, of a film 8)
+    n:int=None,       # samples (default: 64, of a film 8; of pix2pix all sources, in a picture 64)
     seed:int=0,       # of the latents
     latent:str=None,  # .npy file of latents (n,latent_dim), in place of --n and --seed (default: none)
     class_:str=None,  # draw one class, by its name or number (default: all, as often as in the data)
     each:bool=False,  # one .png a sample, into a new folder
     film:bool=False,  # a walk through the samples, as an endless .webp (or .mp4)
+    source:str=None,  # of pix2pix: an image to translate, or a folder (default: pairs that were held out)
     checkpoint:str=None,  # best, or the step of one that the run has (default: the newest)
     # file: .png for a picture, .npy for an array; with --each a folder, with --film
-    # a .webp or .mp4 (default: samples-N-SEED.png and the like, in the folder of the run)
+    # a .webp or .mp4 (default: samples-N-SEED.png or answers-SOURCE-SEED.png in the folder of the run)
     out:str=None,
     device:str=None,  # cuda, mps or cpu (default: the best there is)
 ):
     "Draw samples from a trained generator; the last line printed is their path."
     from ganbook import scale
     from ganbook.runs import chosen, trained
-    from ganbook.samples import place_for, read_latents, what_is_asked, writers
+    from ganbook.samples import what_is_asked, write_asked
     from ganbook.wishes import check_seed
-    kind, n = what_is_asked(n, latent, each, film, out)
+    kind = what_is_asked(n, latent, each, film, out)
     check_seed(seed)
     what = trained(chosen(run, checkpoint), scale.device(device))
-    k = None if class_ is None else what.class_number(class_)
-    z = latent and read_latents(latent, what)
-    if latent: n = len(z)
-    path = place_for(what, n, Path(latent).stem if latent else seed, k, kind, out)
-    writers[kind](what, path, n, seed, k, z)
-    print(path)
+    print(write_asked(what, kind, n, seed, latent, class_, source, out))
 
 # %% ../nbs/w07_command_line.ipynb #d8194090
 def _about_machine()->dict:
@@ -343,6 +341,7 @@ _examples = """examples:
   ganbook train --data photos --classes      its subfolders are classes
   ganbook resume runs/stable-digits          go on after Ctrl-C or a crash
   ganbook train mlp --data mnist             another recipe, other data
+  ganbook train pix2pix --data pairs         pairs/A are turned into pairs/B, by name
   ganbook sample runs/stable-digits --n 100  draw from it
   ganbook sample @faces                      draw from a generator that comes with ganbook
   ganbook evaluate runs/stable-digits        how good is it?
@@ -385,7 +384,7 @@ def _with_home(v):
 
 def _at_home(given:dict)->dict:
     "Options of a command with ~ at the start of a path read as the home folder, which not every shell does."
-    paths = ('data', 'out', 'config', 'from_', 'latent', 'run', 'runs', 'real', 'other')
+    paths = ('data', 'out', 'config', 'from_', 'latent', 'run', 'runs', 'real', 'other', 'source')
     return {k: _with_home(v) if k in paths else v for k, v in given.items()}
 
 def _obey(words:list)->int:

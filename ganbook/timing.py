@@ -31,7 +31,8 @@ def n_threads(
     labels:bool=False,  # do the networks take the data's labels?
 )->int:
     "Processor threads to train with: what was asked for, one for small networks, else what PyTorch has."
-    a_sample = multiply_adds(s.G, (s.G.latent_dim,), labels) + multiply_adds(s.D, s.D.shape, labels)
+    y = labels and getattr(s.G, 'source', True)  # a translator says what shape its sources have
+    a_sample = multiply_adds(s.G, (s.G.latent_dim,), y) + multiply_adds(s.D, s.D.shape, y)
     macs = batch_size*a_sample
     return asked or (1 if macs < 1e8 else torch.get_num_threads())
 

@@ -13,7 +13,7 @@ from . import need
 from .data import Data, latents, subset, to_units
 from .evaluate import eye, usual_features
 from .metrics import frechet, prdc
-from .recipes import Recipe, build, find, prepare
+from .recipes import Recipe, build, find, prepare, takes_sources
 from .sources import data_by_name
 from .train import fit, sample
 from .wishes import Wish, wished_recipe, wished_source
@@ -73,9 +73,9 @@ def try_gammas(
     return {r: distance(r) for r in tried}
 
 # %% ../nbs/w34_tuning.ipynb #08e7abbd
-def _data_and_features(wish:Wish, kind:str)->tuple:
+def _data_and_features(wish:Wish, recipe:Recipe)->tuple:
     "(the data that a user asks for, what gives the features of images; None for points)."
-    source = wished_source(wish, kind)
+    source = wished_source(wish, recipe)
     data = data_by_name(**source)
     return data, eye(usual_features(source), 'cpu').see if data.is_image else None
 
@@ -91,7 +91,9 @@ def tuned(
     begins = not (wish.config or wish.resume)
     need.that(begins, '--try is for a run that begins: leave it out with --config and --resume')
     recipe = wished_recipe(replace(wish, n_steps=None))
-    data, see = _data_and_features(wish, recipe.kind)
+    alone = not takes_sources(recipe)
+    need.that(alone, f'--try judges samples, and the recipe {recipe.name} gives answers: leave it out')
+    data, see = _data_and_features(wish, recipe)
     tried = try_gammas(recipe, data, see, n_steps, seed=wish.seed or 0, device=device)
     for r, distance in tried.items(): say(f'gamma {max(r.r1, r.r2):<8.4g} distance {distance:.4g}')
     best = min(tried, key=tried.get)

@@ -312,6 +312,10 @@ def _nearness(fake:Tensor, base:Tensor)->float:
     usual = _usual(base, torch.arange(200)).median().clamp_min(1e-12)
     return (nearest(_flat(fake)[:200], base).median()/usual).item()
 
+def _may_copy(data:Data)->bool:
+    "Are there samples to copy? What answers a source image is to be like its truth, and that is none."
+    return len(data) > 1 and (data.y is None or data.y.ndim < 4)
+
 def _tell_kinds(y)->bool:
     "Are these labels, of 2 to 100 kinds?"
     return y is not None and y.ndim == 1 and 2 <= int(y.max()) + 1 <= 100
@@ -323,7 +327,7 @@ def _sample_vitals(fake:Tensor, real:Tensor, data:Data, rng, features:Callable=N
     v |= _likeness(fake, real) | _variety(fake, real, features)
     i = torch.randperm(len(data), generator=rng)[:max(1, most_numbers//data.x[0].numel())]
     base = _as_drawn(data, i)
-    if len(data) > 1:
+    if _may_copy(data):
         v['copies'] = _nearness(fake, base)
     if not _tell_kinds(data.y): return v
     place = neighbours(_flat(fake), base[:5000])[1]

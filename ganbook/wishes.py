@@ -15,7 +15,8 @@ from . import need
 from .arguments import in_range
 from .files import check_own
 from .images import check_subfolders
-from .recipes import Recipe, draws_classes, find, networks, pairs
+from .pairs import paired_files
+from .recipes import Recipe, draws_classes, find, networks, pairs, takes_sources
 from .sources import check_outside, data_name, data_sets, holds_points
 
 # %% ../nbs/w38_wishes.ipynb #7bef7a92
@@ -92,6 +93,8 @@ def with_classes(
     r = find(recipe)
     if draws_classes(r): return r
     need.that(not r.classes, f'the recipe {r.name} makes classes of its own: leave --classes out')
+    alone = not takes_sources(r)
+    need.that(alone, f'the recipe {r.name} is told a source and no class: leave --classes out')
     return replace(r, classes='projection', latent_dim=r.latent_dim + 16)
 
 # a pair of networks -> what a recipe has for it, where it was made for another
@@ -107,6 +110,8 @@ def with_networks(
     "A recipe with other networks."
     r = find(recipe)
     need.one_of(pairs, name, 'pair of networks')
+    alone = not takes_sources(r)
+    need.that(alone, f'the recipe {r.name} needs networks that take sources: leave --networks out')
     return r if r.networks == name else replace(r, networks=name, **_for_pair.get(name, {}))
 
 def wished_recipe(
@@ -133,23 +138,26 @@ def _check_folder(recipe:Recipe, source:dict):
     sides = (size, size) if isinstance(size, int) else size
     if source['name'] in data_sets: return
     if draws_classes(recipe): check_subfolders(source['name'])
+    if takes_sources(recipe): paired_files(source['name'])
     if not all(1 <= side <= 1024 for side in sides): return  # chapter w9 says what is wrong
     check_shape(recipe, (1 if source['grey'] else 3, *sides))
 
 def wished_source(
     wish:Wish,
-    kind:str,  # of the recipe: images or points
+    recipe:Recipe,  # that wants them
 )->dict:
     "What the data of a wish are, and how they are read."
-    source = dict(name=data_name(kind, wish.data), size=wish.size, grey=wish.grey)
-    return source | (dict(mirror=True) if wish.mirror else {})
+    paired = takes_sources(recipe)
+    name = data_name(recipe.kind, wish.data or ('faces' if paired else None))
+    more = dict(mirror=wish.mirror, pairs=paired)
+    return dict(name=name, size=wish.size, grey=wish.grey) | {k: True for k, v in more.items() if v}
 
 def planned(
     wish:Wish,
 )->tuple:  # (recipe, source, seed)
     "What is asked of a run that begins, if it can be; nothing is read or made yet."
     recipe = wished_recipe(wish)
-    source = wished_source(wish, recipe.kind)
+    source = wished_source(wish, recipe)
     seed = check_seed(wish.seed or 0)
     if wish.out: check_own(Path(wish.out))
     check_outside(Path(wish.out or 'runs'), source['name'])

@@ -37,12 +37,13 @@ floors = {
     'train': 2, 'models.resnet': 2, 'models.conditional': 2, 'images': 2, 'shelf': 2,
     'models.clips': 2,
     'models.style': 3,
-    'checkpoints': 3, 'ensemble': 3, 'augment': 3, 'optim': 3, 'vitals': 3, 'tasks': 3, 'sources': 3,
-    'callbacks': 4, 'parallel': 4, 'recipes': 4, 'faults': 4, 'models.translation': 4,
-    'doctor': 5, 'interpret': 5, 'timing': 5, 'wishes': 5,
-    'casebook': 6, 'drills': 6, 'scenes': 6, 'runs': 6, 'filling': 6,
-    'samples': 7, 'export': 7, 'playground': 7,
-    'evaluate': 8, 'tuning': 9, 'folders': 9, 'best': 10, 'launch': 11, 'cli': 12,
+    'checkpoints': 3, 'ensemble': 3, 'augment': 3, 'optim': 3, 'vitals': 3, 'tasks': 3, 'pairs': 3,
+    'callbacks': 4, 'parallel': 4, 'faults': 4, 'models.translation': 4, 'sources': 4,
+    'recipes': 5, 'doctor': 5, 'interpret': 5,
+    'timing': 6, 'wishes': 6, 'casebook': 6, 'scenes': 6, 'filling': 6,
+    'drills': 6, 'runs': 7,
+    'samples': 8, 'export': 8, 'playground': 8,
+    'evaluate': 9, 'tuning': 10, 'folders': 10, 'best': 11, 'launch': 12, 'cli': 13,
 }
 # recipes, workshop and appendices: fewer words, one exercise will do
 short_chapters = ('15', 'w', 'a')

@@ -23,6 +23,7 @@ from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
 from ganbook.models.resnet import ResNetDiscriminator, ResNetGenerator
 from ganbook.models.translation import PatchDiscriminator, UNet, to_truth
 from ganbook.optim import at_once, by_consensus, extragradient, lookahead, optimistic, past_extragradient
+from ganbook.pairs import face_pairs
 from ganbook.penalties import clip_weights, dragan, r1, r2, wgan_gp
 from ganbook.tasks import classify, inform, rotate, with_tasks
 from ganbook.train import alternating, fit, new_state
@@ -87,6 +88,7 @@ def gpu(monkeypatch):
 def on_device(data): return replace(data, x=data.x.to(meta), y=None if data.y is None else data.y.to(meta))
 
 few_digits = sets.subset(sets.digits(), 40)
+few_pairs = face_pairs(40, 16)
 
 def digits(): return on_device(few_digits)
 
@@ -119,6 +121,7 @@ def test_recipes(gpu, name, k):
         **dict(hidden=(16, 16)) if r.networks == 'mlp' else dict(width=4),
     )
     data = on_device(sets.ring(n=100)) if r.kind == 'points' else digits()
+    if recipes.takes_sources(r): data = on_device(few_pairs)
     s, arguments = recipes.build(small, data, k=k)
     run(
         gpu, s, **{key: v for key, v in arguments.items() if key not in ('n_steps', 'batch_size', 'schedule')}

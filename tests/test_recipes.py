@@ -12,7 +12,8 @@ from ganbook.data import Data, digits, latents, ring, to_units
 from ganbook.diversity import Packed
 from ganbook.metrics import mode_coverage
 from ganbook.penalties import SpectralNorm
-from ganbook.recipes import build, find, from_settings, networks, recipes
+from ganbook.pairs import face_pairs
+from ganbook.recipes import build, find, from_settings, networks, recipes, takes_sources
 from ganbook.train import fit, sample
 
 torch.set_num_threads(1)
@@ -22,7 +23,9 @@ published = {'lsgan', 'wgan', 'wgan_gp', 'sngan_hinge', 'r1', 'r3', 'pac'}
 
 def colour(shape=(3, 20, 33), n=12):
     return Data('noise', torch.randint(0, 256, (n, *shape), dtype=torch.uint8))
-def data_for(r): return ring(200) if r.kind == 'points' else digits()
+def data_for(r):
+    if takes_sources(r): return face_pairs(40, 16)
+    return ring(200) if r.kind == 'points' else digits()
 
 
 @pytest.fixture(autouse=True)

@@ -37,7 +37,7 @@ from ganbook.drills import Setup, drills, practise, several_of_G, sound, with_no
 from ganbook.faults import severities
 from ganbook.losses import GANLoss
 from ganbook.metrics import frechet, yardstick
-from ganbook.recipes import build, recipes
+from ganbook.recipes import build, recipes, takes_sources
 from ganbook.train import d_step, fit, sample
 from ganbook.objectives import levels
 from ganbook.vitals import Vitals, unlike, vitals
@@ -296,7 +296,8 @@ def bases(): return sets.ring(5000), sets.digits()
 def arms_of(seed):
     """(key, function without arguments that trains and gives the rows) of
     every arm of a seed, the sound setups first and the rest shuffled."""
-    mixed = [(f'recipe/{name}/{seed}', partial(recipe_rows, name, r, seed)) for name, r in recipes.items()]
+    alone = {name: r for name, r in recipes.items() if not takes_sources(r)}
+    mixed = [(f'recipe/{name}/{seed}', partial(recipe_rows, name, r, seed)) for name, r in alone.items()]
     mixed += [
         (f'{name}/{base.name}/{k}/{seed}', partial(dose_rows, name, base, k, seed))
         for name in faults
