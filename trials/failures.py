@@ -26,7 +26,7 @@ from ganbook.doctor import diagnose
 from ganbook.drills import several_of_G
 from ganbook.losses import minimax, non_saturating
 from ganbook.readers import face_reader
-from ganbook.recipes import build, find
+from ganbook.recipes import build, find, prepare
 from ganbook.train import fit
 from trials.common import (
     Judge, arm_options, as_drawn, chosen, clock, each, failing, lists_of, machine, parsed, run_arms, stored,
@@ -47,18 +47,6 @@ class Fault:
     arguments: dict = field(default_factory=dict)  # in the arguments of `fit`
     before: Callable = None                        # what is done to the state before the run
     after: Callable = None                         # and after it
-
-class ThroughSigmoid(nn.Module):
-    "A generator whose samples end in [0,1]."
-    def __init__(self, G):
-        super().__init__()
-        self.net, self.latent_dim = G, G.latent_dim
-    def forward(self, z, *y): return (self.net(z, *y) + 1)/2
-
-def with_sigmoid(s):
-    "The wrong end of G: its optimiser keeps the same weights."
-    s.G = ThroughSigmoid(s.G)
-    s.G_ema = ThroughSigmoid(s.G_ema)
 
 def no_rate_D(s):
     for group in s.opt_D.param_groups: group['lr'] = group['initial_lr'] = 0.
@@ -81,7 +69,7 @@ faults = {
     ),
     'two of five backgrounds are read': Fault('mode collapse, partial'),
     'learning rates ten times too high': Fault('oscillation', rough | dict(lr=3e-2)),
-    'wrong end of G': Fault('ranges do not match', before=with_sigmoid),
+    'wrong end of G': Fault('ranges do not match', dict(out='sigmoid')),
     'labels swapped in D': Fault('labels or losses swapped', arguments=dict(loss=swapped)),
     'learning rate 0 in D': Fault('D does not learn', before=no_rate_D),
     'average without buffers': Fault('BatchNorm statistics at evaluation', after=without_buffers),
@@ -108,9 +96,10 @@ def broken(name, data, n_steps, seed, device):
     "The state after a broken run."
     fault = faults[name]
     recipe = replace(base, **dict(n_steps=n_steps or base.n_steps) | fault.recipe)
-    s, a = build(recipe, read_by(name, data), seed, device)
+    read = prepare(base, read_by(name, data))  # in [-1,1], whatever G ends in
+    s, a = build(recipe, read, seed, device)
     if fault.before: fault.before(s)
-    fit(s, **a | fault.arguments)
+    fit(s, **a | dict(data=read) | fault.arguments)
     if fault.after: fault.after(s)
     return s
 
