@@ -17,7 +17,7 @@ help:          ## this list
 	@touch $@
 
 train: .venv/ok ## train a GAN on drawn faces; the last line is the path of a picture of what it draws
-	@$(BIN)/ganbook train pictures --data faces --size 16
+	@$(BIN)/ganbook train pictures32 --data faces
 
 test: .venv/ok  ## everything: exports in step, every chapter and solution, stored outputs, tests, lint
 	@OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/run.py

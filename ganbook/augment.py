@@ -189,26 +189,35 @@ class Overfitting:
         train:Tensor,     # training samples as drawn (N,*S)
         held_out:Tensor,  # as many or fewer that are not trained on (M,*S)
         z:Tensor,         # latents (L,Z)
-    ): self.x = train, held_out, z
+        y:tuple=(),       # labels (N,), (M,) and (L,) of the three, where the networks are told the class
+    ):
+        self.x = train, held_out, z
+        self.y = y
     def __call__(self, s)->Tensor:  # (...,), one a member
-        train, held_out, z = (t.to(s.device).expand(*s.members, *t.shape) for t in self.x)
+        def placed(tensors): return [t.to(s.device).expand(*s.members, *t.shape) for t in tensors]
+        train, held_out, z = placed(self.x)
+        seen, unseen, wanted = [(y,) for y in placed(self.y)] or [()]*3
         with evaluating(s.G, s.D):
-            return r_v(*map(s.D, (train, held_out, s.G(z))))
+            return r_v(s.D(train, *seen), s.D(held_out, *unseen), s.D(s.G(z, *wanted), *wanted))
 
 def adaptive(
     s,                # the state of a run that begins; its `extra` gets the policy, and so do checkpoints
     data:Data,        # images, 20 or more
     policy:Augment,   # that begins at p = 0
     n_steps:int,      # of the run; a tenth of them takes p from 0 to 1
+    labels:bool=False,  # are the networks told the classes of the data?
 )->dict:              # arguments of `fit`: nine tenths of the data, and a callback
     "What lets the overfitting of D decide how often images are changed."
     train, held_out = split(data, .1)
-    def of(d): return draw(d, 64, torch.Generator(d.x.device).manual_seed(0))
+    def of(d):
+        x = draw(d, 64, torch.Generator(d.x.device).manual_seed(0), labels)
+        return x if labels else (x,)
+    (seen, *y), (unseen, *other) = of(train), of(held_out)
     z = latents(64, s.G.latent_dim, torch.Generator().manual_seed(0))
     s.extra['augment'] = policy
     ada = ADA(
         policy,
-        Overfitting(of(train), of(held_out), z),
+        Overfitting(seen, unseen, z, (*y, *other, *y)),
         target=.2, rise=max(4, n_steps//10),
     )
     return dict(data=train, callbacks=[ada])

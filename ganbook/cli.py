@@ -85,11 +85,11 @@ def cmd_sample(
     latent:str=None,  # .npy file of latents (n,latent_dim), in place of --n and --seed (default: none)
     class_:str=None,  # draw one class, by its name or number (default: all, as often as in the data)
     each:bool=False,  # one .png a sample, into a new folder
-    film:bool=False,  # a walk through the samples, as an endless .webp
+    film:bool=False,  # a walk through the samples, as an endless .webp (or .mp4)
     source:str=None,  # of pix2pix: an image to translate, or a folder (default: pairs that were held out)
     checkpoint:str=None,  # best, or the step of one that the run has (default: the newest)
     # file: .png for a picture, .npy for an array; with --each a folder, with --film
-    # a .webp (default: samples-N-SEED.png and the like, in the folder of the run; of pix2pix answers-...)
+    # a .webp or .mp4 (default: samples-N-SEED.png, of pix2pix answers-..., in the folder of the run)
     out:str=None,
     device:str=None,  # cuda, mps or cpu (default: the best there is)
 ):

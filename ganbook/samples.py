@@ -7,6 +7,8 @@ __all__ = ['writers', 'read_latents', 'write_samples', 'write_each', 'write_film
            'settings_now', 'drawn', 'show_run', 'read_sources', 'write_answers', 'write_asked']
 
 # %% ../nbs/w36_samples.ipynb #80f77f1c
+import shutil
+import subprocess
 import warnings
 from pathlib import Path
 import numpy as np
@@ -95,30 +97,62 @@ def _film_frames(images:torch.Tensor)->list:
     scale = max(1, 256//max(images.shape[-2:]))
     return [np.asarray(enlarged(image[None], 1, scale=scale)) for image in images]
 
+def _even(frame:np.ndarray)->np.ndarray:  # bytes (H,W) or (H,W,3) to (H',W',3)
+    "A frame in colour with even sides, the last row or column repeated where one is odd."
+    h, w = frame.shape[:2]
+    colour = frame if frame.ndim == 3 else np.stack([frame]*3, -1)
+    return np.pad(colour, ((0, h % 2), (0, w % 2), (0, 0)), 'edge')
+
+def _check_ffmpeg(path:str|Path):
+    "Raise if a film that is called so cannot be written here."
+    there = Path(path).suffix.lower() != '.mp4' or shutil.which('ffmpeg')
+    need.that(there, f'{path} needs the program ffmpeg: install it, or name a .webp file')
+
+def _mp4(frames:list, path:Path, fps:float=12.):
+    "Write frames as H.264, so that every player can show them."
+    h, w, _ = _even(frames[0]).shape
+    given = f'-f rawvideo -pix_fmt rgb24 -s {w}x{h} -r {fps:g} -i -'
+    wanted = '-an -c:v libx264 -pix_fmt yuv420p -crf 18 -movflags +faststart -f mp4'
+    words = ['ffmpeg', '-loglevel', 'error', '-y', *given.split(), *wanted.split(), str(path.absolute())]
+    pixels = b''.join(_even(frame).tobytes() for frame in frames)
+    done = subprocess.run(words, input=pixels, capture_output=True)
+    said = done.stderr.decode(errors='replace').split('\n')[0] or f'exit code {done.returncode}'
+    need.that(not done.returncode, f'ffmpeg could not write an .mp4 ({said}): name a .webp file')
+
+def _webp(frames:list, path:Path, fps:float=12.):
+    "Write frames as an endless film."
+    film = animation(frames, fps=fps, hold_s=1/fps, format='webp', quality=80)
+    path.write_bytes(film.data)
+
+
+# %% ../nbs/w36_samples.ipynb #5b0c6d1f
 def write_film(
     what:Trained,    # a generator of images
-    path:Path,       # .webp file to write
+    path:Path,       # file to write: .webp, or .mp4 where ffmpeg is installed
     n:int=8,         # samples to go through
     seed:int=0,      # of the latents
     k:int=None,      # the class that all are of; needed where there are classes
     z:torch.Tensor=None,  # the latents themselves, instead of a seed
     between:int=12,  # frames from one to the next, twelve a second
 ):
-    "A walk through samples and back to the first, as an endless film."
+    "A walk through samples and back to the first, as a film; a .webp begins again by itself."
     need.at_least(2, n=n)
     told = k is not None or not what.classes
     need.that(told, f'{what.folder} draws classes: say with --class which one the film is of')
+    _check_ffmpeg(path)
     if z is None: z = latents(n, what.G.latent_dim, torch.Generator().manual_seed(seed))
     y = None if k is None else torch.full((n*between,), k)
     images = _as_bytes_of(what, what.of(_round_trip(z, between), y))
-    film = animation(_film_frames(images), fps=12., hold_s=1/12, format='webp', quality=80)
-    with whole_file(path) as part: part.write_bytes(film.data)
+    write = _mp4 if path.suffix.lower() == '.mp4' else _webp
+    with whole_file(path) as part: write(_film_frames(images), part)
+
 
 # %% ../nbs/w36_samples.ipynb #e284ea86
 writers = {'': write_samples, 'each': write_each, 'film': write_film}  # kind -> what writes it
 _named = {  # kind -> endings of a name that suits it, and what is said of another
     '': (('.png', '.npy'), 'neither a .png nor a .npy file: choose one of the two'),
-    'each': (('',), 'no name of a folder: choose one'), 'film': (('.webp',), 'no .webp file: choose one'),
+    'each': (('',), 'no name of a folder: choose one'),
+    'film': (('.webp', '.mp4'), 'neither a .webp nor an .mp4 file: choose one of the two'),
 }
 
 def check_name(
@@ -128,6 +162,7 @@ def check_name(
     "Raise on a file that does not suit what is to be written."
     endings, wrong = _named[kind]
     need.that(not out or Path(out).suffix.lower() in endings, f'{out} is {wrong}')
+    if out: _check_ffmpeg(out)
 
 def what_is_asked(
     n:int,       # samples, or None

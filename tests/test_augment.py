@@ -1,6 +1,7 @@
 """Augmentation: every operation against a loop over images, gradients,
 members, waiting, resuming, and the stored figures of its benchmark."""
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 import pytest
@@ -216,6 +217,20 @@ def test_overfitting_leaves_the_networks_as_they_are():
     signal = Overfitting(x[:20], x[20:], latents(20, 8, gen()))
     assert signal(s).shape == () and torch.equal(signal(s), signal(s)) and s.G.training and s.D.training
     assert Overfitting(x[:20], x[20:], latents(20, 8, gen()))(members(pair, 3)).shape == (3,)
+
+@pytest.mark.parametrize('k', [None, 2])
+def test_overfitting_tells_the_networks_the_class(k):
+    "D knows its classes: where the labels are others, the signal is another."
+    from ganbook.recipes import build, find
+    data = sets.digits()
+    r = replace(find('conditional'), hidden=(16,), latent_dim=20, batch_size=8, n_steps=3)
+    s, _ = build(r, data, k=k)
+    x, y = sets.draw(data, 40, gen(), labels=True)
+    def signal(*y): return Overfitting(x[:20], x[20:], latents(20, s.G.latent_dim, gen()), y)(s)
+    told = signal(y[:20], y[20:], y[:20])
+    assert told.shape == (() if k is None else (k,)) and told.isfinite().all()
+    assert not torch.equal(told, signal(y[:20], (y[20:] + 1) % 10, y[:20]))
+    fails(lambda: signal(), contains='wants classes')
 
 def test_ada_follows_the_signal():
     augment, values = Augment([brightness], 0.), iter([.9, .9, .9, .1, float('nan'), .6])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from trials import common, dcgan, modes, sights, stable, stacked
+from trials import common, dcgan, failures, modes, sights, stable, stacked
 
 root = Path(__file__).resolve().parent.parent
 
@@ -66,6 +66,30 @@ def test_pictures_that_are_no_better_miss_their_targets():
     assert len(sights.missed(entry, 'cpu mnist')) == 4
     del rows['whole']
     assert sights.missed(entry, 'cpu mnist') == ['cpu mnist: no arm called whole']
+
+def test_stored_failures_keep_their_targets(): assert failures.missed(stored('failures')['cpu faces']) == []
+
+def test_failures_that_nobody_names_and_false_alarms_miss_their_targets():
+    entry = copy.deepcopy(stored('failures')['cpu faces'])
+    for name in entry['rows']: entry['rows'][name]['rank'] = [0]*5
+    entry['rows']['sound']['named'][3] = ['D wins']
+    assert len(failures.missed(entry)) == 2
+
+@pytest.mark.parametrize('name', failures.faults)
+def test_each_fault_breaks_what_it_says(name):
+    data = failures.by_background()
+    data = failures.subset(data, 60)
+    read = failures.read_by(name, data)
+    s = failures.broken(name, data, 2, 0, 'cpu')
+    x = failures.drawn(s.best, 'cpu')
+    assert (len(read) == 10) == (name == 'ten training images')
+    assert (set(read.y.tolist()) == {0, 1}) == (name == 'two of five backgrounds are read')
+    if name == 'wrong end of G': assert x.min() >= 0
+    if name == 'sound': assert x.min() < 0
+    assert s.step == (30 if name == 'stopped after 30 steps' else 2)
+    start = failures.build(failures.base, data, 0, 'cpu')[0].D
+    same = all(torch.equal(p, q) for p, q in zip(s.D.parameters(), start.parameters()))
+    assert same == (name == 'learning rate 0 in D')
 
 def test_stored_thousand_modes_keep_their_targets():
     entry = stored('stacked')['cpu digits']
@@ -136,6 +160,7 @@ def test_missed_targets_of_a_minute_are_seen(change, words):
     [
         (dcgan, 'cpu faces', ['--only', 'whole', 'no convolutions']),
         (modes, 'ring', ['--game', 'ring', '--only', 'r3', 'r3, lazy 8', 'plain']),
+        (failures, 'cpu faces', ['--only', 'sound', 'ten training images']),
         (stable, 'cpu digits', ['--only', 'plain', '... but R1']),
         (stable, 'cpu digits away', ['--away', '--only', 'whole', 'no R1 and R2']),
     ],

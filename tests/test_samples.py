@@ -1,4 +1,6 @@
 "Samples as files: a picture, an array, a folder of pictures, a film."
+import sys
+from pathlib import Path
 import numpy as np
 import pytest
 import torch
@@ -30,6 +32,59 @@ def test_a_film_begins_at_the_first_sample_and_ends_before_it(tmp_path):
     assert apart[0] < 12  # what the compression of a film changes
     assert apart[0] < apart[1] and apart[0] < apart[2] < np.abs(frames[0] - 127).mean()
 
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    "Put a program called ffmpeg on a PATH of its own, which runs these lines of Python."
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
+    monkeypatch.setenv('PATH', str(tmp_path/'bin'))
+    (tmp_path/'bin').mkdir()
+    def put(*lines):
+        file = tmp_path/'bin'/'ffmpeg'
+        file.write_text('\n'.join([f'#!{sys.executable} -S', 'import sys', *lines]))
+        file.chmod(0o755)
+    return put
+
+def test_ffmpeg_gets_the_frames_of_a_film(program, capsys):
+    "A program that takes the place of ffmpeg writes down its words and its input."
+    program(
+        "open('words', 'w').write('\\n'.join(sys.argv[1:]))", "pixels = sys.stdin.buffer.read()",
+        "open('pixels', 'wb').write(pixels)", "open(sys.argv[-1], 'wb').write(b'a film')",
+    )
+    assert main('sample @faces --n 2 --film --seed 4 --out a.MP4'.split()) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == 'a.MP4' and Path('a.MP4').read_bytes() == b'a film'
+    words = Path('words').read_text().splitlines()
+    what = trained(locate('faces'), 'cpu')
+    side = 256//what.G.shape[-1]*what.G.shape[-1]
+    given, wanted = words[:words.index('-i')], words[words.index('-i'):]
+    assert given[given.index('-s') + 1] == f'{side}x{side}' and given[given.index('-r') + 1] == '12'
+    assert 'rgb24' in given and 'yuv420p' in wanted and wanted[-2] == 'mp4'
+    frames = np.frombuffer(Path('pixels').read_bytes(), np.uint8).reshape(24, side, side, 3)
+    first = ((what.draw(2, seed=4)[0] + 1)*127.5).round().byte().permute(1, 2, 0).numpy()
+    k = side//what.G.shape[-1]
+    assert np.abs(frames[0, k//2::k, k//2::k].astype(int) - first).max() <= 1
+
+@pytest.mark.parametrize('shape', [(1, 1, 9, 9), (1, 3, 300, 201)])
+def test_the_sides_of_a_film_are_even(shape):
+    from ganbook.samples import _even, _film_frames
+    frame, = _film_frames(torch.randint(0, 256, shape, dtype=torch.uint8))
+    even, (h, w) = _even(frame), frame.shape[:2]
+    assert even.shape == (h + h % 2, w + w % 2, 3)
+    assert (even[:h, :w] == frame.reshape(h, w, -1)).all() and (even[-1] == even[h - 1]).all()
+
+def test_an_mp4_that_cannot_be_written_is_one_sentence(program, capsys):
+    words = 'sample @faces --n 2 --film --out a.mp4'.split()
+    assert main(words) == 2
+    assert 'a.mp4 needs the program ffmpeg: install it, or name a .webp file' in capsys.readouterr().err
+    program("sys.stderr.write('Unknown encoder libx264\\nmore')", 'sys.exit(3)')
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert 'ffmpeg could not write an .mp4 (Unknown encoder libx264): name a .webp file' in err
+    assert err.count('\n') == 1
+    program('sys.exit(3)')
+    assert main(words) == 2 and '(exit code 3)' in capsys.readouterr().err
+    assert [p.name for p in Path().iterdir()] == ['bin']
+
 def test_the_class_of_a_film_is_asked_for(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main('train conditional --n-steps 2 --quiet --batch-size 4 --out a'.split()) == 0
@@ -42,7 +97,8 @@ def test_the_class_of_a_film_is_asked_for(tmp_path, monkeypatch, capsys):
     'words,part',
     [
         ('--each --film', 'choose one of --each and --film'),
-        ('--film --out a.gif', 'a.gif is no .webp file'),
+        ('--film --out a.gif', 'a.gif is neither a .webp nor an .mp4 file'),
+        ('--out a.mp4', 'neither a .png nor a .npy'),
         ('--each --out a.png', 'a.png is no name of a folder'),
         ('--each --out full', 'full has files in it'),
         ('--film --n 1', 'n is 1: it must be at least 2'),

@@ -79,7 +79,6 @@ def test_height_and_width(photos, size, shape):
     (['--data', 'digits', '--size', '16x32'], '--size is for a folder of images'),
     (['--augment', 'blur'], "no augmentation called 'blur': take one of color"),
     (['--augment', 'flip', '--data', 'ring'], 'ring holds points'),
-    (['--augment', 'ada', '--classes', '--data', 'digits'], 'it asks a D that is not told the class'),
     (['--networks', 'unet'], "no pair of networks called 'unet': take one of mlp, dcgan, resnet"),
     (['--networks', 'resnet', '--data', 'ring'], '(C,H,W)'),
     (['--from', 'nowhere'], 'nowhere is not there: give the folder of a run'),
@@ -112,6 +111,48 @@ def test_ada_holds_images_back_and_keeps_how_far_it_has_come(photos):
     a, b = (read(latest(f'{name}/checkpoints'))['parts'] for name in ('whole', 'part'))
     assert all(torch.equal(v, b['G'][k]) for k, v in a['G'].items())
     assert torch.equal(a['extra.augment']['p'], b['extra.augment']['p'])
+
+
+@pytest.fixture
+def pets(photos):
+    "The same images in two subfolders, six of them cats."
+    for i, p in enumerate(sorted(photos.iterdir())):
+        to = photos/('cat' if i % 4 == 0 else 'dog')
+        to.mkdir(exist_ok=True)
+        p.rename(to/p.name)
+    return photos
+
+
+def test_ada_with_classes_resumes_to_the_bit(pets):
+    words = ['train', '--data', 'photos', '--classes', '--size', '8x16', '--augment', 'ada', '--n-steps', '8',
+        '--batch-size', '4', '--every', '4', '--quiet']
+    ok(*words, '--out', 'whole')
+    assert Run.read('whole').about['classes'] == dict(cat=6, dog=18)
+    parts = [read(f'whole/checkpoints/step_0000000{n}.pt')['parts'] for n in (4, 8)]
+    assert all(0 <= p['extra.augment']['p'] <= 1 for p in parts)
+    shutil.copytree('whole', 'part')
+    Path('part/checkpoints/step_00000008.pt').unlink()
+    ok('resume', 'part', '--quiet')
+    again = read(latest('part/checkpoints'))['parts']
+    assert all(torch.equal(v, again['G'][k]) for k, v in parts[1]['G'].items())
+    assert torch.equal(parts[1]['extra.augment']['p'], again['extra.augment']['p'])
+    ok('sample', 'whole', '--n', '2', '--class', 'cat', '--out', 'x.npy')
+    assert np.load('x.npy').shape == (2, 3, 8, 16)
+
+
+@pytest.mark.parametrize('size,words', [('32', ''), ('24x32', '--augment ada'), ('32x24', '--networks mlp')])
+def test_classes_at_larger_sizes(size, words, pets):
+    ok('train', '--data', 'photos', '--classes', '--size', size, *words.split(), *short, '--out', 'a')
+    ok('sample', 'a', '--n', '2', '--class', 'dog', '--out', 'x.npy')
+    sides = [int(n) for n in size.split('x')]
+    assert np.load('x.npy').shape == (2, 3, sides[0], sides[-1])
+
+
+def test_ada_wants_five_images_of_each_class(pets, capsys):
+    for p in sorted((pets/'cat').iterdir())[:2]: p.rename(pets/'dog'/p.name)
+    words = ['train', '--data', 'photos', '--size', '8', '--augment', 'ada', '--n-steps', '2']
+    wrong(capsys, 'it holds a tenth of the data out, give each class 5 images', *words, '--classes')
+    ok(*words, '--batch-size', '4', '--quiet', '--out', 'a')  # classes are not asked for
 
 
 @pytest.mark.parametrize('recipe', ['mlp', 'stable', 'pictures'])

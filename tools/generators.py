@@ -32,6 +32,7 @@ class Plan:
     size: int = None
     lr: float = None
     seed: int = 0
+    classes: bool = False
 
 
 plans = dict(
@@ -39,6 +40,16 @@ plans = dict(
         'drawn faces, in colour', 'pictures', 'faces', 6_000,
         'it draws no photographs; some faces are smudged, many kinds and one colour of the wall are rare',
         size=24, lr=2.5e-3,
+    ),
+    faces32=Plan(
+        'drawn faces of 32 pixels, in colour', 'pictures32', 'faces', 6_000,
+        'it draws no photographs; some faces are smudged, many kinds are rare',
+        size=32,
+    ),
+    looks=Plan(
+        'drawn faces of 32 pixels, in colour, whose hair and glasses can be asked for', 'pictures32', 'looks',
+        6_000, 'it draws no photographs; some faces are smudged, and some wear what was not asked for',
+        size=32, classes=True,
     ),
     styles=Plan(
         'drawn faces of 16 pixels, in colour, by a generator with styles', 'style', 'faces', 3_000,
@@ -58,7 +69,7 @@ def run_of(name: str, folder: Path) -> Path:
     there = Files(folder/name).run.is_file()
     wish = Wish(
         out=str(folder/name), resume=there, recipe=plan.recipe, data=plan.data, size=plan.size,
-        seed=plan.seed, n_steps=plan.n_steps, lr=plan.lr, threads=threads,
+        seed=plan.seed, n_steps=plan.n_steps, lr=plan.lr, threads=threads, classes=plan.classes,
     )
     launch(wish)
     return folder/name

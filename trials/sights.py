@@ -1,11 +1,12 @@
 """Before, between and after, in pictures and in seconds: the textbook's DCGAN,
 the cure without its penalties, and the cure.
 
-usage: python -m trials.sights [--check] [--data mnist|faces] [--only ARM ...] [--steps N] [--seeds K]
-[--size S] [--device cpu|cuda] [--out FILE]
+usage: python -m trials.sights [--check] [--data mnist|faces|faces32] [--only ARM ...] [--steps N]
+[--seeds K] [--device cpu|cuda] [--out FILE]
 
 mnist is `mnist_small`, 5,000 digits of 28x28 pixels, by the recipe `stable` of width 16, 1,500 steps.
-faces are 5,000 drawn faces of --size pixels (default 16), by the recipe `pictures`, 3,000 steps.
+faces are 5,000 drawn faces of 16 pixels, by the recipe `pictures`, 3,000 steps. faces32 are as many of 32
+pixels, by the recipe `pictures32`, 5,000 steps: five minutes of one core.
 
 Three arms: `textbook` is the DCGAN of Radford et al. 2016 with the width, the smallest grid and the
 latents of the recipe, and as many steps as take the processor time that the recipe takes; `no penalties`
@@ -14,9 +15,9 @@ is the recipe without R1 and R2; `whole` is the recipe. Seeds train one after th
 At 12 moments 2,500 samples are held against real images that nobody was trained on (of mnist_small,
 which has no others, against itself) in the features of the yardstick; a distance is the squared Frechet
 distance in units of half of the real images against the other half. Seconds are those of training alone.
-At the end also: the share of samples that are surely read, and the digits that make up at least 2 %, or the
-kinds of face found. `tiles` is a PNG of what the first two seeds draw from the same twelve
-latents, a row each.
+At the end also: the share of the samples that is surely read, and the digits that make up at least 2 %, or
+the kinds of face found; of faces32 among 12,000 samples. `tiles` is a PNG of what the first two seeds draw
+from the same twelve latents, a row each.
 
 --check exits with 1 if a target of the stored figures is missed. """
 import base64
@@ -40,13 +41,14 @@ from trials.common import (
 )
 from trials.dcgan import step_s
 
-bases = dict(
-    mnist=replace(find('stable'), width=16, n_steps=1_500),
-    faces=replace(find('pictures'), n_steps=3_000),
+n_judged = 2_500
+bases = dict(  # --data -> (recipe, pixels of a face, samples read at the end)
+    mnist=(replace(find('stable'), width=16, n_steps=1_500), None, n_judged),
+    faces=(replace(find('pictures'), n_steps=3_000), 16, n_judged),
+    faces32=(replace(find('pictures32'), n_steps=5_000), 32, 12_000),
 )
 names = 'textbook', 'no penalties', 'whole'
 n_looks = 12
-n_judged = 2_500
 n_columns = 12  # of the picture
 
 
@@ -66,16 +68,17 @@ def arm(name, base, data, device):
 
 class Judge(common.Judge):
     "Measures samples against real images that nobody was trained on, where there are such."
-    def __init__(self, kind, data, device):
-        unseen = faces(seed=1, size=data.shape[-1]) if kind == 'faces' else data
-        eye = face_reader() if kind == 'faces' else None
-        super().__init__('mnist', as_drawn(unseen.x.to(device)), device, n_judged, eye)
-        self.kind = kind
-        self.of_real = self.seen(as_drawn(subset(unseen, n_judged).x.to(device)))
+    def __init__(self, kind, data, device, n_seen=n_judged):
+        self.of_faces = kind.startswith('faces')
+        unseen = faces(max(5_000, n_seen), seed=1, size=data.shape[-1]) if self.of_faces else data
+        eye = face_reader() if self.of_faces else None
+        super().__init__('mnist', as_drawn(unseen.x[:5_000].to(device)), device, n_judged, eye)
+        self.n_seen = n_seen
+        self.of_real = self.seen(as_drawn(subset(unseen, n_seen).x.to(device)))
     def seen(self, x):
         "What the yardstick reads."
         probs = self.eye.probs(x)
-        kinds = kinds_found(probs) if self.kind == 'faces' else self.kinds(x).item()
+        kinds = kinds_found(probs) if self.of_faces else self.kinds(x).item()
         return dict(kinds=kinds, sure=(probs.amax(-1) > .9).double().mean().item())
 
 
@@ -111,7 +114,7 @@ def one(recipe, data, judge, seed, device):
     s, a = build(recipe, data, seed, device)
     watch = Watch(judge, clock(device))
     fit(s, **a | dict(callbacks=[every(max(1, recipe.n_steps//n_looks), watch, last=True)]))
-    end = judge.seen(judge.samples(s.best))
+    end = judge.seen(sample(s.best, fixed_latents(judge.n_seen, s.best, device=device)).nan_to_num())
     curve = dict(steps=watch.steps, times=watch.seconds, distances=watch.distances)
     return end | curve | dict(distance=watch.distances[-1], seconds=watch.seconds[-1]), drawn(s.best, device)
 
@@ -158,16 +161,15 @@ def missed(entry, kind):
 def main():
     p = arm_options(__doc__, 'sights', names, 'those of the recipe', data=())
     p.add_argument('--data', choices=list(bases), default='mnist', help='default: mnist')
-    p.add_argument('--size', type=int, default=16, help='of faces, in pixels (default 16)')
     a = parsed(p)
     device = torch.device(a.device)
-    base = bases[a.data]
+    base, size, n_seen = bases[a.data]
     if a.steps: base = replace(base, n_steps=a.steps)
-    data = (faces(size=a.size) if a.data == 'faces' else mnist_small()).to(device)
-    judge, kind = Judge(a.data, data, device), f'{a.device} {a.data}'
+    data = (mnist_small() if size is None else faces(size=size)).to(device)
+    judge, kind = Judge(a.data, data, device, n_seen), f'{a.device} {a.data}'
     about = machine(a.device, with_clock=True) | dict(
         n_steps=base.n_steps, n_seeds=a.seeds, size=data.shape[-1], n_samples=n_judged,
-        of_real=judge.of_real, recipe=base.name, width=base.width,
+        n_seen=n_seen, of_real=judge.of_real, recipe=base.name, width=base.width, lr=base.lr,
     )
     def trained(name): return try_arm(arm(name, base, data, device), data, judge, a.seeds, device)
     run_arms(chosen(p, a, names), trained, line, a.out, kind, about)

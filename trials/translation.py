@@ -16,11 +16,12 @@ colours.
 
 unpaired: faces without glasses become faces with glasses and back, and nobody says which belong together. A
 generator is `local` (four convolutions of 3x3 at full size) or `global` (two fully connected layers); it
-learns from D and the cycle loss, weight 10. Measured of the way to glasses: `glasses`, the share of faces
-that the reader sees with glasses; `kept`, the mean share of the five other choices of a face that are read
-as they were, and of these `colours` (background, skin, hair) and `shapes` (style of hair, beard); `error`
-to the same face drawn with glasses; `back`, the mean absolute difference of the source and what comes back.
-`chance` is `kept` between faces that have nothing to do with each other.
+learns from D alone (`GAN`), also from the cycle loss, weight 10 (`cycle`), or from the identity loss too,
+weight 5 (`cycle + identity`). Measured of the way to glasses: `glasses`, the share of faces that the reader
+sees with glasses; `kept`, the mean share of the five other choices of a face that are read as they were, and
+of these `colours` (background, skin, hair) and `shapes` (style of hair, beard); `error` to the same face
+drawn with glasses; `back`, the mean absolute difference of the source and what comes back. `chance` is
+`kept` between faces that have nothing to do with each other.
 """
 import time
 from dataclasses import replace
@@ -33,7 +34,7 @@ from ganbook.drawing import draw_faces
 from ganbook.losses import non_saturating
 from ganbook.metrics import frechet
 from ganbook.models.translation import (
-    BothJudges, BothWays, PatchDiscriminator, Translator, UNet, apart, cycle, global_net, local_net,
+    BothJudges, BothWays, PatchDiscriminator, Translator, UNet, apart, cycle, global_net, identity, local_net,
     sharpness, to_truth,
 )
 from ganbook.penalties import r1
@@ -109,8 +110,12 @@ nets = dict(
     local=lambda: local_net(shape, 16, 4),
     **{'global': lambda: global_net(shape, 256)},
 )
-weight = 10.  # of the cycle loss (Zhu et al. 2017)
-unpaired = {f'{net}, cycle': net for net in nets}
+terms = {  # beside the game -> (loss, weight); the weights of Zhu et al. 2017
+    'GAN': (),
+    'cycle': ((cycle, 10.),),
+    'cycle + identity': ((cycle, 10.), (identity, 5.)),
+}
+unpaired = {f'{net}, {beside}': (net, beside) for net in nets for beside in terms}
 
 colours, shapes = ('background', 'skin', 'hair_colour'), ('hair_style', 'beard')  # choices beside glasses
 
@@ -141,12 +146,13 @@ class Glasses:
 
 def try_unpaired(arm, glasses, n_steps, seed):
     "What one seed of an arm measures at its end."
-    net = unpaired[arm]
+    net, beside = unpaired[arm]
     torch.manual_seed(seed)
     G = BothWays(*(Translator(nets[net](), shape) for _ in range(2)))
     D = BothJudges(*(PatchDiscriminator(shape, None, 16, 2) for _ in range(2)))
     s = new_state(G, D, lr=2e-3, betas=(0., .99), ema=True, seed=seed)
-    fit(s, glasses.data, n_steps, ema_halflife=50., update=with_tasks((cycle(s.G), weight)), **settings)
+    update = with_tasks(*((loss(s.G), weight) for loss, weight in terms[beside]))
+    fit(s, glasses.data, n_steps, ema_halflife=50., update=update, **settings)
     return glasses(s.best)
 
 
