@@ -89,7 +89,7 @@ def cmd_sample(
     source:str=None,  # of pix2pix: an image to translate, or a folder (default: pairs that were held out)
     checkpoint:str=None,  # best, or the step of one that the run has (default: the newest)
     # file: .png for a picture, .npy for an array; with --each a folder, with --film
-    # a .webp or .mp4 (default: samples-N-SEED.png, of pix2pix answers-..., in the folder of the run)
+    # a .webp or .mp4 (default: samples-N-SEED.png or answers-SOURCE-SEED.png in the folder of the run)
     out:str=None,
     device:str=None,  # cuda, mps or cpu (default: the best there is)
 ):

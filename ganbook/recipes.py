@@ -99,8 +99,7 @@ points = Recipe(
 
 dcgan = Recipe(
     'dcgan',
-    'tuned on the 8x8 digits for this book; networks after '
-    'Radford et al. 2016, noise and averaging as in mlp',
+    'tuned on the 8x8 digits for this book; networks after Radford et al. 2016, noise, averaging as in mlp',
     'images', 'dcgan', latent_dim=64, noise=.5, lr=2e-3, betas=(0., .99), decay_from=.5, ema_halflife=200.,
     width=32, smallest=2, norm_D='none',
 )
@@ -136,6 +135,7 @@ style_gan = replace(
     networks='style', width=20, up='bilinear',
 )
 
+# for pairs of a source and what it should become, chapter 22
 pix2pix = Recipe(
     'pix2pix', 'Isola et al. 2017: L1 and a critic of patches; settings of chapter 22', 'images', 'unet',
     latent_dim=8, lr=2e-3, betas=(0., .99), batch_size=16, n_steps=2_000, decay_from=.5, ema_halflife=50.,
@@ -220,7 +220,8 @@ def unet_pair(
     G = UNet(shape, source, recipe.latent_dim, recipe.width, norm, out, recipe.smallest)
     return G, PatchDiscriminator(shape, source, 2*recipe.width, n_layers=2)
 
-translators = dict(unet=unet_pair)  # the same of (recipe, shape, shape of a source image, end of G)
+# the same for networks that are given source images: (recipe, shape, shape of a source, end of G)
+translators = dict(unet=unet_pair)
 
 def takes_sources(
     recipe,  # a Recipe or its name
@@ -303,11 +304,8 @@ def _check_kind(r:Recipe, data:Data):
     "Raise on data of another kind than the recipe makes."
     kind = 'images' if data.is_image else 'points'
     others = ' or '.join(n for n, o in recipes.items() if o.kind == kind and not takes_sources(o))
-    need.that(
-        kind == r.kind,
-        f'the recipe {r.name} makes {r.kind}, but {data.name} holds {kind}: '
-        f'take the recipe {others}, or other data',
-    )
+    told = f'the recipe {r.name} makes {r.kind}, but {data.name} holds {kind}'
+    need.that(kind == r.kind, f'{told}: take the recipe {others}, or other data')
 
 def _ops(name:str)->tuple:
     "The operations of an augmentation by its name."
@@ -375,8 +373,8 @@ def prepare(
     _check_kind(r, data)
     _check_together(r)
     count_classes(r, data)
-    source_shape(r, data)
     _check_augment(r, data)
+    source_shape(r, data)
     return replace(data, low=0. if r.out == 'sigmoid' else -1.)
 
 # %% ../nbs/15_stabilised_dcgan.ipynb #3c169e2b

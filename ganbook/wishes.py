@@ -14,9 +14,10 @@ import torch
 from . import need
 from .arguments import in_range
 from .files import check_own
+from .images import check_subfolders
 from .pairs import paired_files
 from .recipes import Recipe, draws_classes, find, networks, pairs, takes_sources
-from .sources import check_outside, check_subfolders, data_name, data_sets, holds_points
+from .sources import check_outside, data_name, data_sets, holds_points
 
 # %% ../nbs/w38_wishes.ipynb #7bef7a92
 @dataclass
