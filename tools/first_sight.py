@@ -1,9 +1,10 @@
-"""The pictures that a reader meets first, made by the cell of chapter 0 that trains a GAN.
+"""The pictures that a reader meets first, most of them made by the cell of chapter 0 that trains a GAN.
 
 usage: python tools/first_sight.py      about a minute on two cores
 
 Writes nbs/images/faces.webp, a film from noise to faces (96 latents, at most 1.5 MB); faces.png, its last
-picture; and faces_game.svg, the drawing of the game with a real face, a fake and noise in it. """
+picture; faces_game.svg, the drawing of the game with a real face, a fake and noise in it; and looks.png, what
+the generator @looks draws to order. """
 import json
 import re
 from base64 import b64encode
@@ -11,8 +12,10 @@ from io import BytesIO
 from pathlib import Path
 
 import torch
+from ganbook.data import latents
 from ganbook.files import whole_file
-from ganbook.plots import enlarged, to_png
+from ganbook.plots import enlarged, save_png, to_png
+from ganbook.runs import existing, trained
 
 root = Path(__file__).resolve().parent.parent
 images = root/'nbs'/'images'
@@ -106,14 +109,22 @@ def game(real, fake) -> str:
 '''
 
 
+def to_order():
+    "Twelve classes, a column each; a row has its latents."
+    G, y = trained(existing('@looks'), 'cpu'), torch.arange(12)
+    z = latents(5, G.G.latent_dim, torch.Generator().manual_seed(5))
+    return torch.cat([G.of(one.expand(12, -1), y) for one in z])
+
+
 def main():
+    save_png(to_order(), images/'looks.png', n_cols=12, scale=2)
     film, faces = train()
     last = film[-1]
     write_film(film, images/'faces.webp')
     with whole_file(images/'faces.png') as part: large(last).save(part, 'PNG', optimize=True)
     with whole_file(images/'faces_game.svg') as part:
         part.write_text(game(faces[8:9], last[13:14]), encoding='utf-8')
-    for name in ('faces.webp', 'faces.png', 'faces_game.svg'):
+    for name in ('faces.webp', 'faces.png', 'faces_game.svg', 'looks.png'):
         print(f'{(images/name).stat().st_size/1e3:7.0f} kB  nbs/images/{name}')
 
 
