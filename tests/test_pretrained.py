@@ -1,10 +1,13 @@
 "Generators that come with the package: they open by name, draw, and say what they are."
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from ganbook.causes import options
 from ganbook.cli import main
 from ganbook.pretrained import card, home, locate, names, packed, read_generator
+from ganbook.readers import face_reader
 from ganbook.runs import existing, trained
 
 root = Path(__file__).resolve().parent.parent
@@ -43,6 +46,19 @@ def test_from_the_command_line(tmp_path, monkeypatch, capsys):
     for words in (['sample', '@face'], ['info', '@face']):
         assert main(words) == 2
         assert "there is no generator called 'face': take one of faces" in capsys.readouterr().err
+
+
+def test_one_that_takes_orders(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = 'sample', '@looks', '--n', '40', '--out', 'a.npy', '--class'
+    assert main([*words, 'blond with glasses']) == 0
+    read = face_reader().likely_causes(torch.from_numpy(np.load('a.npy')).float()/127.5 - 1)
+    blond = read.hair_colour == options['hair_colour'].index('blond')
+    assert read.glasses.sum() >= 36 and blond.sum() >= 36
+    capsys.readouterr()
+    assert main([*words, 'bald']) == 2
+    told = capsys.readouterr().err
+    assert "there is no class of runs/@looks called 'bald': take one of black, black with" in told
 
 
 def test_an_exported_file_draws_as_its_run_does(tmp_path, monkeypatch, capsys):
