@@ -1,4 +1,4 @@
-"The trials behind chapters 9, 13, 15 and 16: what is stored keeps its targets, and a tiny run works."
+"The trials behind chapters 9, 13, 15, 16 and w38: what is stored keeps its targets, and a tiny run works."
 import copy
 import json
 import math
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from trials import common, dcgan, failures, modes, sights, stable, stacked
+from trials import common, dcgan, failures, fewimages, modes, sights, stable, stacked
 
 root = Path(__file__).resolve().parent.parent
 
@@ -199,3 +199,39 @@ def test_each_arm_of_the_way_back_takes_away_what_it_says():
 def test_an_arm_that_is_not_there_is_refused(module, arm, told, monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended: run(module, monkeypatch, '--only', arm)
     assert ended.value.code == 2 and told in capsys.readouterr().err
+
+
+# Few images
+
+def few_rows(distance=12., gap=1.):
+    "Rows in which all arms are alike, but for `ada` with 200 images and 1,000 steps."
+    rows = {name: dict(distance=[10.]*5, gap=[2.]*5) for name in fewimages.arms}
+    ada = dict(distance=[distance + .1*i for i in range(5)], gap=[gap]*5)
+    return rows | {fewimages.name_of(200, 'ada'): ada}
+
+def test_stored_few_images_keep_their_targets():
+    assert fewimages.missed(stored('fewimages')['cpu faces']['rows'], 'cpu faces') == []
+
+@pytest.mark.parametrize('changes,words', [
+    (dict(distance=9.), 'nearer at 5 seeds'), (dict(gap=1.9), 'up to 0.95'),
+])
+def test_missed_targets_of_few_images_are_seen(changes, words):
+    assert fewimages.missed(few_rows(), 'cpu') == []
+    assert any(words in fault for fault in fewimages.missed(few_rows(**changes), 'cpu'))
+    rows = few_rows()
+    rows.pop(fewimages.name_of(200, 'off'))
+    assert fewimages.missed(rows, 'cpu') == ['cpu: no arm called 200 images, 1,000 steps, off']
+
+def test_a_short_run_with_few_images(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(fewimages, 'n_judged', 120)
+    arms = [fewimages.name_of(200, way) for way in ('ada', 'diffaugment')]
+    out = tmp_path/'few.json'
+    words = ['--device', 'cpu', '--steps', '2', '--seeds', '2', '--out', str(out), '--only', *arms]
+    assert run(fewimages, monkeypatch, *words) == 0
+    rows = json.loads(out.read_text())['cpu faces']['rows']
+    assert set(rows) == {*arms} and all(len(rows[a]['distances'][1]) == 2 for a in arms)
+    assert rows[arms[0]]['p'] != rows[arms[1]]['p'] == [1., 1.] and rows[arms[0]]['steps'][0] == [1, 2]
+    assert all(0 < v < 5 for a in arms for v in rows[a]['near'])
+    assert run(fewimages, monkeypatch, '--only', 'none', '--out', str(out), '--check') == 1
+    assert 'no arm called 200 images, 1,000 steps, off' in capsys.readouterr().out
+    with pytest.raises(SystemExit): run(fewimages, monkeypatch, '--only', 'every')
