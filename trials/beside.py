@@ -47,7 +47,7 @@ from trials.style import Faces
 size = 16
 recipes = dict(
     ring=replace(find('points'), n_steps=2_500, ema_halflife=100.),
-    faces=replace(find('pictures'), n_steps=1_000),
+    faces=replace(find('pictures'), n_steps=800),
 )
 arms = 'GAN', 'VAE', 'VAE, time', 'diffusion', 'diffusion, time'
 by_steps = 'diffusion'  # the arm that is looked at with other numbers of steps
@@ -59,7 +59,7 @@ told = dict(
 )
 settings = dict(  # what was tuned, for `descend`
     ring={'VAE': dict(batch_size=256, lr=2e-3), 'diffusion': dict(batch_size=256, lr=4e-3)},
-    faces={'VAE': dict(batch_size=32, lr=2e-3), 'diffusion': dict(batch_size=32, lr=2e-3)},
+    faces={'VAE': dict(batch_size=32, lr=4e-3), 'diffusion': dict(batch_size=32, lr=2e-3)},
 )
 latent_dims, betas = dict(ring=2, faces=32), dict(ring=.03, faces=1.)  # of the VAE
 
