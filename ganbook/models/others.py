@@ -18,7 +18,7 @@ from .dcgan import image_shape
 from .mlp import MLPGenerator
 from ..nets import copy_of
 from ..plots import scatter
-from ..train import adam, average, linear_decay, sample, set_lr
+from ..train import adam, average, linear_decay, set_lr
 
 # %% ../../nbs/26_beside.ipynb #ee0cb0b5
 class VAE(nn.Module):
@@ -97,7 +97,9 @@ class Flow(nn.Module):
     ):
         super().__init__()
         need.whole(n_steps=n_steps)
-        self.net, self.shape, self.n_steps = net, tuple(shape), n_steps
+        self.net = net
+        self.shape = tuple(shape)
+        self.n_steps = n_steps
         self.latent_dim = math.prod(shape)
 
     def path(self, z:Tensor)->list:
@@ -133,6 +135,11 @@ class PointVelocity(nn.Module):
         return self.net(torch.cat([x, _waves(t)], 1))
 
 # %% ../../nbs/26_beside.ipynb #a800631b
+def _walked(net:nn.Module, n_steps:int, seed:int)->Tensor:
+    "The ways of a thousand points from noise (n_steps+1,1000,2)."
+    z = latents(1_000, 2, torch.Generator().manual_seed(seed))
+    with torch.no_grad(): return torch.stack(Flow(net, (2,), n_steps).path(z))
+
 def path_view(
     net:nn.Module,   # points of the plane (B,2) and times (B,) to velocities (B,2)
     n_steps:int=8,   # of the walk
@@ -140,24 +147,24 @@ def path_view(
     real:Tensor=None,# real points (N,2), in the range of the data as drawn, to lie beneath
 )->Figure:
     "Draw how points walk from noise, and where they arrive."
-    flow = Flow(net, (2,), n_steps)
-    z = latents(1_000, 2, torch.Generator().manual_seed(seed))
-    with torch.no_grad(): ways = torch.stack(flow.path(z[:40]))  # (n_steps+1,40,2)
+    ways = _walked(net, n_steps, seed)
     fig = Figure((6, 3), dpi=80, layout='constrained')
     left, right = fig.subplots(1, 2)
-    left.plot(*ways.permute(2, 0, 1), color='#9a9a9a', lw=.6)
-    scatter(None, ways[-1], left, lim=2.5, size=10., legend=False)
-    scatter(real, sample(flow, z), right, lim=2.5, size=4., legend=False)
+    left.plot(*ways[:, :40].permute(2, 0, 1), color='#9a9a9a', lw=.6)
     left.set_title(f'{n_steps} step' + 's'*(n_steps > 1))
     right.set_title('1,000 points')
+    for ax, below, x in ((left, None, ways[-1, :40]), (right, real, ways[-1])):
+        scatter(below, x, ax, lim=2.5, size=6., legend=False)
     return fig
 
-# %% ../../nbs/26_beside.ipynb #81407b25
+# %% ../../nbs/26_beside.ipynb #c9b665af
+def _conv(a:int, b:int, stride:int=1)->nn.Module: return nn.Conv2d(a, b, 3, stride, 1)
+
 class _Block(nn.Module):
     "Two convolutions that hear the time, added to what came in."
     def __init__(self, n:int, n_time:int):
         super().__init__()
-        self.first, self.second = (nn.Conv2d(n, n, 3, padding=1) for _ in range(2))
+        self.first, self.second = _conv(n, n), _conv(n, n)
         self.norms = nn.ModuleList(nn.GroupNorm(8, n) for _ in range(2))
         self.time = nn.Linear(n_time, n)
 
@@ -175,12 +182,15 @@ class ImageVelocity(nn.Module):
         c, h, w = image_shape(shape)
         need.that(h % 4 == w % 4 == 0, 'give sides that 4 divides', shape=shape)
         need.that(width > 0 and width % 24 == 0, 'give one that 24 divides', width=width)
-        def conv(a, b, stride=1): return nn.Conv2d(a, b, 3, stride, 1)
-        wide = width*4//3
         self.time = nn.Sequential(nn.Linear(8, width), nn.SiLU())
-        self.enter, self.leave = conv(4*c, width), conv(width, 4*c)
-        self.shrink, self.grow = conv(width, wide, 2), conv(wide, width)
-        self.fine, self.coarse, self.last = (_Block(n, width) for n in (width, wide, width))
+        self.enter, self.leave = _conv(4*c, width), _conv(width, 4*c)
+        self._build(width, width*4//3)
+
+    def _build(self, n:int, wide:int):
+        "The blocks of `n` channels, that of the smallest grid, and the way there and back."
+        self.fine, self.last = _Block(n, n), _Block(n, n)
+        self.coarse = _Block(wide, n)
+        self.shrink, self.grow = _conv(n, wide, 2), _conv(wide, n)
 
     def forward(self, x:Tensor, t:Tensor)->Tensor:  # (B,C,H,W) and (B,) to (B,C,H,W)
         time = self.time(_waves(t))
