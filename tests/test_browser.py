@@ -146,6 +146,13 @@ def test_filling(lab):
         assert press(page, slider=3, image=0, key='ArrowLeft') == '8'
 
 
+def test_beside(lab):
+    "Chapter 26: the number of steps and the noise move the picture of the walks."
+    with lab.run_notebook('26_beside') as page:
+        assert press(page, slider=0, image=0) == '9'
+        assert press(page, slider=1, image=0) == '1'
+
+
 def test_every_chapter_with_a_widget_is_opened_here():
     """A widget is made by ipywidgets or is the playground; each
     chapter that has one is run by a test of the browser."""

@@ -35,7 +35,8 @@ plans = {  # weeks -> what a week is about, and its chapters
         ('DCGAN, and rules on trial', '9 10'), ('Dynamics', '11'), ('Critics and penalties', '12 13'),
         ('A GAN that stays stable', '14 15'), ('Collapse; optimisers for games', '16 17'),
         ('Architectures; small data', '18 19'), ('Asking for a class', '20'),
-        ('Inside a GAN; translation', '21 22'), ('Styles, clips, filling in; projects', '23 24 25'),
+        ('Inside a GAN; translation', '21 22'),
+        ('Styles, clips, filling in; beside others; projects', '23 24 25 26'),
     ],
 }
 
