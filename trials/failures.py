@@ -74,7 +74,7 @@ faults = {
     'learning rate 0 in D': Fault('D does not learn', before=no_rate_D),
     'average without buffers': Fault('BatchNorm statistics at evaluation', after=without_buffers),
     'penalty 10,000 times too large': Fault('penalty too large', dict(r1=2e3)),
-    'ten training images': Fault('memorisation', dict(r1=.02)),
+    'ten training images': Fault('few real samples', dict(r1=.02)),
     'stopped after 30 steps': Fault('too few steps', dict(n_steps=30)),
 }
 
