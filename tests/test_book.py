@@ -33,7 +33,7 @@ floors = {
     'data': 0, 'metrics': 0, 'models.mlp': 0, 'arguments': 0, 'objectives': 0,
     'terminal': 0,
     'scale': 1, 'plots': 1, 'diversity': 1, 'preflight': 1, 'models.dcgan': 1, 'downloads': 1,
-    'readers': 1, 'pretrained': 0,
+    'readers': 1, 'bias': 1, 'pretrained': 0,
     'train': 2, 'models.resnet': 2, 'models.conditional': 2, 'images': 2, 'shelf': 2,
     'models.clips': 2,
     'models.style': 3, 'models.others': 3,
