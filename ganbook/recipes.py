@@ -126,7 +126,7 @@ pictures = Recipe(
 
 # the same for 32 pixels: narrower, for laptops, and with a penalty that has grown with the number of pixels
 pictures32 = replace(
-    pictures, name='pictures32', source='as pictures, on faces of 32 pixels', n_steps=1_500, width=32, r1=1.,
+    pictures, name='pictures32', source='as pictures, on faces of 32 pixels', n_steps=2_500, width=32, r1=1.,
 )
 
 # the same settings with the generator of chapter 23
