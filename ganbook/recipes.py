@@ -303,7 +303,7 @@ def _check_numbers(r:Recipe):
 def _check_kind(r:Recipe, data:Data):
     "Raise on data of another kind than the recipe makes."
     kind = 'images' if data.is_image else 'points'
-    others = ' or '.join(n for n, o in recipes.items() if o.kind == kind and not takes_sources(o))
+    others = ' or '.join([n for n, o in recipes.items() if o.kind == kind and not takes_sources(o)][:3])
     told = f'the recipe {r.name} makes {r.kind}, but {data.name} holds {kind}'
     need.that(kind == r.kind, f'{told}: take the recipe {others}, or other data')
 
