@@ -63,7 +63,9 @@ swapped = replace(non_saturating, discriminator=lambda r, f: non_saturating.disc
 rough = dict(r1=0., decay_from=None)
 faults = {
     'sound': Fault(),
-    'D far too strong': Fault('D wins', rough | dict(n_critic=5), dict(loss=minimax), partial(rate_of_D, times=5)),
+    'D far too strong': Fault(
+        'D wins', rough | dict(n_critic=5), dict(loss=minimax), partial(rate_of_D, times=5),
+    ),
     'ten steps of G for one of D': Fault(
         'mode collapse', rough | dict(betas=(.5, .9)), dict(update=several_of_G),
     ),
