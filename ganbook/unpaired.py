@@ -238,9 +238,12 @@ def ways_measured(
     left, of_others = share_left(*features)
     own, of_right, said = with_glasses(G, data) if drawn else ({}, {}, [])
     n_a, n_b = map(len, both_kinds(held))
-    note = f'back is of the {n_a:,} images of A and {n_b:,} of B that were held out, what follows of all.'
+    held_out = f'{n_a:,} images of A and {n_b:,} of B that were held out'
+    said = [*said, f'back is of the {held_out}, what follows of all.']
+    if not of_others < .9:
+        said.append('left cannot tell: other images of B, so few of them, are no nearer to B either.')
     found = own | dict(back=cycle_error(G, held, seed), left=left)
-    return found, of_right | dict(back=strangers_error(held), left=of_others), [*said, note]
+    return found, of_right | dict(back=strangers_error(held), left=of_others), said
 
 # %% ../nbs/w41_unpaired.ipynb #f21fb716
 def rows_of(

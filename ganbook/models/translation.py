@@ -282,12 +282,12 @@ def local_pair(
     source:tuple,  # the same
     out:Callable,  # makes the end of both networks of `G`
 )->tuple:          # (G, D)
-    "Local networks both ways, and a discriminator of patches for each kind."
+    "Local networks both ways, a discriminator for each kind: patches of 18 pixels, of 38 in larger images."
     wants = 'give two images as one, the channels of one behind those of the other (2C,H,W)'
     need.that(tuple(shape) == tuple(source) and shape[0] % 2 == 0, wants, shape=shape, source=source)
     one = shape[0]//2, *shape[1:]
     def way(): return Translator(local_net(one, recipe.width, out=out), one, recipe.latent_dim)
-    def judge(): return PatchDiscriminator(one, None, recipe.width, n_layers=2)
+    def judge(): return PatchDiscriminator(one, None, recipe.width, 3 if min(one[1:]) >= 32 else 2)
     return BothWays(way(), way()), BothJudges(judge(), judge())
 
 # name -> a function of (recipe, shape of an image, shape of a source, end of G) that makes (G, D)
