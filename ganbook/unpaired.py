@@ -8,6 +8,7 @@ __all__ = ['fewest', 'unpaired_sets', 'ways_meanings', 'unpaired_files', 'in_row
            'to_measure', 'ways_measured', 'rows_of', 'save_both_ways']
 
 # %% ../nbs/w41_unpaired.ipynb #b5f938a6
+import hashlib
 import warnings
 from functools import lru_cache
 from pathlib import Path
@@ -80,7 +81,8 @@ def distinct(
 )->Tensor:          # (M,C,H,W)
     "Each image once, in the order in which they come."
     first = {}
-    for i, image in enumerate(images): first.setdefault(image.numpy().tobytes(), i)
+    for i, image in enumerate(images):
+        first.setdefault(hashlib.sha256(image.numpy().tobytes()).digest(), i)
     return images[[*first.values()]]
 
 def both_kinds(

@@ -230,7 +230,8 @@ def test_other_commands_take_such_a_run(at_home, capsys):
     ok('doctor', 'run')
     assert (at_home/'run'/'doctor.png').is_file() and 'memorisation' not in capsys.readouterr().out
     ok('export', 'run', '--format', 'safetensors', '--out', 'files')
-    assert '(B,6,16,16), source images' in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert '(B,6,16,16), source images' in out and 'of x the first what B became' in out
     ok('sample', 'files/step_00000020.safetensors', '--source', 'drawn/B/b01.png', '--back', '--out', 'x.npy')
     ok('sample', 'run', '--source', 'drawn/B/b01.png', '--back', '--out', 'own.npy')
     assert np.abs(np.load('x.npy').astype(int) - np.load('own.npy')).max() <= 1
