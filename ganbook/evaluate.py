@@ -244,8 +244,19 @@ def _as_asked(m:Measured, x:Tensor, y:Tensor, data:Data, look:Eye)->Measured:
         found=m.found | dict(asked=share(x, y)), of_real=m.of_real | dict(asked=share(real.x, real.y)))
 
 # %% ../nbs/w05_judging.ipynb #fee54954
+def _measure_ways(what:Trained, data:Data, held:Data, n:int, seed:int, look:Eye)->tuple:
+    "(how many were measured, what was) of both ways: what becomes of images of A, beside images of B"
+    a, b = to_measure(data, held, n, seed)
+    n = len(a)
+    x = to_units(data, _finite_samples(what, n, seed, a))
+    m = of_images(x, b, n, seed, None, look)
+    seen = [look.see(_as_floats(images)) for images in (a, x, subset(b, 2*n, seed).x)]
+    found, of_real, said = ways_measured(what.G, data, held, seen, what.settings['source']['name'] == 'faces')
+    return n, Measured(found | m.found, of_real | m.of_real, m.words, [*said, *m.notes])
+
 def _measure_answers(what:Trained, data:Data, held:Data, n:int, seed:int, look:Eye)->tuple:
-    "The same of a translator: its answers, to the sources of pairs that were held out."
+    "The same of a translator; of pairs, its answers to sources that were held out."
+    if goes_both_ways(what.recipe): return _measure_ways(what, data, held, n, seed, look)
     enough = held is not None and len(held) > 3
     need.that(enough, f'{what.folder} holds fewer than 4 pairs out: train with 20 pairs or more')
     n = min(n, len(held)//2)
@@ -255,22 +266,11 @@ def _measure_answers(what:Trained, data:Data, held:Data, n:int, seed:int, look:E
     note = f'The error is that of all {len(held):,} pairs that were held out.'
     return n, Measured(found, dict(error=other_error(held)) | m.of_real, m.words, [note, *m.notes])
 
-def _measure_ways(what:Trained, data:Data, held:Data, n:int, seed:int, look:Eye)->tuple:
-    "The same of both ways: what becomes of images of A, beside images of B."
-    a, b = to_measure(data, held, n, seed)
-    n = len(a)
-    x = to_units(data, _finite_samples(what, n, seed, a))
-    m = of_images(x, b, n, seed, None, look)
-    seen = [look.see(_as_floats(images)) for images in (a, x, subset(b, 2*n, seed).x)]
-    found, of_real, said = ways_measured(what.G, data, held, seen, what.settings['source']['name'] == 'faces')
-    return n, Measured(found | m.found, of_real | m.of_real, m.words, [*said, *m.notes])
-
 def _measure(what:Trained, n:int, features:str, seed:int, device, where:str)->tuple:
     "(how many samples were measured, what was)"
     settings = settings_now(what)
     look = _eye_for(settings, features, device)
-    data, held = parts_of(settings, whole := data_of(settings, where))
-    if goes_both_ways(what.recipe): return _measure_ways(what, whole, held, n, seed, look)
+    data, held = parts_of(settings, data_of(settings, where))
     if 'held_out' in settings['data']: return _measure_answers(what, data, held, n, seed, look)
     unseen = _test_part(settings, data)
     there = len(data if unseen is None else unseen)

@@ -410,17 +410,17 @@ def _loss(r:Recipe):
 
 # %% ../nbs/15_stabilised_dcgan.ipynb #3748f9f7
 def _drawn_from(s, r:Recipe, data:Data)->dict:
-    "Arguments of `fit` that draw random numbers, the run's own, and the data."
+    "Arguments of `fit` that draw the run's own random numbers or ask its networks, and the data."
     policy = _policy(r, s.rng)
     own = dict(data=data, penalties=_penalties(r, s.rng), augment=_augment(r, policy, s.rng))
+    own['update'] = _iteration(r, s.G)
     if r.augment != 'ada': return own
     return own | augment.adaptive(s, data, policy, r.n_steps, draws_classes(r))
 
-def _arguments(r:Recipe, G:nn.Module)->dict:
+def _arguments(r:Recipe)->dict:
     "The other arguments of `fit`, but the data."
     return dict(
         loss=_loss(r),
-        update=_iteration(r, G),
         labels=wants_labels(r),
         n_steps=r.n_steps, batch_size=r.batch_size, n_critic=r.n_critic,
         schedule=None if r.decay_from is None else linear_decay(r.decay_from),
@@ -446,4 +446,4 @@ def build(
     s = state() if k is None else members(state, k)
     if r.clip is not None:
         penalties.clip_weights(s.opt_D, r.clip)
-    return s, dict(**_drawn_from(s, r, data), **_arguments(r, s.G))
+    return s, dict(**_drawn_from(s, r, data), **_arguments(r))

@@ -10,12 +10,13 @@ __all__ = ['fewest', 'unpaired_sets', 'ways_meanings', 'unpaired_files', 'in_row
 # %% ../nbs/w41_unpaired.ipynb #b5f938a6
 import hashlib
 import warnings
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 import torch
 from torch import Tensor, nn
 from . import need
-from .causes import draw_causes, options
+from .causes import Causes, draw_causes, options
 from .data import Data, latents, subset, to_units
 from .drawing import draw_faces
 from .images import decoded, image_files
@@ -187,6 +188,12 @@ def share_left(
     return tuple(energy(x, some)/before if before else float('nan') for x in (answer, others))
 
 # %% ../nbs/w41_unpaired.ipynb #242cdf84
+def _read_from(x:Tensor, causes:Causes)->dict:
+    "Share of faces, uint8, that are seen with glasses, and of other choices that are seen as they were."
+    read, known = face_reader().likely_causes(x/127.5 - 1).columns(), causes.columns()
+    kept = [(read[name] == known[name]).double().mean().item() for name in options if name != 'glasses']
+    return dict(glasses=read['glasses'].double().mean().item(), kept=sum(kept)/len(kept))
+
 def with_glasses(
     G:nn.Module,  # a `BothWays` of drawn faces, to B with glasses
     data:Data,    # of the size and the range that it draws
@@ -195,15 +202,11 @@ def with_glasses(
 )->tuple:         # (measures, the same of real faces, sentences)
     "Of faces that no training saw: error to the same face with glasses, who wears some, and what was kept."
     causes = draw_causes(n, seed, glasses='without')
-    bare = draw_faces(causes, data.shape[-1])
-    right = draw_faces(draw_causes(n, seed, glasses='with'), data.shape[-1])
+    worn = draw_causes(n, seed, glasses='with')
+    bare, right = (draw_faces(c, data.shape[-1]) for c in (causes, worn))
     answer = to_units(data, there_and_back(G, bare, data.low)[0])
-    reader, known = face_reader(), causes.columns()
     def off(a, b): return (a/127.5 - b/127.5).abs().mean().item()
-    def measures(x, error):
-        read = reader.likely_causes(x/127.5 - 1).columns()
-        kept = [(read[k] == known[k]).double().mean().item() for k in options if k != 'glasses']
-        return dict(error=error, glasses=read['glasses'].double().mean().item(), kept=sum(kept)/len(kept))
+    def measures(x, error): return dict(error=error) | _read_from(x, causes)
     said = f'error, glasses and kept are of {n:,} new faces; left bare they would have an error of '
     of_right = measures(right, off(right, right.roll(1, 0)))
     return measures(answer, off(answer, right)), of_right, [f'{said}{off(bare, right):.3f}.']
@@ -217,7 +220,7 @@ ways_meanings = dict(
 )
 
 def to_measure(
-    data:Data,   # images of two kinds as one, all
+    data:Data,   # images of two kinds as one, that are trained on
     held:Data,   # those that are held out
     n:int,       # images, at most
     seed:int=0,  # of their choice
@@ -225,7 +228,7 @@ def to_measure(
     "Images to translate, and images to hold them beside."
     enough = min(map(len, both_kinds(held))) > 3
     need.that(enough, 'fewer than 4 images of a kind are held out: train with 20 of each or more')
-    a, b = both_kinds(data)
+    a, b = both_kinds(replace(data, x=torch.cat([data.x, held.x]), y=None))
     return subset(Data('A', a), min(n, len(a), len(b)//2), seed).x, Data('B', b)
 
 def ways_measured(
