@@ -21,8 +21,8 @@ from .terminal import heeding_signals, is_expected, sentence, warning_once
 def cmd_train(
     recipe:str=None,        # its name, from the list below (default: stable; points for points)
     *,
-    # a set such as mnist, or a folder like photos/; for pix2pix one with A/, the sources,
-    # and B/, what they should become (default: digits; ring for points, faces for pix2pix)
+    # a set such as mnist, or a folder like photos/; for pix2pix one with A/, the sources, and B/, what they
+    # should become; for cyclegan A/ and B/ of two kinds (default: digits; ring for points, faces for these)
     data:str=None,
     size:sides=None,        # of images of a folder, 64 or height x width: 48x32 (default: 64); of faces (32)
     grey:bool=False,        # read the images of a folder without their colours
@@ -80,13 +80,15 @@ def cmd_resume(
 def cmd_sample(
     run:str,          # folder of a run, one of its checkpoints, or @faces, which comes with ganbook
     *,
-    n:int=None,       # samples (default: 64, of a film 8; of pix2pix all sources, in a picture 64)
+    n:int=None,       # samples (default: 64, of a film 8; of translators all sources, in a picture 64)
     seed:int=0,       # of the latents
     latent:str=None,  # .npy file of latents (n,latent_dim), in place of --n and --seed (default: none)
     class_:str=None,  # draw one class, by its name or number (default: all, as often as in the data)
     each:bool=False,  # one .png a sample, into a new folder
     film:bool=False,  # a walk through the samples, as an endless .webp (or .mp4)
-    source:str=None,  # of pix2pix: an image to translate, or a folder (default: pairs that were held out)
+    # of pix2pix and cyclegan: an image to translate, or a folder (default: images that were held out)
+    source:str=None,
+    back:bool=False,  # of cyclegan: turn images of B into A
     checkpoint:str=None,  # best, or the step of one that the run has (default: the newest)
     # file: .png for a picture, .npy for an array; with --each a folder, with --film
     # a .webp or .mp4 (default: samples-N-SEED.png or answers-SOURCE-SEED.png in the folder of the run)
@@ -101,7 +103,7 @@ def cmd_sample(
     kind = what_is_asked(n, latent, each, film, out)
     check_seed(seed)
     what = trained(chosen(run, checkpoint), scale.device(device))
-    print(write_asked(what, kind, n, seed, latent, class_, source, out))
+    print(write_asked(what, kind, n, seed, latent, class_, source, out, back))
 
 # %% ../nbs/w07_command_line.ipynb #d8194090
 def _about_machine()->dict:
@@ -342,6 +344,7 @@ _examples = """examples:
   ganbook resume runs/stable-digits          go on after Ctrl-C or a crash
   ganbook train mlp --data mnist             another recipe, other data
   ganbook train pix2pix --data pairs         pairs/A are turned into pairs/B, by name
+  ganbook train cyclegan --data kinds        kinds/A into kinds/B and back, without pairs
   ganbook sample runs/stable-digits --n 100  draw from it
   ganbook sample @faces                      draw from a generator that comes with ganbook
   ganbook evaluate runs/stable-digits        how good is it?

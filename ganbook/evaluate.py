@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['meanings', 'Eye', 'pixels', 'eye', 'usual_features', 'few', 'copying', 'Measured', 'of_points', 'of_images',
-           'evaluate', 'Patient', 'patient', 'examine', 'differences', 'evaluation', 'compared_rows', 'one_yardstick',
+           'evaluate', 'Patient', 'patient', 'examine', 'evaluation', 'compared_rows', 'one_yardstick',
            'draw_comparison']
 
 # %% ../nbs/w05_judging.ipynb #692f2105
@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from . import __version__, need
-from .arguments import flat, short
+from .arguments import differences, short, side_by_side
 from .callbacks import latest, read_log, step_of
 from .data import Data, split, subset, to_units
 from .casebook import one_page
@@ -28,11 +28,13 @@ from .metrics import frechet, frechet_floor, mode_coverage, nearest, neighbours,
 from .plots import curves, style, to_png
 from .pairs import answer_error, other_error, translated
 from .readers import face_reader, kinds_found
+from .recipes import goes_both_ways
 from .runs import Run, Trained, trained
 from .scale import versions
 from .samples import settings_now, show_run
 from .sources import data_of, parts_of, stand_in
 from .tasks import agreement
+from .unpaired import there_and_back, to_measure, ways_meanings, ways_measured
 from .files import Files, whole_file
 from .wishes import check_seed
 
@@ -224,7 +226,9 @@ def _eye_for(settings:dict, features:str, device)->Eye:
 
 def _finite_samples(what:Trained, n:int, seed:int, source:Tensor=None)->Tensor:
     low = what.settings['data']['low']
-    x = what.draw(n, seed) if source is None else translated(what.G, source, low, seed)
+    if source is None: x = what.draw(n, seed)
+    elif goes_both_ways(what.recipe): x, _ = there_and_back(what.G, source, low, seed=seed)
+    else: x = translated(what.G, source, low, seed)
     need.that(x.isfinite().all(), f'{what.folder} draws NaN or infinite numbers: ganbook doctor says why')
     return x
 
@@ -240,8 +244,19 @@ def _as_asked(m:Measured, x:Tensor, y:Tensor, data:Data, look:Eye)->Measured:
         found=m.found | dict(asked=share(x, y)), of_real=m.of_real | dict(asked=share(real.x, real.y)))
 
 # %% ../nbs/w05_judging.ipynb #fee54954
+def _measure_ways(what:Trained, data:Data, held:Data, n:int, seed:int, look:Eye)->tuple:
+    "(how many were measured, what was) of both ways: what becomes of images of A, beside images of B"
+    a, b = to_measure(data, held, n, seed)
+    n = len(a)
+    x = to_units(data, _finite_samples(what, n, seed, a))
+    m = of_images(x, b, n, seed, None, look)
+    seen = [look.see(_as_floats(images)) for images in (a, x, subset(b, 2*n, seed).x)]
+    found, of_real, said = ways_measured(what.G, data, held, seen, what.settings['source']['name'] == 'faces')
+    return n, Measured(found | m.found, of_real | m.of_real, m.words, [*said, *m.notes])
+
 def _measure_answers(what:Trained, data:Data, held:Data, n:int, seed:int, look:Eye)->tuple:
-    "The same of a translator: its answers, to the sources of pairs that were held out."
+    "The same of a translator; of pairs, its answers to sources that were held out."
+    if goes_both_ways(what.recipe): return _measure_ways(what, data, held, n, seed, look)
     enough = held is not None and len(held) > 3
     need.that(enough, f'{what.folder} holds fewer than 4 pairs out: train with 20 pairs or more')
     n = min(n, len(held)//2)
@@ -307,7 +322,7 @@ meanings = dict(
     coverage='share of real ones with a sample in their neighbourhood',
     nearest='median distance to the nearest training image, over that of unseen images; towards 0: copies',
     copies='share of samples nearer to the training images than 99 of 100 unseen ones',
-)
+) | ways_meanings
 
 # %% ../nbs/w05_judging.ipynb #708bc8dd
 class Patient(NamedTuple):
@@ -343,7 +358,7 @@ def _doctors_eye(data:Data, source:dict)->Callable:
     "The features in which `evaluate` measures the run too; None: the doctor's own, for points or no data."
     if data is None or not data.is_image: return None
     see = eye(usual_features(source), 'cpu').see
-    return lambda x: see((x - data.low)*(2/(1 - data.low)) - 1)
+    return lambda x: see((x[:, -3:] - data.low)*(2/(1 - data.low)) - 1)  # of two kinds as one the second
 
 def examine(
     run:Run,
@@ -361,18 +376,6 @@ def examine(
     with whole_file(run.files.page) as part:
         part.write_bytes(page)
     return said
-
-# %% ../nbs/w05_judging.ipynb #0c1bd2bc
-def _by_name(dicts:list)->dict:
-    "Name -> its value in each dict, None where it is not there."
-    return {n: [d.get(n) for d in dicts] for n in dict.fromkeys(n for d in dicts for n in d)}
-
-def differences(
-    settings:list,  # of the runs
-)->dict:
-    "Setting -> its value in each run, where they differ; where a recipe comes from is no setting."
-    every = _by_name([flat(s) for s in settings])
-    return {n: v for n, v in every.items() if n != 'recipe.source' and any(x != v[0] for x in v)}
 
 # %% ../nbs/w05_judging.ipynb #b839cba8
 def _measured_before(path:Path, step:int)->dict:
@@ -413,8 +416,8 @@ def compared_rows(
     "Runs side by side: a heading, and the lines of each part."
     parts = {
         'settings that differ': differences([r.settings for r in runs]),
-        'at the end': _by_name([_at_the_end(r) for r in runs]),
-        'measures': _by_name([e.get('measures', {}) for e in found]),
+        'at the end': side_by_side([_at_the_end(r) for r in runs]),
+        'measures': side_by_side([e.get('measures', {}) for e in found]),
     }
     rows = [('', *(_cut(r.folder.name) for r in runs))]
     for title, values in parts.items():

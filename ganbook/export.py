@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from . import need
 from .data import latents
+from .recipes import goes_both_ways
 from .runs import Trained, untrained
 from .files import whole_file
 from .nets import evaluating
@@ -160,6 +161,11 @@ def chosen_forms(
     warnings.warn(f"left out onnx: {lacks}", stacklevel=2)
     return [form for form in forms if form != 'onnx']
 
+def _order(what:Trained)->str:
+    "How two images stand in one, where it goes both ways."
+    both = '; of y the first channels are of kind A and the others of B, of x the first what B became'
+    return both if goes_both_ways(what.recipe) else ''
+
 def contract(
     what:Trained,
 )->str:
@@ -172,7 +178,7 @@ def contract(
     source = ','.join(map(str, data.get('source_shape') or ()))
     sources = f" and y, float32 (B,{source}), source images, black at {data['low']:g}" if source else ''
     takes = f"takes z, float32 (B,{what.G.latent_dim}), standard normal{classes}{sources}"
-    return f"{takes}; gives x, float32 (B,{shape}), {scale}"
+    return f"{takes}; gives x, float32 (B,{shape}), {scale}{_order(what)}"
 
 def write_form(
     what:Trained,

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['mlp', 'mlp_textbook', 'points', 'dcgan', 'dcgan_textbook', 'stable', 'pictures', 'pictures32', 'style_gan', 'pix2pix',
-           'conditional', 'recipes', 'pairs', 'translators', 'Pair', 'Recipe', 'from_settings', 'find', 'unet_pair',
-           'takes_sources', 'draws_classes', 'wants_labels', 'networks', 'source_shape', 'count_classes', 'prepare',
-           'build']
+           'cyclegan', 'conditional', 'recipes', 'pairs', 'translators', 'Pair', 'Recipe', 'from_settings', 'find',
+           'takes_sources', 'goes_both_ways', 'draws_classes', 'wants_labels', 'networks', 'source_shape',
+           'count_classes', 'prepare', 'build']
 
 # %% ../nbs/15_stabilised_dcgan.ipynb #a2e8547c
 import math
@@ -20,13 +20,12 @@ from .diversity import Packed, packed_shape, with_minibatch_std
 from .ensemble import members
 from .models.conditional import Judge
 from .models.conditional import by_name as conditionings
-from .models.dcgan import norms
 from .models.dcgan import pairs as dcgan_pairs
 from .models.mlp import outs
 from .models.mlp import pairs as mlp_pairs
 from .models.resnet import pairs as resnet_pairs
 from .models.style import pairs as style_pairs
-from .models.translation import PatchDiscriminator, UNet, to_truth
+from .models.translation import cycle, identity, to_truth, with_pairs, without_pairs
 from .scale import device as best_device
 from .train import linear_decay, new_state
 
@@ -142,6 +141,12 @@ pix2pix = Recipe(
     width=8, init='pytorch', r1=1., tasks=(('truth', 10.),),
 )
 
+# for images of two kinds that do not belong together
+cyclegan = replace(
+    pix2pix, name='cyclegan', source='Zhu et al. 2017: cycle and identity loss; settings of chapter 22',
+    networks='local', latent_dim=1, width=16, tasks=(('cycle', 10.), ('identity', 5.)),
+)
+
 # %% ../nbs/15_stabilised_dcgan.ipynb #1e5988a7
 _published = (
     Recipe(
@@ -180,7 +185,7 @@ conditional = Recipe(
     decay_from=.5, ema_halflife=50., r1=.3, r2=.3, classes='projection',
 )
 _ours = stable, pictures, pictures32, mlp, mlp_textbook, points, dcgan, dcgan_textbook, style_gan
-recipes = {r.name: r for r in (*_ours, *_published, conditional, pix2pix)}
+recipes = {r.name: r for r in (*_ours, *_published, conditional, pix2pix, cyclegan)}
 
 # %% ../nbs/15_stabilised_dcgan.ipynb #6709670d
 def _tuples(value): return tuple(map(_tuples, value)) if isinstance(value, (list, tuple)) else value
@@ -209,19 +214,8 @@ def find(
 # name -> a function of (recipe, shape of a sample, shape that D sees, end of G) that makes (G, D)
 pairs = mlp_pairs | dcgan_pairs | resnet_pairs | style_pairs
 
-def unet_pair(
-    recipe,        # has latent_dim, width, smallest and norm_G
-    shape:tuple,   # of an image that `G` makes
-    source:tuple,  # of the image that it makes it from
-    out:Callable,  # makes the end of `G`
-)->tuple:          # (G, D)
-    "The translator of chapter 22, and a discriminator of patches of 18 by 18 pixels."
-    norm = need.one_of(norms, recipe.norm_G, 'normalisation')
-    G = UNet(shape, source, recipe.latent_dim, recipe.width, norm, out, recipe.smallest)
-    return G, PatchDiscriminator(shape, source, 2*recipe.width, n_layers=2)
-
 # the same for networks that are given source images: (recipe, shape, shape of a source, end of G)
-translators = dict(unet=unet_pair)
+translators = with_pairs | without_pairs
 
 def takes_sources(
     recipe,  # a Recipe or its name
@@ -229,9 +223,16 @@ def takes_sources(
     "Does its generator make images from other images?"
     return find(recipe).networks in translators
 
-def _named_tasks(r:Recipe)->list:
-    "The tasks of a recipe, each with its weight."
-    known = tasks.by_name | (dict(truth=to_truth()) if takes_sources(r) else {})
+def goes_both_ways(
+    recipe,  # a Recipe or its name
+)->bool:
+    "Does it translate images of two kinds into each other, and learn without pairs?"
+    return find(recipe).networks in without_pairs
+
+def _named_tasks(r:Recipe, G:nn.Module=None)->list:
+    "The tasks of a recipe, each with its weight; those of a translator both ways ask its `G`."
+    ways = dict(cycle=cycle(G), identity=identity(G)) if goes_both_ways(r) else dict(truth=to_truth())
+    known = tasks.by_name | (ways if takes_sources(r) else {})
     return [(need.one_of(known, name, 'task'), weight) for name, weight in r.tasks]
 
 def draws_classes(
@@ -397,10 +398,10 @@ def _augment(r:Recipe, policy, rng):
     if not parts: return None
     return parts[0] if len(parts) == 1 else lambda x: parts[1](parts[0](x))
 
-def _iteration(r:Recipe)->Callable:
+def _iteration(r:Recipe, G:nn.Module)->Callable:
     "One iteration, with the tasks of a recipe."
     update = need.one_of(optim.by_name, r.update, 'update')
-    return tasks.with_tasks(*_named_tasks(r)) if r.tasks else update
+    return tasks.with_tasks(*_named_tasks(r, G)) if r.tasks else update
 
 def _loss(r:Recipe):
     "The loss of a recipe, with its labels smoothed if it says so."
@@ -409,9 +410,10 @@ def _loss(r:Recipe):
 
 # %% ../nbs/15_stabilised_dcgan.ipynb #3748f9f7
 def _drawn_from(s, r:Recipe, data:Data)->dict:
-    "Arguments of `fit` that draw random numbers, the run's own, and the data."
+    "Arguments of `fit` that draw the run's own random numbers or ask its networks, and the data."
     policy = _policy(r, s.rng)
     own = dict(data=data, penalties=_penalties(r, s.rng), augment=_augment(r, policy, s.rng))
+    own['update'] = _iteration(r, s.G)
     if r.augment != 'ada': return own
     return own | augment.adaptive(s, data, policy, r.n_steps, draws_classes(r))
 
@@ -419,7 +421,6 @@ def _arguments(r:Recipe)->dict:
     "The other arguments of `fit`, but the data."
     return dict(
         loss=_loss(r),
-        update=_iteration(r),
         labels=wants_labels(r),
         n_steps=r.n_steps, batch_size=r.batch_size, n_critic=r.n_critic,
         schedule=None if r.decay_from is None else linear_decay(r.decay_from),

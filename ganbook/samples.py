@@ -22,9 +22,10 @@ from .images import decoded, image_files
 from .interpret import slerp
 from .pairs import save_rows, translated
 from .plots import animation, enlarged, image_grid, save_png, scatter
-from .recipes import takes_sources
+from .recipes import goes_both_ways, takes_sources
 from .runs import Run, Trained, trained
 from .sources import check_outside, data_of, parts_of, stand_in
+from .unpaired import both_kinds, rows_of, there_and_back
 
 # %% ../nbs/w36_samples.ipynb #2980187c
 def read_latents(
@@ -206,24 +207,28 @@ def settings_now(
     run = Run.read(what.folder)
     return what.settings | dict(source=run.source, data=run.about)
 
-def _known_pairs(what:Trained)->tuple:
-    "(sources, their names, truths) of the pairs that the run of a translator held out; of few pairs, of all."
+def _known_sources(what:Trained, back:bool=False)->tuple:
+    """(sources, their names, truths) of the pairs that the run of a translator held out;
+    of few pairs, of all. Without pairs there is no truth, and the sources are of A, or `back` from B."""
     settings = settings_now(what)
     try: rest, held = parts_of(settings, data_of(settings))
     except FileNotFoundError: raise FileNotFoundError(
-        f"the pairs of {what.folder} are gone: say with --source what to translate.") from None
+        f"the images of {what.folder} are gone: say with --source what to translate.") from None
     if held is None: warnings.warn(f"{what.folder} holds no pair out: these are of training.", stacklevel=3)
     some = rest if held is None else held
-    return some.y, [f'{i:05}' for i in range(len(some))], some.x
+    known = (both_kinds(some)[back],) if goes_both_ways(what.recipe) else (some.y, some.x)
+    return known[0], [f'{i:05}' for i in range(len(known[0]))], *known[1:]
 
 def drawn(
     what:Trained,
     n:int,         # of a translator at most
 )->torch.Tensor:   # (N,*S) in the range as drawn
-    "Samples; of a translator answers to sources of pairs."
+    "Samples; of a translator answers to sources that its run knows, of both ways those to A."
     if not takes_sources(what.recipe): return what.draw(n)
-    y, *_ = _known_pairs(what)
-    return translated(what.G, y[:n], what.settings['data']['low'])
+    y, *_ = _known_sources(what)
+    low = what.settings['data']['low']
+    if goes_both_ways(what.recipe): return there_and_back(what.G, y[:n], low)[0]
+    return translated(what.G, y[:n], low)
 
 # %% ../nbs/w36_samples.ipynb #be8678ff
 def show_run(
@@ -270,19 +275,27 @@ def read_sources(
     "Source images, read as those that it was trained on."
     root, files, said = _files_of(path)
     channels, *sides = what.settings['data']['source_shape']
+    if goes_both_ways(what.recipe): channels //= 2
     x, broken, more = decoded(root, files, tuple(sides), channels)
     for sentence in (*said, *_told_broken(files, broken), *more): warnings.warn(sentence, stacklevel=2)
     good = [f for i, f in enumerate(files) if i not in broken]
     return torch.from_numpy(x[:len(good)]), _names(good)
 
 # %% ../nbs/w36_samples.ipynb #f5569ead
-def _place_of_answers(what:Trained, source:str, seed:int, kind:str, out:str)->Path:
+def _place_of_answers(what:Trained, source:str, seed:int, kind:str, out:str, back:bool)->Path:
     "Where answers go."
     for images in (what.settings['source']['name'], source) if out else ():
         if images and Path(images).is_dir(): check_outside(Path(out), images)
-    asked = Path(source).resolve().stem if source else 'held-out'
+    asked = (Path(source).resolve().stem if source else 'held-out') + '-back'*back
     usual = Path(what.folder)/f'answers-{asked}-{seed}.png'
     return Path(out) if out else usual.with_suffix('') if kind == 'each' else usual
+
+def _rows(what:Trained, y:torch.Tensor, truth:list, seed:int, back:bool)->dict:
+    "Sources, answers, and truths if there are any; of both ways what comes back."
+    data = stand_in(what.settings)
+    if goes_both_ways(what.recipe): return rows_of(what.G, y, data, back, seed)
+    answer = to_units(data, translated(what.G, y, data.low, seed))
+    return dict(zip(('source', 'answer', 'truth'), (y, answer, *truth)))
 
 def _write_rows(rows:dict, names:list, path:Path, kind:str):
     "Rows of sources, answers and truths as a picture; or the answers alone."
@@ -299,24 +312,24 @@ def write_answers(
     seed:int=0,       # of the latents
     kind:str='',      # 'each' for a file a source; '' for a picture (.png) or an array (.npy)
     out:str=None,     # what the user has named
+    back:bool=False,  # of both ways: from B to A?
 )->Path:
     "What a translator makes of sources."
-    path = _place_of_answers(what, source, seed, kind, out)
+    path = _place_of_answers(what, source, seed, kind, out, back)
     if kind == 'each': _check_fresh(path)
     elif n is None and path.suffix.lower() == '.png': n = 64
-    y, names, *truth = read_sources(source, what) if source else _known_pairs(what)
-    data = stand_in(what.settings)
-    answer = to_units(data, translated(what.G, y[:n], data.low, seed))
-    rows = dict(zip(('source', 'answer', 'truth'), (y[:n], answer, *(t[:n] for t in truth))))
-    _write_rows(rows, names, path, kind)
+    y, names, *truth = read_sources(source, what) if source else _known_sources(what, back)
+    _write_rows(_rows(what, y[:n], [t[:n] for t in truth], seed, back), names, path, kind)
     return path
 
 # %% ../nbs/w36_samples.ipynb #740ab09f
-def _answers_are_asked(what:Trained, source:str, kind:str, latent:str)->bool:
+def _answers_are_asked(what:Trained, source:str, kind:str, latent:str, back:bool)->bool:
     "Is it a translator? Raises on options that do not go with that, or with one that is none."
     if not takes_sources(what.recipe):
-        need.that(not source, f'{what.folder} makes images from latents alone: leave --source out')
+        for word, said in {'--source': source, '--back': back}.items():
+            need.that(not said, f'{what.folder} makes images from latents alone: leave {word} out')
         return False
+    need.that(not back or goes_both_ways(what.recipe), f'{what.folder} goes one way: leave --back out')
     for word, said in {'--film': kind == 'film', '--latent': latent}.items():
         need.that(not said, f'{what.folder} answers sources: leave {word} out')
     return True
@@ -330,11 +343,12 @@ def write_asked(
     class_:str=None,  # name or number of the class that all are of
     source:str=None,  # an image to translate, or a folder of them
     out:str=None,     # what the user has named
+    back:bool=False,  # of a translator both ways: from B to A?
 )->Path:
     "What a user asks of a generator, in a file or a folder."
     k = None if class_ is None else what.class_number(class_)
-    if _answers_are_asked(what, source, kind, latent):
-        return write_answers(what, source, n, seed, kind, out)
+    if _answers_are_asked(what, source, kind, latent, back):
+        return write_answers(what, source, n, seed, kind, out, back)
     z = latent and read_latents(latent, what)
     if n is None: n = len(z) if latent else 8 if kind == 'film' else 64
     path = place_for(what, n, Path(latent).stem if latent else seed, k, kind, out)

@@ -19,6 +19,7 @@ from .downloads import all_sets
 from .images import folder
 from .memory import host_memory
 from .pairs import folder_pairs, held_out, n_held, paired_sets
+from .unpaired import folder_unpaired, unpaired_sets
 
 # %% ../nbs/w23_sources.ipynb #625dd720
 data_sets = all_sets  # name -> function without arguments; what is added to `data.sets` is found here
@@ -43,19 +44,20 @@ def mirrored(
     if y is not None: y = torch.cat([y, y.flip(-1) if y.ndim == 4 else y])  # a source is mirrored too
     return replace(d, x=torch.cat([d.x, d.x.flip(-1)]), y=y)
 
-def _folder_data(name:str, size, grey:bool, mirror:bool, pairs:bool)->Data:
-    "The images of a folder; of pairs those that are trained on are mirrored later (chapter w26)."
-    read = folder_pairs if pairs else folder
+def _folder_data(name:str, size, grey:bool, mirror:bool, pairs:bool, unpaired:bool)->Data:
+    "The images of a folder; a translator's that are trained on are mirrored later (chapter w26)."
+    read = folder_pairs if pairs else folder_unpaired if unpaired else folder
     d = read(name, 64 if size is None else size, 1 if grey else 3)
-    return mirrored(d) if mirror and not pairs else d
+    return mirrored(d) if mirror and not (pairs or unpaired) else d
 
-def _set_of(name:str, pairs:bool):
+def _set_of(name:str, pairs:bool, unpaired:bool):
     "The function that makes a set."
-    if not pairs: return all_sets[name]
-    known = ' or '.join(paired_sets)
-    wants = f'take {known}, or a folder with subfolders A and B'
-    need.that(name in paired_sets, f'{name} has no pairs of a source and what it should become: {wants}')
-    return paired_sets[name]
+    if not (pairs or unpaired): return all_sets[name]
+    known = paired_sets if pairs else unpaired_sets
+    lacks = 'pairs of a source and what it should become' if pairs else 'images of two kinds'
+    wants = f"take {' or '.join(known)}, or a folder with subfolders A and B"
+    need.that(name in known, f'{name} has no {lacks}: {wants}')
+    return known[name]
 
 # %% ../nbs/w23_sources.ipynb #a7465c0d
 def data_by_name(
@@ -64,12 +66,13 @@ def data_by_name(
     grey:bool=False,    # read the images of a folder without their colours?
     mirror:bool=False,  # and each image mirrored as well?
     pairs:bool=False,   # pairs of a source and what it should become (chapter w40)?
+    unpaired:bool=False,  # images of two kinds that do not belong together (chapter w41)?
 )->Data:
     "A data set by its name, or by the path of a folder of images."
-    if name not in data_sets: return _folder_data(name, size, grey, mirror, pairs)
+    if name not in data_sets: return _folder_data(name, size, grey, mirror, pairs, unpaired)
     for option, said in dict(grey=grey, mirror=mirror).items():
         need.that(not said, f'--{option} is for a folder of images: leave it out for {name}')
-    make = _set_of(name, pairs)
+    make = _set_of(name, pairs, unpaired)
     if size is None: return make()
     sized = _takes(name, 'size')
     need.that(sized, f'--size is for a folder of images: leave it out for {name}')

@@ -16,8 +16,9 @@ from .arguments import in_range
 from .files import check_own
 from .images import check_subfolders
 from .pairs import paired_files
-from .recipes import Recipe, draws_classes, find, networks, pairs, takes_sources
+from .recipes import Recipe, draws_classes, find, goes_both_ways, networks, pairs, takes_sources
 from .sources import check_outside, data_name, data_sets, holds_points
+from .unpaired import unpaired_files
 
 # %% ../nbs/w38_wishes.ipynb #7bef7a92
 @dataclass
@@ -138,18 +139,19 @@ def _check_folder(recipe:Recipe, source:dict):
     sides = (size, size) if isinstance(size, int) else size
     if source['name'] in data_sets: return
     if draws_classes(recipe): check_subfolders(source['name'])
-    if takes_sources(recipe): paired_files(source['name'])
+    both = goes_both_ways(recipe)
+    if takes_sources(recipe): (unpaired_files if both else paired_files)(source['name'])
     if not all(1 <= side <= 1024 for side in sides): return  # chapter w9 says what is wrong
-    check_shape(recipe, (1 if source['grey'] else 3, *sides))
+    check_shape(recipe, ((1 + both)*(1 if source['grey'] else 3), *sides))
 
 def wished_source(
     wish:Wish,
     recipe:Recipe,  # that wants them
 )->dict:
     "What the data of a wish are, and how they are read."
-    paired = takes_sources(recipe)
-    name = data_name(recipe.kind, wish.data or ('faces' if paired else None))
-    more = dict(mirror=wish.mirror, pairs=paired)
+    translates, both = takes_sources(recipe), goes_both_ways(recipe)
+    name = data_name(recipe.kind, wish.data or ('faces' if translates else None))
+    more = dict(mirror=wish.mirror, pairs=translates and not both, unpaired=both)
     return dict(name=name, size=wish.size, grey=wish.grey) | {k: True for k, v in more.items() if v}
 
 def planned(

@@ -27,6 +27,7 @@ from ganbook.pairs import face_pairs
 from ganbook.penalties import clip_weights, dragan, r1, r2, wgan_gp
 from ganbook.tasks import classify, inform, rotate, with_tasks
 from ganbook.train import alternating, fit, new_state
+from ganbook.unpaired import face_unpaired
 
 n_steps = 6
 meta = torch.device('meta')
@@ -88,7 +89,7 @@ def gpu(monkeypatch):
 def on_device(data): return replace(data, x=data.x.to(meta), y=None if data.y is None else data.y.to(meta))
 
 few_digits = sets.subset(sets.digits(), 40)
-few_pairs = face_pairs(40, 16)
+few_pairs, few_kinds = face_pairs(40, 16), face_unpaired(40, 16)
 
 def digits(): return on_device(few_digits)
 
@@ -121,7 +122,7 @@ def test_recipes(gpu, name, k):
         **dict(hidden=(16, 16)) if r.networks == 'mlp' else dict(width=4),
     )
     data = on_device(sets.ring(n=100)) if r.kind == 'points' else digits()
-    if recipes.takes_sources(r): data = on_device(few_pairs)
+    if recipes.takes_sources(r): data = on_device(few_kinds if recipes.goes_both_ways(r) else few_pairs)
     s, arguments = recipes.build(small, data, k=k)
     run(
         gpu, s, **{key: v for key, v in arguments.items() if key not in ('n_steps', 'batch_size', 'schedule')}

@@ -338,7 +338,7 @@ def test_pairs_too_few_to_hold_any_out(few, capsys):
 def test_pairs_that_moved_are_found_again(few, capsys):
     ok('train', 'pix2pix', '--data', 'few', *short, '--n-steps', '2', '--grey', '--out', 'a')
     few.rename('moved')
-    wrong(capsys, 'the pairs of a are gone: say with --source what to translate', 'sample', 'a')
+    wrong(capsys, 'the images of a are gone: say with --source what to translate', 'sample', 'a')
     ok('doctor', 'a')
     wrong(capsys, 'say with --data where it is now', 'resume', 'a', '--n-steps', '3')
     ok('sample', 'a', '--source', 'moved/A/01.png')

@@ -13,8 +13,9 @@ from ganbook.diversity import Packed
 from ganbook.metrics import mode_coverage
 from ganbook.penalties import SpectralNorm
 from ganbook.pairs import face_pairs
-from ganbook.recipes import build, find, from_settings, networks, recipes, takes_sources
+from ganbook.recipes import build, find, from_settings, goes_both_ways, networks, recipes, takes_sources
 from ganbook.train import fit, sample
+from ganbook.unpaired import face_unpaired
 
 torch.set_num_threads(1)
 small = dict(width=4, hidden=(16, 16), batch_size=8, latent_dim=8)
@@ -24,7 +25,7 @@ published = {'lsgan', 'wgan', 'wgan_gp', 'sngan_hinge', 'r1', 'r3', 'pac'}
 def colour(shape=(3, 20, 33), n=12):
     return Data('noise', torch.randint(0, 256, (n, *shape), dtype=torch.uint8))
 def data_for(r):
-    if takes_sources(r): return face_pairs(40, 16)
+    if takes_sources(r): return (face_unpaired if goes_both_ways(r) else face_pairs)(40, 16)
     return ring(200) if r.kind == 'points' else digits()
 
 

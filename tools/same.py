@@ -5,8 +5,8 @@ usage: python tools/same.py > before.txt          on the commit before
        python tools/same.py --against before.txt  on the commit after: says which recipe differs, exit 1
 
 Each recipe is trained alone and as two members, on the digits (on the ring where it makes points, on
-outlines of faces where it translates), on one thread of the CPU. A loss is printed as a hexadecimal number,
-so that no bit is lost; another machine gives other last bits. """
+outlines of faces, or faces of two kinds, where it translates), on one thread of the CPU. A loss is printed
+as a hexadecimal number, so that no bit is lost; another machine gives other last bits. """
 import argparse
 import sys
 from dataclasses import replace
@@ -19,11 +19,12 @@ def losses(name: str, n_steps: int, n_members: int | None) -> str:
     "One line: the recipe, how many members, and the losses of its last step."
     from ganbook.data import digits, ring
     from ganbook.pairs import face_pairs
-    from ganbook.recipes import build, find, takes_sources
+    from ganbook.recipes import build, find, goes_both_ways, takes_sources
     from ganbook.train import fit
+    from ganbook.unpaired import face_unpaired
     recipe = replace(find(name), n_steps=n_steps, batch_size=32)
     data = ring() if recipe.kind == 'points' else digits()
-    if takes_sources(recipe): data = face_pairs(200, 16)
+    if takes_sources(recipe): data = (face_unpaired if goes_both_ways(recipe) else face_pairs)(200, 16)
     state, arguments = build(recipe, data, seed=0, device='cpu', k=n_members)
     fit(state, **arguments)
     told = [
