@@ -96,7 +96,7 @@ def test_stored_gallery_keeps_its_targets(): assert gallery.missed(stored('galle
 
 def test_a_gallery_that_is_too_large_or_no_better_misses_its_targets():
     kept = stored('gallery')
-    kept['parts'] |= dict(sure=kept['parts']['sure_quick'])
+    kept['parts'] |= dict(distance=kept['parts']['distance_quick'])
     kept['filling']['tiles'] *= 9
     assert len(gallery.missed(kept)) == 2
     del kept['mixing']

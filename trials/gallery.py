@@ -210,7 +210,7 @@ def better(kept):
     "(Is the long training better, in words) for each picture."
     parts, pairs, glasses, mixing, _, filled = (kept[name] for name in names)
     return (
-        (parts['sure'][0] > parts['sure_quick'][0], 'parts: more samples of the whole surely read'),
+        (parts['distance'][0] < parts['distance_quick'][0], 'parts: the whole is nearer at the end'),
         (max(pairs['distance']) < min(pairs['distance_quick']), 'pairs: nearer at the end'),
         (glasses['glasses'] > glasses['glasses_quick'], 'glasses: more answers wear them'),
         (mixing['sure'] > mixing['sure_quick'], 'mixing: more samples surely read'),
