@@ -1,4 +1,4 @@
-"The trials behind chapters 9, 13, 15, 16 and w38: what is stored keeps its targets, and a tiny run works."
+"The trials behind chapters 9, 13, 15, 16, 25 and w38: what is stored keeps its targets, a tiny run works."
 import copy
 import json
 import math
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from trials import common, dcgan, failures, fewimages, modes, sights, stable, stacked
+from ganbook.shelf import stored_images, stored_picture
+from trials import common, dcgan, failures, fewimages, gallery, modes, sights, stable, stacked
 
 root = Path(__file__).resolve().parent.parent
 
@@ -90,6 +91,37 @@ def test_each_fault_breaks_what_it_says(name):
     start = failures.build(failures.base, data, 0, 'cpu')[0].D
     same = all(torch.equal(p, q) for p, q in zip(s.D.parameters(), start.parameters()))
     assert same == (name == 'learning rate 0 in D')
+
+def test_stored_gallery_keeps_its_targets(): assert gallery.missed(stored('gallery')) == []
+
+def test_a_gallery_that_is_too_large_or_no_better_misses_its_targets(monkeypatch):
+    kept = stored('gallery')
+    kept['parts'] |= dict(distance=kept['parts']['distance_quick'])
+    monkeypatch.setattr(gallery, 'most_kB', 9)
+    assert len(gallery.missed(kept)) == 2
+    del kept['mixing']
+    assert gallery.missed(kept) == ['there is no mixing']
+
+@pytest.mark.parametrize('name', gallery.names)
+def test_stored_pictures_of_the_gallery_are_drawn_with_their_names(name):
+    board = stored('gallery')[name]
+    ax = stored_picture(board)
+    assert [label.get_text() for label in ax.get_yticklabels()] == board['names']
+    assert bool(len(ax.get_xticks())) == (name == 'truncation')
+
+def test_a_small_gallery_is_stored_and_read_again(tmp_path):
+    entry = gallery.drawn('filling', 1, 0)['filling']
+    gallery.store(tmp_path/'bench.json', 'filling', entry)
+    x = torch.tensor(stored_images(json.loads((tmp_path/'bench.json').read_text())['filling']))
+    assert x.shape == (6, 6, 3, 32, 32) and entry['n_steps'] == 1
+    known, truth = x[0].float(), gallery.Covered(6, 0).truth
+    assert (known[..., 9:21, 4:28] - 128).abs().max() < 4  # the hole is grey
+    off = known - (truth + 1)*127.5
+    off[..., 9:21, 4:28] = 0
+    assert off.abs().mean() < 4  # a palette of 256 colours is near enough
+
+def test_what_has_no_picture_is_refused():
+    with pytest.raises(ValueError, match='give an entry with a picture'): stored_images(dict(rows={}))
 
 def test_stored_thousand_modes_keep_their_targets():
     entry = stored('stacked')['cpu digits']

@@ -95,13 +95,16 @@ def translator(seed):
     torch.manual_seed(seed)
     return UNet(shape, line, width=8), PatchDiscriminator(shape, line, width=16, n_layers=2)
 
-def try_paired(arm, outlines, n_steps, seed):
-    "What one seed of an arm measures at its end."
+def trained_in_pairs(arm, outlines, n_steps, seed):
+    "The translator of a paired arm after its training."
     loss, weight = paired[arm]
     s = new_state(*translator(seed), lr=2e-3, betas=(0., .99), ema=True, seed=seed)
     how = settings | dict(loss=loss, update=with_tasks((to_truth(), weight)))
-    fit(s, outlines.data, n_steps, ema_halflife=50., **how)
-    return outlines(s.best, torch.Generator().manual_seed(9))
+    return fit(s, outlines.data, n_steps, ema_halflife=50., **how).best
+
+def try_paired(arm, outlines, n_steps, seed):
+    "What one seed of an arm measures at its end."
+    return outlines(trained_in_pairs(arm, outlines, n_steps, seed), torch.Generator().manual_seed(9))
 
 
 # Without pairs
@@ -144,16 +147,19 @@ class Glasses:
             error=apart(x, self.right).item(), back=apart(sample(G.to_a, z, x), self.bare).item(),
         )
 
-def try_unpaired(arm, glasses, n_steps, seed):
-    "What one seed of an arm measures at its end."
+def trained_without(arm, glasses, n_steps, seed):
+    "Both translators of an unpaired arm after their training."
     net, beside = unpaired[arm]
     torch.manual_seed(seed)
     G = BothWays(*(Translator(nets[net](), shape) for _ in range(2)))
     D = BothJudges(*(PatchDiscriminator(shape, None, 16, 2) for _ in range(2)))
     s = new_state(G, D, lr=2e-3, betas=(0., .99), ema=True, seed=seed)
     update = with_tasks(*((loss(s.G), weight) for loss, weight in terms[beside]))
-    fit(s, glasses.data, n_steps, ema_halflife=50., update=update, **settings)
-    return glasses(s.best)
+    return fit(s, glasses.data, n_steps, ema_halflife=50., update=update, **settings).best
+
+def try_unpaired(arm, glasses, n_steps, seed):
+    "What one seed of an arm measures at its end."
+    return glasses(trained_without(arm, glasses, n_steps, seed))
 
 
 # Targets
