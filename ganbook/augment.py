@@ -4,13 +4,15 @@
 
 # %% auto #0
 __all__ = ['color', 'diffaugment', 'by_name', 'brightness', 'saturation', 'contrast', 'translation', 'cutout', 'flip',
-           'quarter_turns', 'Augment', 'r_t', 'r_v', 'Overfitting', 'adaptive', 'ADA']
+           'quarter_turns', 'Augment', 'LeakDetector', 'r_t', 'r_v', 'Overfitting', 'adaptive', 'ADA']
 
 # %% ../nbs/19_augmentation.ipynb #02c2f4e2
 from collections.abc import Callable
 import torch
+import torch.nn.functional as F
 from torch import nn, Tensor
 from . import need
+from .bias import corrected
 from .data import Data, draw, latents, split
 from .nets import evaluating
 
@@ -164,6 +166,66 @@ class Augment(nn.Module):
         for op in self.ops:
             x = torch.where(_per_image(x, self.rng) < p, op(x, self.rng), x)
         return x
+
+# %% ../nbs/19_augmentation.ipynb #1eac19af
+def _template(x:Tensor)->nn.Module:
+    "One weight for each value of an image, all zero."
+    weights = nn.Linear(x[0].numel(), 1, bias=False, device=x.device)
+    nn.init.zeros_(weights.weight)
+    return nn.Sequential(nn.Flatten(), weights)
+
+def _suspected(changes)->tuple:
+    "The changes, if there are any and all can be called."
+    listed = () if callable(changes) else tuple(changes)
+    fits = len(listed) > 0 and all(map(callable, listed))
+    need.that(fits, 'give a list of functions, such as [lambda x: x.flip(-1)]', changes=changes)
+    return listed
+
+
+# %% ../nbs/19_augmentation.ipynb #1eac19a0
+class LeakDetector:
+    "Tells changed images from images as they are; it learns from real ones alone."
+    def __init__(self,
+        real:Tensor,      # images as they are (N,C,H,W) in [-1,1], 10 or more; the last fifth tests it
+        changes,          # functions of images (N,C,H,W) -> the same shape; with each also its way back
+        net:nn.Module=None,  # images -> a number each, to be taught (default: a weight for each value)
+        n_steps:int=300,  # of Adam, with 64 images each
+        seed:int=0,       # of the batches
+    ):
+        need.that(real.ndim == 4 and len(real) > 9, 'give 10 or more images (N,C,H,W)', real=real)
+        self.changes = _suspected(changes)
+        self.net = net or _template(real)
+        n = len(real)*4//5
+        self._learn(real[:n], n_steps, torch.Generator(real.device).manual_seed(seed))
+        self.false = self.counted(real[n:])
+        self.hits = self.counted(torch.cat([change(real[n:]) for change in self.changes]))
+
+    def logits(self, x:Tensor)->Tensor:  # images (N,C,H,W) to (N,1+changes)
+        "How well images fit as they are, and after each change."
+        return torch.stack([self.net(v).flatten() for v in (x, *(change(x) for change in self.changes))], -1)
+
+    def _learn(self, real, n_steps, rng):
+        "Make real images fit best as they are."
+        opt = torch.optim.Adam(self.net.parameters(), 1e-2)
+        for _ in range(n_steps):
+            x = real[torch.randint(len(real), (64,), generator=rng, device=real.device)]
+            opt.zero_grad()
+            F.cross_entropy(self.logits(x), torch.zeros(64, dtype=torch.long, device=x.device)).backward()
+            opt.step()
+
+    @torch.no_grad()
+    def probs(self, x:Tensor)->Tensor:  # images as above, to (N,1+changes)
+        "That an image is as it was, and that each change would bring it back."
+        return self.logits(x).softmax(-1)
+
+    def counted(self, x:Tensor)->float:  # images as above
+        "The share that it takes for changed."
+        return (self.probs(x).argmax(-1) > 0).double().mean().item()
+
+    def share(self, x:Tensor)->float:  # images as above
+        "The share of changed images, corrected for its errors with real ones."
+        return corrected(self.counted(x), self.hits, self.false)
+
 
 # %% ../nbs/19_augmentation.ipynb #74a7de9c
 def r_t(

@@ -1,4 +1,4 @@
-"The trials behind chapters 9, 13, 15, 16 and w38: what is stored keeps its targets, and a tiny run works."
+"The trials behind chapters 9, 13, 15, 16, 19 and w38: stored figures keep targets, and a tiny run works."
 import copy
 import json
 import math
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from trials import common, dcgan, failures, fewimages, modes, sights, stable, stacked
+from trials import common, dcgan, failures, fewimages, leaks, modes, sights, stable, stacked
 
 root = Path(__file__).resolve().parent.parent
 
@@ -235,3 +235,46 @@ def test_a_short_run_with_few_images(tmp_path, monkeypatch, capsys):
     assert run(fewimages, monkeypatch, '--only', 'none', '--out', str(out), '--check') == 1
     assert 'no arm called 200 images, 1,000 steps, off' in capsys.readouterr().out
     with pytest.raises(SystemExit): run(fewimages, monkeypatch, '--only', 'every')
+
+
+# Leaks
+
+def leak_rows(**changes):
+    "Rows of a detector that is always right, but for some arms."
+    told = {name: [must]*5 for name, (*_, must) in leaks.arms.items()} | changes
+    return {
+        name: dict(distance=[10.]*5, leaks=told[name], must_leak=must)
+        for name, (*_, must) in leaks.arms.items()
+    }
+
+def test_stored_leaks_keep_their_targets():
+    assert leaks.missed(stored('leaks')['cpu faces']['rows'], 'cpu faces') == []
+
+@pytest.mark.parametrize('changes,words', [
+    ({'turns, p=1': [True]*4 + [False]}, '14 of 15 leaks are found'),
+    ({'turns, p=.5': [True]*4 + [False]}, '4 of 15 others are said to leak'),
+])
+def test_missed_targets_of_the_leaks_are_seen(changes, words):
+    assert leaks.missed(leak_rows(), 'cpu') == []
+    assert any(words in fault for fault in leaks.missed(leak_rows(**changes), 'cpu'))
+    rows = leak_rows()
+    rows.pop('no change')
+    assert leaks.missed(rows, 'cpu') == ['cpu: no arm called no change']
+
+def test_mirror_images_are_put_among_the_training_images():
+    data = leaks.faces(6, 16)
+    both = leaks.with_mirror_images(data)
+    assert len(both) == 12 and torch.equal(both.x[6:], data.x.flip(-1)) and torch.equal(both.y[6:], data.y)
+
+def test_a_short_run_of_leaks(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(leaks, 'n_judged', 100)
+    arms, out = ['no change', 'mirror, real alone', 'turns, p=1'], tmp_path/'leaks.json'
+    words = ['--device', 'cpu', '--steps', '2', '--seeds', '1', '--out', str(out), '--only', *arms]
+    assert run(leaks, monkeypatch, *words) == 0
+    kept = json.loads(out.read_text())['cpu faces']
+    assert set(kept['rows']) == {*arms} and kept['of_real'][:2] == [[0., 0.], [0., 1.]]
+    for row in kept['rows'].values():
+        (mirrored, turned), = row['shares']
+        assert row['leaks'] == [max(mirrored, turned) > kept['least']] and len(row['poses']) == 12
+    assert run(leaks, monkeypatch, '--only', 'none', '--out', str(out), '--check') == 1
+    assert 'no arm called mirror, p=1' in capsys.readouterr().out
