@@ -239,11 +239,12 @@ def test_a_short_run_with_few_images(tmp_path, monkeypatch, capsys):
 
 # Leaks
 
-def leak_rows(**changes):
-    "Rows of a detector that is always right, but for some arms."
-    told = {name: [must]*5 for name, (*_, must) in leaks.arms.items()} | changes
+def leak_rows(errs=.05, **changes):
+    "Rows of a detector that errs as often everywhere; what it counts of turned samples may differ."
+    turned = {name: [.5 if must else errs]*5 for name, (*_, must) in leaks.arms.items()}
+    turned |= {'turns, p=.5': [.2]*5} | changes
     return {
-        name: dict(distance=[10.]*5, leaks=told[name], must_leak=must)
+        name: dict(distance=[10.]*5, must_leak=must, counted=[[errs, v] for v in turned[name]])
         for name, (*_, must) in leaks.arms.items()
     }
 
@@ -251,8 +252,9 @@ def test_stored_leaks_keep_their_targets():
     assert leaks.missed(stored('leaks')['cpu faces']['rows'], 'cpu faces') == []
 
 @pytest.mark.parametrize('changes,words', [
-    ({'turns, p=1': [True]*4 + [False]}, '14 of 15 leaks are found'),
-    ({'turns, p=.5': [True]*4 + [False]}, '4 of 15 others are said to leak'),
+    ({'turns, p=1': [.5]*4 + [.1]}, '14 of 15 leaks are found'),
+    ({'mirror, p=.5': [.2]*5}, '5 of 10 others are said to leak'),
+    ({'turns, p=.5, 3,000 steps': [.3]*5}, 'with more steps 0.30 are turned'),
 ])
 def test_missed_targets_of_the_leaks_are_seen(changes, words):
     assert leaks.missed(leak_rows(), 'cpu') == []
@@ -260,6 +262,13 @@ def test_missed_targets_of_the_leaks_are_seen(changes, words):
     rows = leak_rows()
     rows.pop('no change')
     assert leaks.missed(rows, 'cpu') == ['cpu: no arm called no change']
+
+def test_what_a_leak_detector_counts_where_nothing_leaks_is_taken_off():
+    rows = leak_rows(.2)
+    assert all(v == pytest.approx([0., .5]) for v in leaks.without_errors(rows, 'turns, p=1'))
+    rows['no change']['counted'][2] = [.2, .6]
+    found = leaks.without_errors(rows, 'no change')  # by the other four
+    assert found[2] == pytest.approx([0., 2/3]) and found[1][1] == pytest.approx((.2 - .3)/.4)
 
 def test_mirror_images_are_put_among_the_training_images():
     data = leaks.faces(6, 16)
