@@ -174,6 +174,10 @@ def _template(x:Tensor)->nn.Module:
     nn.init.zeros_(weights.weight)
     return nn.Sequential(nn.Flatten(), weights)
 
+def _check_real(real:Tensor):
+    fits = real.ndim == 4 and len(real) > 9 and real.is_floating_point()
+    need.that(fits, 'give 10 or more floating-point images (N,C,H,W)', real=real)
+
 def _suspected(changes)->tuple:
     "The changes, if there are any and all can be called."
     listed = () if callable(changes) else tuple(changes)
@@ -192,17 +196,20 @@ class LeakDetector:
         n_steps:int=300,  # of Adam, with 64 images each
         seed:int=0,       # of the batches
     ):
-        need.that(real.ndim == 4 and len(real) > 9, 'give 10 or more images (N,C,H,W)', real=real)
+        _check_real(real)
         self.changes = _suspected(changes)
         self.net = net or _template(real)
-        n = len(real)*4//5
+        n, self.shape = len(real)*4//5, real.shape[1:]
         self._learn(real[:n], n_steps, torch.Generator(real.device).manual_seed(seed))
         self.false = self.counted(real[n:])
         self.hits = self.counted(torch.cat([change(real[n:]) for change in self.changes]))
 
     def logits(self, x:Tensor)->Tensor:  # images (N,C,H,W) to (N,1+changes)
         "How well images fit as they are, and after each change."
-        return torch.stack([self.net(v).flatten() for v in (x, *(change(x) for change in self.changes))], -1)
+        versions = [x, *(change(x) for change in self.changes)]
+        fits = all(v.shape[1:] == self.shape for v in versions)
+        need.that(fits, f'give images of shape {tuple(self.shape)}, and changes that keep it', x=x)
+        return torch.stack([self.net(v).flatten() for v in versions], -1)
 
     def _learn(self, real, n_steps, rng):
         "Make real images fit best as they are."
@@ -293,7 +300,7 @@ class ADA:
         target:float=.6,      # value of the signal to hold (for `r_t`: Karras et al. 2020, section 3)
         every:int=4,          # steps between two adjustments (ditto)
         rise:int=1000,        # steps in which `p` would go from 0 to 1
-        top:float=1.,         # largest p, in (0,1]; below 1, no operation can leak
+        top:float=1.,         # largest p, in (0,1]; below 1, no operation has to leak
     ):
         need.that(1 <= every <= rise, 'give 1 <= every <= rise', every=every, rise=rise)
         need.lies('(0,1]', top=top)

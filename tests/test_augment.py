@@ -367,7 +367,9 @@ def test_a_leak_detector_is_the_same_again_and_takes_a_network():
     assert LeakDetector(lit(), [mirror], net).share(mirror(lit(9, seed=3))) == pytest.approx(1.)
 
 @pytest.mark.parametrize('real,changes,words', [
-    (lit(9), [mirror], 'give 10 or more images'), (lit(20)[:, 0], [mirror], 'give 10 or more images'),
+    (lit(9), [mirror], 'give 10 or more floating-point images'), (lit(20)[:, 0], [mirror], '(N,C,H,W)'),
+    (lit(20).byte(), [mirror], 'floating-point images'),
+    (lit(20)[..., :4, :], turned_by, 'changes that keep it'),
     (lit(20), [], 'give a list of functions'), (lit(20), mirror, 'give a list of functions'),
     (lit(20), ['flip'], 'give a list of functions'),
 ])
@@ -377,6 +379,7 @@ def test_what_is_no_set_of_images_or_changes_is_refused(real, changes, words):
 def test_images_that_show_no_change_cannot_be_judged():
     detector = LeakDetector(torch.zeros(10, 1, 6, 6), [mirror])
     fails(lambda: detector.share(lit()), contains='a reader that sees nothing cannot be corrected')
+    fails(lambda: detector.share(images(5, 1, 8, 8)), contains='give images of shape (1, 6, 6)')
 
 
 # The benchmark
