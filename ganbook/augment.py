@@ -4,13 +4,15 @@
 
 # %% auto #0
 __all__ = ['color', 'diffaugment', 'by_name', 'brightness', 'saturation', 'contrast', 'translation', 'cutout', 'flip',
-           'quarter_turns', 'Augment', 'r_t', 'r_v', 'Overfitting', 'adaptive', 'ADA']
+           'quarter_turns', 'Augment', 'LeakDetector', 'r_t', 'r_v', 'Overfitting', 'adaptive', 'ADA']
 
 # %% ../nbs/19_augmentation.ipynb #02c2f4e2
 from collections.abc import Callable
 import torch
+import torch.nn.functional as F
 from torch import nn, Tensor
 from . import need
+from .bias import corrected
 from .data import Data, draw, latents, split
 from .nets import evaluating
 
@@ -165,6 +167,73 @@ class Augment(nn.Module):
             x = torch.where(_per_image(x, self.rng) < p, op(x, self.rng), x)
         return x
 
+# %% ../nbs/19_augmentation.ipynb #1eac19af
+def _template(x:Tensor)->nn.Module:
+    "One weight for each value of an image, all zero."
+    weights = nn.Linear(x[0].numel(), 1, bias=False, device=x.device)
+    nn.init.zeros_(weights.weight)
+    return nn.Sequential(nn.Flatten(), weights)
+
+def _check_real(real:Tensor):
+    fits = real.ndim == 4 and len(real) > 9 and real.is_floating_point()
+    need.that(fits, 'give 10 or more floating-point images (N,C,H,W)', real=real)
+
+def _suspected(changes)->tuple:
+    "The changes, if there are any and all can be called."
+    listed = () if callable(changes) else tuple(changes)
+    fits = len(listed) > 0 and all(map(callable, listed))
+    need.that(fits, 'give a list of functions, such as [lambda x: x.flip(-1)]', changes=changes)
+    return listed
+
+
+# %% ../nbs/19_augmentation.ipynb #1eac19a0
+class LeakDetector:
+    "Tells changed images from images as they are; it learns from real ones alone."
+    def __init__(self,
+        real:Tensor,      # images as they are (N,C,H,W) in [-1,1], 10 or more; the last fifth tests it
+        changes,          # functions of images (N,C,H,W) -> the same shape; with each also its way back
+        net:nn.Module=None,  # images -> a number each, to be taught (default: a weight for each value)
+        n_steps:int=300,  # of Adam, with 64 images each
+        seed:int=0,       # of the batches
+    ):
+        _check_real(real)
+        self.changes = _suspected(changes)
+        self.net = net or _template(real)
+        n, self.shape = len(real)*4//5, real.shape[1:]
+        self._learn(real[:n], n_steps, torch.Generator(real.device).manual_seed(seed))
+        self.false = self.counted(real[n:])
+        self.hits = self.counted(torch.cat([change(real[n:]) for change in self.changes]))
+
+    def logits(self, x:Tensor)->Tensor:  # images (N,C,H,W) to (N,1+changes)
+        "How well images fit as they are, and after each change."
+        versions = [x, *(change(x) for change in self.changes)]
+        fits = all(v.shape[1:] == self.shape for v in versions)
+        need.that(fits, f'give images of shape {tuple(self.shape)}, and changes that keep it', x=x)
+        return torch.stack([self.net(v).flatten() for v in versions], -1)
+
+    def _learn(self, real, n_steps, rng):
+        "Make real images fit best as they are."
+        opt = torch.optim.Adam(self.net.parameters(), 1e-2)
+        for _ in range(n_steps):
+            x = real[torch.randint(len(real), (64,), generator=rng, device=real.device)]
+            opt.zero_grad()
+            F.cross_entropy(self.logits(x), torch.zeros(64, dtype=torch.long, device=x.device)).backward()
+            opt.step()
+
+    @torch.no_grad()
+    def probs(self, x:Tensor)->Tensor:  # images as above, to (N,1+changes)
+        "That an image is as it was, and that each change would bring it back."
+        return self.logits(x).softmax(-1)
+
+    def counted(self, x:Tensor)->float:  # images as above
+        "The share that it takes for changed."
+        return (self.probs(x).argmax(-1) > 0).double().mean().item()
+
+    def share(self, x:Tensor)->float:  # images as above
+        "The share of changed images, corrected for its errors with real ones."
+        return corrected(self.counted(x), self.hits, self.false)
+
+
 # %% ../nbs/19_augmentation.ipynb #74a7de9c
 def r_t(
     real_logits:Tensor,  # of D on real samples (...,N)
@@ -231,7 +300,7 @@ class ADA:
         target:float=.6,      # value of the signal to hold (for `r_t`: Karras et al. 2020, section 3)
         every:int=4,          # steps between two adjustments (ditto)
         rise:int=1000,        # steps in which `p` would go from 0 to 1
-        top:float=1.,         # largest p, in (0,1]; below 1, no operation can leak
+        top:float=1.,         # largest p, in (0,1]; below 1, no operation has to leak
     ):
         need.that(1 <= every <= rise, 'give 1 <= every <= rise', every=every, rise=rise)
         need.lies('(0,1]', top=top)

@@ -10,8 +10,8 @@ from fastcore.test import test_fail as fails
 from torch.utils._python_dispatch import TorchDispatchMode
 from ganbook import data as sets
 from ganbook.augment import (
-    ADA, Augment, Overfitting, brightness, contrast, cutout, diffaugment, flip, quarter_turns, r_t, r_v,
-    saturation, translation,
+    ADA, Augment, LeakDetector, Overfitting, brightness, contrast, cutout, diffaugment, flip, quarter_turns,
+    r_t, r_v, saturation, translation,
 )
 from ganbook.callbacks import checkpoint
 from ganbook.checkpoints import load, save
@@ -323,6 +323,63 @@ def test_recorded_steps_see_p_change():
         ends.append(torch.cat([p.detach().flatten() for p in s.G.parameters()]))
         assert augment.p == pytest.approx(1.)
     assert torch.allclose(*ends, atol=1e-5)
+
+
+# The leak detector
+
+def mirror(x): return x.flip(-1)
+turned_by = [partial(torch.rot90, k=k, dims=(-2, -1)) for k in (1, 2, 3)]
+
+def lit(n=50, seed=2):
+    "Images (n,1,6,6) with their light from the left."
+    return torch.linspace(.5, -.5, 6) + .1*images(n, 1, 6, 6, seed=seed)
+
+@pytest.mark.parametrize('changes', [[mirror], turned_by], ids=['mirror', 'turns'])
+@pytest.mark.parametrize('n', [0, 5, 20])
+def test_a_leak_detector_counts_what_is_changed(changes, n):
+    detector, x = LeakDetector(lit(), changes), lit(20, seed=3)
+    assert (detector.false, detector.hits) == (0., 1.)
+    some = torch.cat([changes[-1](x[:n]), x[n:]])
+    assert detector.counted(some) == detector.share(some) == pytest.approx(n/20)
+    probs = detector.probs(some)
+    assert probs.shape == (20, 1 + len(changes)) and torch.allclose(probs.sum(-1), torch.ones(20))
+
+def test_a_leak_detector_names_the_change_that_leads_back():
+    x = lit(8, seed=3)
+    found = LeakDetector(lit(), turned_by).probs(x.rot90(1, (-2, -1))).argmax(-1)
+    assert (found == 3).all()  # a turn by 270 degrees undoes one by 90
+
+def test_a_leak_detector_that_errs_is_corrected():
+    real = lit(2_000)
+    real[::4] = real[::4].flip(-1)  # every fourth image has its light on the other side
+    detector, x = LeakDetector(real, [mirror]), real[1_600:]
+    assert .2 < detector.false < .3 and detector.hits == pytest.approx(1 - detector.false)
+    assert detector.share(x) == pytest.approx(0., abs=1e-9)
+    assert detector.share(mirror(x)) == pytest.approx(1.)
+    assert detector.counted(x) == detector.false
+
+def test_a_leak_detector_is_the_same_again_and_takes_a_network():
+    a, b = (LeakDetector(lit(), [mirror], seed=1).probs(lit(5)) for _ in range(2))
+    assert torch.equal(a, b) and not torch.equal(a, LeakDetector(lit(), [mirror], seed=2).probs(lit(5)))
+    torch.manual_seed(0)
+    layers = torch.nn.Flatten(), torch.nn.Linear(36, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1)
+    net = torch.nn.Sequential(*layers)
+    assert LeakDetector(lit(), [mirror], net).share(mirror(lit(9, seed=3))) == pytest.approx(1.)
+
+@pytest.mark.parametrize('real,changes,words', [
+    (lit(9), [mirror], 'give 10 or more floating-point images'), (lit(20)[:, 0], [mirror], '(N,C,H,W)'),
+    (lit(20).byte(), [mirror], 'floating-point images'),
+    (lit(20)[..., :4, :], turned_by, 'changes that keep it'),
+    (lit(20), [], 'give a list of functions'), (lit(20), mirror, 'give a list of functions'),
+    (lit(20), ['flip'], 'give a list of functions'),
+])
+def test_what_is_no_set_of_images_or_changes_is_refused(real, changes, words):
+    fails(lambda: LeakDetector(real, changes), contains=words)
+
+def test_images_that_show_no_change_cannot_be_judged():
+    detector = LeakDetector(torch.zeros(10, 1, 6, 6), [mirror])
+    fails(lambda: detector.share(lit()), contains='a reader that sees nothing cannot be corrected')
+    fails(lambda: detector.share(images(5, 1, 8, 8)), contains='give images of shape (1, 6, 6)')
 
 
 # The benchmark
