@@ -306,7 +306,7 @@ def test_missed_targets_are_seen(who):
     assert any('untrained' in f for f in faults(untrained=[.1]*5))
     assert any('real clips' in f for f in faults(of_real=.5))
     assert any('2 seeds' in f for f in faults(planted=[.5]*2))
-    assert any('above' in f for f in faults(planted=[0.]*5, looks=[9]*5))
+    assert any('above' in f for f in faults(planted=[0.]*5, looks=[0]*5))
 
 @pytest.mark.parametrize('who', bench.casts)
 def test_a_tiny_run_is_stored(tmp_path, monkeypatch, who):
