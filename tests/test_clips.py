@@ -1,5 +1,7 @@
 """Clips: what is planted is planted exactly and found again, networks of
 odd sizes, gradients that reach all weights, and wrong input."""
+import base64
+import io
 import json
 import math
 import sys
@@ -7,12 +9,13 @@ from functools import partial
 
 import pytest
 import torch
+from PIL import Image
 from ganbook.causes import draw_causes, options, spans
 from ganbook.data import draw, latents
 from ganbook.drawing import draw_faces
 from ganbook.losses import non_saturating
 from ganbook.models.clips import (
-    ClipDiscriminator, FourierMotion, MovingGenerator, clip_changes, clip_view, draw_clips,
+    ClipDiscriminator, FourierMotion, MovingGenerator, clip_changes, clip_pair, clip_view, draw_clips,
     from_planted, identity_kept, in_frames, motions, moving_causes, planted_path, read_clips,
 )
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator, upsampled
@@ -150,6 +153,21 @@ def test_shapes(T, shape):
     G.eval()
     torch.testing.assert_close(G(z)[1], G(z[1]), atol=1e-5, rtol=1e-4)
 
+@pytest.mark.parametrize('T,shape', [(2, (3, 8, 8)), (5, (1, 9, 13)), (8, (3, 16, 16))])
+@pytest.mark.parametrize('moves', [False, True])
+def test_a_convolutional_pair_has_the_shapes_of_clips(T, shape, moves):
+    motion = FourierMotion(5, 3, T) if moves else None
+    G, D = clip_pair(shape, T, motion, latent_dim=9, width=4)
+    z = torch.randn(2, 3, 9)
+    assert G.latent_dim == 9 and G.shape == D.shape == (T*shape[0], *shape[1:])
+    assert isinstance(G, MovingGenerator) == moves and D(G(z)).shape == (2, 3)
+    D(G(z)).sum().backward()
+    for net in (G, D): assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+
+def test_the_rest_of_a_moving_pairs_latent_stays():
+    G, _ = clip_pair((3, 16, 16), 8, FourierMotion(5, 3, 8), latent_dim=9, width=4)
+    assert (G.n_content, G.G.latent_dim) == (4, 7)
+
 def test_labels_are_taken_and_ignored():
     G, D = moving().eval(), judges()
     z, y = torch.randn(3, G.latent_dim), torch.zeros(3, dtype=torch.long)
@@ -255,6 +273,12 @@ wrong = {
     'a gain of zero': (
         lambda: ClipDiscriminator(judges().clip, judges().frame, 0.), 'gain is 0',
     ),
+    'a pair of one frame': (lambda: clip_pair((3, 16, 16), 1), 'n_frames is 1'),
+    'a pair for points': (lambda: clip_pair((2,)), '(C,H,W)'),
+    'a motion of other frames': (lambda: clip_pair((3, 8, 8), 4, FourierMotion()), 'give one of 4 frames'),
+    'no latent that stays': (
+        lambda: clip_pair((3, 8, 8), 8, FourierMotion(9), latent_dim=9), 'latent_dim_beside_the_motion is 0'
+    ),
     'a G of points': (lambda: MovingGenerator(MLPGenerator((2,), 9, (4,)), FourierMotion(2, 2)), '(C,H,W)'),
 }
 
@@ -267,27 +291,36 @@ def test_wrong_input_is_told_in_a_sentence(call, words):
 
 # The trial
 
-def test_the_stored_figures_keep_their_targets():
-    entry = json.loads((results/'bench_clips.json').read_text(encoding='utf-8'))['cpu person']
-    assert bench.missed(entry) == []
+@pytest.mark.parametrize('who', bench.casts)
+def test_the_stored_figures_keep_their_targets(who):
+    entry = json.loads((results/'bench_clips.json').read_text(encoding='utf-8'))[f'cpu {who}']
+    assert bench.missed(entry, who) == []
 
-def test_missed_targets_are_seen():
-    good = dict(planted=[.5]*5, kept=[.9]*5, untrained=[0.]*5)
-    entry = dict(of_real=dict(planted=.97, kept=1.), rows={a: good for a in bench.arms})
-    assert bench.missed(entry) == []
-    assert any('untrained' in f for f in bench.missed(entry | dict(rows={a: good | dict(untrained=[.1]*5)
-        for a in bench.arms})))
-    assert any('real clips' in f for f in bench.missed(entry | dict(of_real=dict(planted=.5, kept=1.))))
-    assert any('4 seeds' in f for f in bench.missed(entry | dict(rows={a: good | dict(planted=[.5]*4)
-        for a in bench.arms})))
+@pytest.mark.parametrize('who', bench.casts)
+def test_missed_targets_are_seen(who):
+    good = dict(planted=[.5]*5, kept=[.9]*5, untrained=[0.]*5, looks=[90]*5)
+    def faults(of_real=.97, **changed):
+        rows = {a: good | changed for a in bench.arms}
+        return bench.missed(dict(of_real=dict(planted=of_real, kept=1.), rows=rows), who)
+    assert faults() == []
+    assert any('untrained' in f for f in faults(untrained=[.1]*5))
+    assert any('real clips' in f for f in faults(of_real=.5))
+    assert any('2 seeds' in f for f in faults(planted=[.5]*2))
+    assert any('above' in f for f in faults(planted=[0.]*5, looks=[0]*5))
 
-def test_a_tiny_run_is_stored(tmp_path, monkeypatch):
+@pytest.mark.parametrize('who', bench.casts)
+def test_a_tiny_run_is_stored(tmp_path, monkeypatch, who):
     out = tmp_path/'out.json'
     size = ['--steps', '1', '--seeds', '2', '--clips', '20', '--samples', '16']
-    end = ['--device', 'cpu', '--out', str(out)]
+    end = ['--device', 'cpu', '--out', str(out), '--who', who]
     monkeypatch.setattr(sys, 'argv', ['clips', *size, *end])
     assert bench.main() == 0
-    rows = json.loads(out.read_text())['cpu person']['rows']
-    assert set(rows) == set(bench.arms) and all(len(r['planted']) == 2 for r in rows.values())
+    entry = json.loads(out.read_text())[f'cpu {who}']
+    assert set(entry['rows']) == set(bench.arms)
+    assert all(len(r['planted']) == 2 for r in entry['rows'].values())
+    for row in (entry['of_real'], *entry['rows'].values()):
+        picture = Image.open(io.BytesIO(base64.b64decode(row['tiles'])))
+        assert picture.size == (bench.T*bench.side, 4*bench.side)
+    assert entry['of_real']['shuffled'] == 1. and (who == 'person' or entry['of_real']['cut_together'] < .1)
     monkeypatch.setattr(sys, 'argv', ['clips', '--only', 'none', '--check', *end])
     assert bench.main() == 1  # two seeds are too few

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['motions', 'planted_path', 'moving_causes', 'draw_clips', 'in_frames', 'read_clips', 'from_planted', 'identity_kept',
-           'FourierMotion', 'MovingGenerator', 'clip_changes', 'ClipDiscriminator', 'clip_view']
+           'FourierMotion', 'MovingGenerator', 'clip_changes', 'ClipDiscriminator', 'clip_pair', 'clip_view']
 
 # %% ../../nbs/24_clips.ipynb #6526c3a4
 import math
@@ -15,6 +15,7 @@ from .. import need
 from ..causes import Causes, draw_causes, spans
 from ..data import Data, latents
 from ..drawing import draw_faces
+from .dcgan import DCGANDiscriminator, DCGANGenerator, image_shape, upsampled
 from ..nets import evaluating, folded
 from ..plots import image_grid
 
@@ -218,6 +219,29 @@ class ClipDiscriminator(nn.Module):
         "Clips (...,B,T*C,H,W) to logits (...,B): that of the changes and the mean of those of the frames."
         moves = self.clip(clip_changes(x, self.n_frames, self.gain))
         return moves + self.frame(in_frames(x, self.n_frames)).mean(-1)
+
+# %% ../../nbs/24_clips.ipynb #bc74b174
+def clip_pair(
+    shape:tuple,                 # of a frame (C,H,W), H and W from 8 to 256
+    n_frames:int=8,              # T
+    # has n_in and n_out and maps (B,n_in) to (B,T,n_out), such as FourierMotion; None: frames as channels
+    motion:nn.Module|None=None,
+    latent_dim:int=64,           # Z, those of `motion` among them
+    width:int=32,                # channels at half the size, of all networks
+)->tuple:                        # (G, D) of clips (B,T*C,H,W)
+    "Convolutional networks for clips."
+    need.whole(2, n_frames=n_frames)
+    channels, *sides = image_shape(shape)
+    whole = (n_frames*channels, *sides)
+    if motion is None:
+        G = DCGANGenerator(whole, latent_dim, width, upsampled, init=None)
+    else:
+        need.that(motion.n_frames == n_frames, f'give one of {n_frames} frames', n_frames=motion.n_frames)
+        rests = latent_dim - motion.n_in
+        need.whole(latent_dim_beside_the_motion=rests)
+        G = MovingGenerator(DCGANGenerator(shape, rests + motion.n_out, width, upsampled, init=None), motion)
+    judges = (DCGANDiscriminator(s, width, norm=None, init=None) for s in (whole, shape))
+    return G, ClipDiscriminator(*judges)
 
 # %% ../../nbs/24_clips.ipynb #c42b7512
 def clip_view(
