@@ -1,16 +1,20 @@
 "Residual networks: any size, members, filters, attention, counts, and the stored benchmark."
+import base64
+import io
 import json
 import math
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ganbook.data import digits
+from ganbook.data import digits, faces
 from ganbook.ensemble import Stacked, member, members
 from ganbook.losses import relativistic
 from ganbook.models.dcgan import DCGANGenerator, pyramid
@@ -324,28 +328,25 @@ stored = (
     else {}
 )
 
-def test_stored_figures_keep_their_targets(): assert bench.missed(stored, 'cpu digits') == []
+@pytest.mark.parametrize('kind', ['cpu digits', 'cpu faces'])
+def test_stored_figures_keep_their_targets(kind): assert bench.missed(stored, kind) == []
 
 def test_stored_arms_are_what_the_benchmark_builds():
     "Costs and parameters are counted again; the rate of the residual arms is the best of those tried."
-    for arm in ('DCGAN', 'attention'):
-        row = stored['cpu digits']['rows'][arm]
-        now = bench.budget(arm, (1, 8, 8))
+    for arm, data, shape in (
+        ('DCGAN', 'digits', (1, 8, 8)), ('attention', 'digits', (1, 8, 8)), ('ResNet', 'faces', (3, 16, 16)),
+    ):
+        row = stored[f'cpu {data}']['rows'][arm]
+        now = bench.budget(arm, bench.bases[data], shape)
         assert (now['multiply_adds'], now['params']) == (row['multiply_adds'], row['params']), arm
-        assert row['lr'] == (bench.stable.lr if arm == 'DCGAN' else bench.best_rate(stored, 'cpu digits'))
-    assert (
-        {r['lr'] for a, r in stored['cpu digits']['rows'].items() if a != 'DCGAN'}
-        == {bench.best_rate(stored, 'cpu digits')}
-        <= set(bench.RATES)
-    )
+    for kind, data in (('cpu digits', 'digits'), ('cpu faces', 'faces')):
+        for arm, row in stored[kind]['rows'].items():
+            best = bench.best_rate(stored, kind, bench.bases[data], arm)
+            assert row['lr'] == (bench.bases[data].lr if arm == 'DCGAN' else best), (kind, arm)
+            assert row['lr'] in bench.RATES[data]
 
-def good(**changes):
-    return {
-        'cpu digits': dict(
-            rows={a: dict(distance=[1.]*5, over_dcgan=[1., 1.], seconds=100.) for a in bench.arms}
-            | changes
-        )
-    }
+row = dict(distance=[1.]*5, over_dcgan=[1., 1.], seconds=100.)
+def good(**changes): return {'cpu digits': dict(rows=dict.fromkeys(bench.arms_of['digits'], row) | changes)}
 
 @pytest.mark.parametrize(
     'change,words',
@@ -356,9 +357,22 @@ def good(**changes):
 )
 def test_missed_targets_are_seen(change, words):
     assert bench.missed(good(), 'cpu digits') == []
-    row = dict(distance=[1.]*5, over_dcgan=[1., 1.], seconds=100.)
     assert any(words in f for f in bench.missed(good(skips=row | change), 'cpu digits'))
     assert bench.missed({}, 'cpu digits') == ['there is no cpu digits']
+
+@pytest.mark.parametrize(
+    'change,words',
+    [
+        (dict(distance=[90.]*4 + [29.]), 'every ResNet at least 1.5 times as far'),
+        (dict(lr=6e-3), 'lies between others'), (dict(seconds=1e4), 'at most 1200'),
+        (dict(distance=[90.]*4), '4 seeds'), (dict(over_dcgan=[1., 1.1]), 'D costs 1.100'),
+    ],
+)
+def test_missed_targets_of_faces_are_seen(change, words):
+    rows = stored['cpu faces']['rows']
+    changed = dict(rows=rows | dict(ResNet=rows['ResNet'] | change))
+    faults = bench.missed(stored | {'cpu faces': changed}, 'cpu faces')
+    assert len(faults) == 1 and words in faults[0]
 
 def test_an_unknown_arm_is_refused(monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', ['resnet.py', '--only', 'VGG'])
@@ -389,3 +403,32 @@ def test_a_tiny_run(monkeypatch, tmp_path):
         sys, 'argv', ['resnet.py', '--only', 'none', '--check', '--device', 'cpu', '--out', str(out)]
     )
     assert bench.main() == 1  # arms are missing
+
+def test_a_tiny_run_on_faces_chooses_the_rates_first(monkeypatch, tmp_path):
+    out = tmp_path/'out.json'
+    monkeypatch.setattr(bench, 'FaceJudge', Stub)
+    monkeypatch.setattr(bench, 'faces', lambda seed=0, size=16: faces(40, size, seed))
+    monkeypatch.setitem(bench.RATES, 'faces', (1e-4, 1e-3))
+    monkeypatch.setattr(bench, 'widths', lambda *_: (2., 2.))
+    monkeypatch.setitem(bench.bases, 'faces', replace(bench.bases['faces'], width=4, batch_size=4))
+    words = '--data faces --tune --only DCGAN ResNet --steps 1 --seeds 2 --device cpu --out'.split()
+    monkeypatch.setattr(sys, 'argv', ['resnet.py', *words, str(out)])
+    assert bench.main() == 0
+    kept = json.loads(out.read_text())
+    rows, tried = kept['cpu faces, 1 steps']['rows'], kept['cpu faces, 1 steps rates']
+    assert [len(d) for d in tried['distance']] == [2, 2]  # two seeds a rate
+    # all are equally far, and the first will do
+    assert (rows['DCGAN']['lr'], rows['ResNet']['lr']) == (bench.bases['faces'].lr, 1e-4)
+    for row in rows.values():
+        assert len(row['distance']) == len(row['checkerboard']) == 2
+        assert plt.imread(io.BytesIO(base64.b64decode(row['tiles']))).shape[:2] == (2*16, 12*16)
+
+def test_faces_are_held_against_others_member_by_member(monkeypatch):
+    monkeypatch.setattr(bench.sights, 'faces', lambda n, seed, size: faces(60, size, seed))
+    monkeypatch.setattr(bench.sights, 'n_judged', 30)
+    G = DCGANGenerator((3, 16, 16), 8, 8)
+    judge = bench.FaceJudge(faces(10, 16), torch.device('cpu'))
+    said = judge(Stacked([G, G]), (2,))
+    assert set(said) == {'distance', 'kinds', 'sure'} and all(v.shape == (2,) for v in said.values())
+    assert torch.equal(*said['distance']) and said['distance'][0] > 3  # nothing has been learned
+    assert judge.about['of_real']['kinds'] > 5
