@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from commands import ok, wrong
 from ganbook.callbacks import latest
 from ganbook.causes import draw_causes
 from ganbook.checkpoints import read
@@ -67,19 +68,6 @@ def few(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
     return write_pairs(tmp_path/'few', 10)
-
-
-def ok(*words): assert main([*words]) == 0, words
-
-def wrong(capsys, said, *words):
-    "One sentence, and nothing is left behind."
-    capsys.readouterr()
-    before = sorted(Path('.').rglob('*'))
-    assert main([*words]) == 2, words
-    out, err = capsys.readouterr()
-    last = err.splitlines()[-1]
-    assert said in last and last.startswith('ganbook: ') and 'Traceback' not in err
-    assert sorted(Path('.').rglob('*')) == before
 
 
 # Reading and holding out

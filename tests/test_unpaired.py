@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from commands import ok, wrong
 from ganbook.callbacks import latest
 from ganbook.causes import draw_causes
 from ganbook.checkpoints import read
@@ -77,20 +78,6 @@ def few(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
     return write_kinds(tmp_path/'few', 12, 10)
-
-
-def ok(*words): assert main([*words]) == 0, words
-
-def wrong(capsys, said, *words):
-    "One sentence of less than 250 characters, the paths of this machine aside, and nothing is left behind."
-    capsys.readouterr()
-    before = sorted(Path('.').rglob('*'))
-    assert main([*words]) == 2, words
-    out, err = capsys.readouterr()
-    last = err.splitlines()[-1]
-    assert said in last and last.startswith('ganbook: ') and 'Traceback' not in err
-    assert len(last.replace(f'{Path.cwd()}/', '')) < 250
-    assert sorted(Path('.').rglob('*')) == before
 
 
 # Reading and holding out

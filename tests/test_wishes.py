@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from commands import ok, wrong
 from ganbook.callbacks import latest
 from ganbook.checkpoints import read
-from ganbook.cli import main
 from ganbook.recipes import pairs
 from ganbook.runs import Run
 
@@ -27,19 +27,6 @@ def photos(tmp_path, monkeypatch):
         pixels = rng.integers(0, 255, (16, 24, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path/'photos'/f'{i:02}.png')
     return tmp_path/'photos'
-
-
-def ok(*words): assert main([*words]) == 0, words
-
-
-def wrong(capsys, said, *words):
-    capsys.readouterr()
-    before = sorted(Path('.').rglob('*'))
-    assert main([*words]) == 2
-    out, err = capsys.readouterr()
-    last = err.splitlines()[-1]
-    assert said in last and last.startswith('ganbook') and 'Traceback' not in err
-    assert sorted(Path('.').rglob('*')) == before
 
 
 def test_mirror_doubles_the_images(photos, capsys):
