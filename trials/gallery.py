@@ -1,4 +1,4 @@
-"""What longer runs draw where a chapter trains for seconds: pictures for chapters 9, 22, 23 and 25.
+"""What longer runs draw where a chapter trains for seconds: pictures for chapters 9, 22, 23, 25 and w41.
 
 usage: python -m trials.gallery [--check] [--only PICTURE ...] [--steps N] [--seed K] [--out FILE]
 
@@ -14,20 +14,23 @@ mixing       chapter 23: coarse grids of the face on the left, the finest grid o
 truncation   chapter 23: each row is a latent, each column a psi; of the same run as `mixing`
 filling      chapter 25: a hole over the eyes, answers by searches in the generator @faces32, which comes with
              the package, and the truth; nothing is trained
+ways         chapter w41: faces of 32 pixels without glasses, what the recipe `cyclegan` makes of them, what
+             comes back, and the same faces drawn with glasses
 
 Stored of each: `tiles`, a PNG with a palette of 256 colours, as text, without gaps; `names` of its rows, and
 `columns`; `n_steps`, `seed`, `quick_steps`; `seconds` of processor time, one a training. `sure` is the share
 of 1,000 samples whose kind the reader of faces names with a probability above .9, `sure_quick` the same
 after the few steps. `distance` and `distance_quick` are the Frechet distances of trials.dcgan and
-trials.translation; `checkerboard` is that of chapter 9; `glasses`, `kept` and the `error` of glasses are of
-trials.translation. Of filling, `error` is the mean absolute difference to the truth in the hole, and
-`error_samples` that of random faces of the same generator.
+trials.translation; `checkerboard` is that of chapter 9; `glasses`, `kept` and `error` of the picture glasses
+are of trials.translation, those of ways of chapter w41. Of filling, `error` is the mean absolute difference
+to the truth in the hole, and `error_samples` that of random faces of the same generator.
 
---check exits with 1 if a picture is missing, if all files together are larger than 60 kB, or if the long
+--check exits with 1 if a picture is missing, if all files together are larger than 90 kB, or if the long
 training is no better than the short one. """
 import base64
 import io
 import time
+from dataclasses import replace
 from functools import partial
 from operator import lt
 
@@ -40,8 +43,10 @@ from ganbook.models.dcgan import checkerboard
 from ganbook.models.style import mix, painted, styles_of
 from ganbook.plots import tile
 from ganbook.readers import face_reader
+from ganbook.recipes import build, find
 from ganbook.runs import existing, trained
 from ganbook.train import fit, sample
+from ganbook.unpaired import face_unpaired, there_and_back, with_glasses
 from PIL import Image
 from trials import dcgan, filling, style, translation
 from trials.common import (
@@ -51,7 +56,7 @@ from trials.common import (
 
 n_columns = 10
 n_judged = 1_000
-most_kB = 60
+most_kB = 90
 
 
 def png(images):
@@ -193,6 +198,27 @@ def filling_pictured(n_steps, seed, n_faces=6, n_answers=4):
     return pictured(rows | dict(truth=world.truth), told, seconds=[seconds], **errors)
 
 
+# Chapter w41
+
+def both_ways(data, n_steps, seed):
+    "The generators of the recipe after its training."
+    s, arguments = build(replace(find('cyclegan'), n_steps=n_steps), data, seed, 'cpu')
+    return fit(s, **arguments).best
+
+def ways_pictured(n_steps, seed, quick=300, n=8):
+    "Faces without glasses, the answers, what comes back, and the same faces with glasses."
+    data = face_unpaired()
+    train = partial(both_ways, data, seed=seed)
+    early, (G, seconds) = train(quick), timed(partial(train, n_steps))
+    (found, *_), (found_early, *_) = with_glasses(G, data), with_glasses(early, data)
+    bare, right = (draw_faces(draw_causes(n, 2, glasses=which), 32) for which in ('without', 'with'))
+    answer, again = there_and_back(G, bare)
+    rows = {'without': as_drawn(bare), 'answer': answer, 'back again': again, 'with': as_drawn(right)}
+    measured = found | {f'{key}_quick': value for key, value in found_early.items()}
+    about = dict(quick_steps=quick, seconds=[seconds])
+    return pictured(rows, 'a face that no network has seen', **about | measured)
+
+
 # All
 
 def alone(name, draw): return lambda n_steps, seed: {name: draw(n_steps, seed)}
@@ -203,18 +229,20 @@ pictures = {  # name -> (what draws it, steps); the two of chapter 23 are of one
     'glasses': (alone('glasses', glasses_pictured), 2_000),
     'styles': (styles_pictured, 5_000),
     'filling': (alone('filling', filling_pictured), 300),
+    'ways': (alone('ways', ways_pictured), find('cyclegan').n_steps),
 }
-names = 'parts', 'pairs', 'glasses', 'mixing', 'truncation', 'filling'
+names = 'parts', 'pairs', 'glasses', 'mixing', 'truncation', 'filling', 'ways'
 
 def better(kept):
     "(Is the long training better, in words) for each picture."
-    parts, pairs, glasses, mixing, _, filled = (kept[name] for name in names)
+    parts, pairs, glasses, mixing, _, filled, ways = (kept[name] for name in names)
     return (
         (parts['distance'][0] < parts['distance_quick'][0], 'parts: the whole is nearer at the end'),
         (all(map(lt, pairs['distance'], pairs['distance_quick'])), 'pairs: both are nearer at the end'),
         (glasses['glasses'] > glasses['glasses_quick'], 'glasses: more answers wear them'),
         (mixing['sure'] > mixing['sure_quick'], 'mixing: more samples surely read'),
         (filled['error'] < filled['error_samples'], 'filling: nearer than the eyes of strangers'),
+        (ways['glasses'] > ways['glasses_quick'], 'ways: more answers wear glasses'),
     )
 
 def missed(kept):
