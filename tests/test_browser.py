@@ -153,6 +153,13 @@ def test_beside(lab):
         assert press(page, slider=1, image=0) == '1'
 
 
+def test_errors_of_a_counter_change_with_their_sliders(lab):
+    "Chapter 27: a true share and a number of samples move the intervals."
+    with lab.run_notebook('27_rare') as page:
+        assert press(page, slider=0, image=0) == '0.030'
+        assert press(page, slider=3, image=0) == '1550'
+
+
 def test_every_chapter_with_a_widget_is_opened_here():
     """A widget is made by ipywidgets or is the playground; each
     chapter that has one is run by a test of the browser."""
