@@ -20,6 +20,47 @@ from . import need
 from .causes import Causes, draw_causes, kind, options
 from .drawing import draw_faces
 
+# %% ../nbs/03_data.ipynb #20e362d8
+@dataclass(frozen=True, eq=False, repr=False)
+class Data:
+    "Samples of the distribution that a generator is to imitate, and what is known of it."
+    name:str          # what they are, in a word
+    x:Tensor          # points float32 (N,d) in their own units, or images uint8 (N,C,H,W)
+    y:Tensor=None     # labels int64 (N,) or rows of attributes (N,A), source images uint8 (N,C,H,W), or None
+    modes:Tensor=None # centres of the modes float32 (M,d) in the points' units, or None
+    std:float=None    # standard deviation of a mode along each coordinate, in the points' units, or None
+    scale:float=1.    # points: the root mean square of a coordinate about zero; `draw` divides by it
+    low:float=-1.     # images: `draw` maps 0..255 to [low,1]; 0 for a generator that ends in a sigmoid
+    classes:tuple=()  # names of the labels 0, 1, ..., if they have any
+    causes:Causes=None # what made each image, where it was drawn by chapter w28, or None
+    # was the spread of the points looked at? `to` and `replace` pass this on, and so look only once
+    judged:bool=False
+    def __post_init__(self):
+        _check_data(self)
+        # on the CPU alone: a GPU would have to be waited for
+        if self.x.is_cpu and not (self.is_image or self.judged): _check_spread(self)
+        object.__setattr__(self, 'judged', True)
+    def __len__(self): return len(self.x)
+    def __repr__(self):
+        kind = 'images' if self.is_image else 'points'
+        return f'{self.name}: {len(self):,} {kind} of shape {self.shape} on {self.x.device}'
+    @property
+    def shape(self)->tuple: return tuple(self.x.shape[1:])
+    @property
+    def is_image(self)->bool: return self.x.dtype == torch.uint8
+    def to(self, device)->'Data':
+        """The same on `device`; samples that would fill more
+        than half of a GPU's free memory stay where they are."""
+        device = torch.device(device)
+        big = (
+            device.type == 'cuda'
+            and self.x.device != device
+            and self.x.nbytes > torch.cuda.mem_get_info(device)[0]/2
+        )
+        move, home = lambda t, to: None if t is None else t.to(to), self.x.device if big else device
+        return replace(self, x=self.x.to(home), y=move(self.y, home), modes=move(self.modes, device),
+            causes=move(self.causes, home))
+
 # %% ../nbs/03_data.ipynb #1a81621d
 def _check_axes(d:'Data'):
     "Refuse images whose channels come last: the first axis after N would be taken for 28 channels, say."
@@ -75,47 +116,6 @@ def _check_data(d:'Data'):
     need.lies('(0,inf)', scale=d.scale)
     need.lies('(-inf,1)', low=d.low)
     if d.is_image: _check_axes(d)
-
-# %% ../nbs/03_data.ipynb #20e362d8
-@dataclass(frozen=True, eq=False, repr=False)
-class Data:
-    "Samples of the distribution that a generator is to imitate, and what is known of it."
-    name:str          # what they are, in a word
-    x:Tensor          # points float32 (N,d) in their own units, or images uint8 (N,C,H,W)
-    y:Tensor=None     # labels int64 (N,) or rows of attributes (N,A), source images uint8 (N,C,H,W), or None
-    modes:Tensor=None # centres of the modes float32 (M,d) in the points' units, or None
-    std:float=None    # standard deviation of a mode along each coordinate, in the points' units, or None
-    scale:float=1.    # points: the root mean square of a coordinate about zero; `draw` divides by it
-    low:float=-1.     # images: `draw` maps 0..255 to [low,1]; 0 for a generator that ends in a sigmoid
-    classes:tuple=()  # names of the labels 0, 1, ..., if they have any
-    causes:Causes=None # what made each image, where it was drawn by chapter w28, or None
-    # was the spread of the points looked at? `to` and `replace` pass this on, and so look only once
-    judged:bool=False
-    def __post_init__(self):
-        _check_data(self)
-        # on the CPU alone: a GPU would have to be waited for
-        if self.x.is_cpu and not (self.is_image or self.judged): _check_spread(self)
-        object.__setattr__(self, 'judged', True)
-    def __len__(self): return len(self.x)
-    def __repr__(self):
-        kind = 'images' if self.is_image else 'points'
-        return f'{self.name}: {len(self):,} {kind} of shape {self.shape} on {self.x.device}'
-    @property
-    def shape(self)->tuple: return tuple(self.x.shape[1:])
-    @property
-    def is_image(self)->bool: return self.x.dtype == torch.uint8
-    def to(self, device)->'Data':
-        """The same on `device`; samples that would fill more
-        than half of a GPU's free memory stay where they are."""
-        device = torch.device(device)
-        big = (
-            device.type == 'cuda'
-            and self.x.device != device
-            and self.x.nbytes > torch.cuda.mem_get_info(device)[0]/2
-        )
-        move, home = lambda t, to: None if t is None else t.to(to), self.x.device if big else device
-        return replace(self, x=self.x.to(home), y=move(self.y, home), modes=move(self.modes, device),
-            causes=move(self.causes, home))
 
 # %% ../nbs/03_data.ipynb #30d7228b
 def _weights(weights, n_modes:int)->Tensor:
