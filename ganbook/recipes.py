@@ -42,6 +42,7 @@ class Pair:
     slope_G:float=.2           # slope below zero of the activations of `G`; 0 makes them ReLUs (mlp)
     out:str='tanh'             # end of `G`: 'tanh' into [-1,1], 'sigmoid' into [0,1], 'identity' anywhere
     width:int=64               # channels at half the size of the image (dcgan), or at its size (the others)
+    fine:int=0                 # channels of a further layer of `G` at full size, or 0 (dcgan)
     smallest:int=4             # pixels along a side of the smallest grid, at least (all but mlp)
     up:str='transposed'        # how `G` grows: 'transposed' or 'upsampled' (dcgan), a filter (the others)
     norm_G:str='batch'         # what follows the layers of `G`: 'batch' or 'none' (dcgan)
@@ -123,12 +124,12 @@ pictures = Recipe(
     ema_halflife=100., width=48, up='upsampled', norm_D='none', init='pytorch', r1=.2,
 )
 
-# the same for 32 pixels: narrower, for laptops, and with a penalty that has grown with the number of pixels
+# for 32 pixels: narrower, with a layer before the colours, and a penalty that has grown with the pixels
 pictures32 = replace(
-    pictures, name='pictures32', source='as pictures, on faces of 32 pixels', n_steps=2_500, width=32, r1=1.,
+    pictures, name='pictures32', source='as pictures, on faces of 32 pixels', n_steps=3_000, width=32,
+    up='transposed', fine=16, r1=1.,
 )
 
-# the same settings with the generator of chapter 23
 style_gan = replace(
     pictures, name='style', source='chapter 23: generator after Karras et al. 2020, the rest as pictures',
     networks='style', width=20, up='bilinear',

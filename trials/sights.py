@@ -6,7 +6,7 @@ usage: python -m trials.sights [--check] [--data mnist|faces|faces32|faces32_lon
 
 mnist is `mnist_small`, 5,000 digits of 28x28 pixels, by the recipe `stable` of width 16, 1,500 steps.
 faces are 5,000 drawn faces of 16 pixels, by the recipe `pictures`, 3,000 steps. faces32 are as many of 32
-pixels, by the recipe `pictures32`, 5,000 steps: five minutes of one core. faces32_long are the same for
+pixels, by the recipe `pictures32`, 5,500 steps: five minutes of one core. faces32_long are the same for
 15,000 steps, which two quiet cores make in about ten minutes, and faces64 faces of 64 pixels with a gamma of
 4: of these two the whole recipe has run alone, from fewer seeds.
 
@@ -47,7 +47,7 @@ n_judged = 2_500
 bases = dict(  # --data -> (recipe, pixels of a face, samples read at the end)
     mnist=(replace(find('stable'), width=16, n_steps=1_500), None, n_judged),
     faces=(replace(find('pictures'), n_steps=3_000), 16, n_judged),
-    faces32=(replace(find('pictures32'), n_steps=5_000), 32, 12_000),
+    faces32=(replace(find('pictures32'), n_steps=5_500), 32, 12_000),
     faces32_long=(replace(find('pictures32'), n_steps=15_000), 32, 12_000),
     faces64=(replace(find('pictures32'), n_steps=2_500, width=24, r1=4.), 64, n_judged),
 )

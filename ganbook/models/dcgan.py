@@ -131,13 +131,19 @@ def _first_layers(latent_dim:int, n:int, grid:tuple, bias:bool)->list:
     "From latents to the smallest grid, of `n` channels."
     return [nn.Linear(latent_dim, n*math.prod(grid), bias=bias), nn.Unflatten(1, (n, *grid))]
 
-def _grow_layers(n:list, grids:list, up:Callable, norm, act)->list:
-    "Layers from the smallest of `grids` to the largest; `n` are the channels at each, the largest first."
-    layers = []
+def _to_colours(n:int, n_colours:int, norm, act)->list:
+    "Layers at full size from `n` channels to those of the image, or none."
+    return [*_then(n, norm, act), nn.Conv2d(n, n_colours, 3, padding=1)] if n else []
+
+def _grow_layers(n:list, grids:list, up:Callable, norm, act, fine:int)->list:
+    """Layers from the smallest of `grids` to the largest; `n` are the channels at each, the largest
+    first, and `fine` those of a further layer before the colours, if there is one."""
+    need.whole(0, fine=fine)
+    layers, made = [], [fine or n[0], *n[1:]]
     for i in reversed(range(len(grids) - 1)):
         layers += _then(n[i + 1], norm, act)
-        layers.append(up(n[i + 1], n[i], grids[i + 1], grids[i], norm is None))
-    return layers
+        layers.append(up(n[i + 1], made[i], grids[i + 1], grids[i], norm is None))
+    return layers + _to_colours(fine, n[0], norm, act)
 
 def _shrink_layers(n:list, grids:list, down:Callable, norm, act)->list:
     "Layers the other way; the first has no normalisation."
@@ -164,6 +170,8 @@ class DCGANGenerator(nn.Module):
         out:Callable=nn.Tanh,
         init:Callable|None=normal_init,   # draws the initial weights, in place; None: as PyTorch does
         smallest:int=4,                   # pixels along a side of the first grid, at least: 1 to 4
+        # channels of a further layer at full size, which a convolution of 3x3 turns into colours; 0: none
+        fine:int=0,
     ):
         super().__init__()
         self.shape = image_shape(shape)
@@ -172,7 +180,7 @@ class DCGANGenerator(nn.Module):
         check_makers(up=up, norm=norm or nn.Identity, act=act, out=out)
         n = _channels(self.shape[0], width, len(grids))
         first = _first_layers(latent_dim, n[-1], grids[-1], norm is None)
-        grow = _grow_layers(n, grids, up, norm, act)
+        grow = _grow_layers(n, grids, up, norm, act, fine)
         self.net = nn.Sequential(*first, *grow, out())
         if init: init(self)
 
@@ -218,7 +226,7 @@ ups = dict(transposed=transposed, upsampled=upsampled)
 inits = dict(normal=normal_init, pytorch=None)
 
 def dcgan_pair(
-    recipe,       # has latent_dim, width, smallest, up, init, norm_G and norm_D (chapter 15)
+    recipe,       # has latent_dim, width, fine, smallest, up, init, norm_G and norm_D (chapter 15)
     shape:tuple,  # of an image that `G` makes
     seen:tuple,   # of what `D` judges: the same, or that of a pack (chapter 16)
     out:Callable, # makes the end of `G`
@@ -228,7 +236,9 @@ def dcgan_pair(
     norm_D = one_of(norms, recipe.norm_D, 'normalisation')
     up = one_of(ups, recipe.up, 'way to grow')
     common = dict(init=one_of(inits, recipe.init, 'way to draw initial weights'), smallest=recipe.smallest)
-    G = DCGANGenerator(shape, recipe.latent_dim, recipe.width, up, norm_G, out=out, **common)
+    G = DCGANGenerator(
+        shape, recipe.latent_dim, recipe.width, up, norm_G, out=out, fine=recipe.fine, **common
+    )
     return G, DCGANDiscriminator(seen, recipe.width, norm=norm_D, **common)
 
 pairs = dict(dcgan=dcgan_pair)
