@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['color', 'diffaugment', 'by_name', 'brightness', 'saturation', 'contrast', 'translation', 'cutout', 'flip',
-           'quarter_turns', 'Augment', 'LeakDetector', 'r_t', 'r_v', 'Overfitting', 'adaptive', 'ADA']
+           'quarter_turns', 'Augment', 'LeakDetector', 'r_t', 'r_v', 'Overfitting', 'ADA', 'adaptive']
 
 # %% ../nbs/19_augmentation.ipynb #02c2f4e2
 from collections.abc import Callable
@@ -269,28 +269,6 @@ class Overfitting:
         with evaluating(s.G, s.D):
             return r_v(s.D(train, *seen), s.D(held_out, *unseen), s.D(s.G(z, *wanted), *wanted))
 
-def adaptive(
-    s,                # the state of a run that begins; its `extra` gets the policy, and so do checkpoints
-    data:Data,        # images, 20 or more
-    policy:Augment,   # that begins at p = 0
-    n_steps:int,      # of the run; a tenth of them takes p from 0 to 1
-    labels:bool=False,  # are the networks told the classes of the data?
-)->dict:              # arguments of `fit`: nine tenths of the data, and a callback
-    "What lets the overfitting of D decide how often images are changed."
-    train, held_out = split(data, .1)
-    def of(d):
-        x = draw(d, 64, torch.Generator(d.x.device).manual_seed(0), labels)
-        return x if labels else (x,)
-    (seen, *y), (unseen, *other) = of(train), of(held_out)
-    z = latents(64, s.G.latent_dim, torch.Generator().manual_seed(0))
-    s.extra['augment'] = policy
-    ada = ADA(
-        policy,
-        Overfitting(seen, unseen, z, (*y, *other, *y)),
-        target=.2, rise=max(4, n_steps//10),
-    )
-    return dict(data=train, callbacks=[ada])
-
 # %% ../nbs/19_augmentation.ipynb #dba76aaf
 class ADA:
     "A callback that moves the probability of augmentation by how much D overfits (Karras et al. 2020)."
@@ -321,3 +299,26 @@ class ADA:
             sign = (self.mean(self.signal(s)) - self.target).sign().nan_to_num()
             need.that(sign.shape == p.shape, 'make the Augment with rng=s.rng', signal=sign, p=p)
             p.add_(self.step*sign.to(p)).clamp_(0, self.top)
+
+# %% ../nbs/19_augmentation.ipynb #7be3f2a1
+def adaptive(
+    s,                # the state of a run that begins; its `extra` gets the policy, and so do checkpoints
+    data:Data,        # images, 20 or more
+    policy:Augment,   # that begins at p = 0
+    n_steps:int,      # of the run; a tenth of them takes p from 0 to 1
+    labels:bool=False,  # are the networks told the classes of the data?
+)->dict:              # arguments of `fit`: nine tenths of the data, and a callback
+    "What lets the overfitting of D decide how often images are changed."
+    train, held_out = split(data, .1)
+    def of(d):
+        x = draw(d, 64, torch.Generator(d.x.device).manual_seed(0), labels)
+        return x if labels else (x,)
+    (seen, *y), (unseen, *other) = of(train), of(held_out)
+    z = latents(64, s.G.latent_dim, torch.Generator().manual_seed(0))
+    s.extra['augment'] = policy
+    ada = ADA(
+        policy,
+        Overfitting(seen, unseen, z, (*y, *other, *y)),
+        target=.2, rise=max(4, n_steps//10),
+    )
+    return dict(data=train, callbacks=[ada])
