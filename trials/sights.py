@@ -8,7 +8,7 @@ mnist is `mnist_small`, 5,000 digits of 28x28 pixels, by the recipe `stable` of 
 faces are 5,000 drawn faces of 16 pixels, by the recipe `pictures`, 3,000 steps. faces32 are as many of 32
 pixels, by the recipe `pictures32`, 5,500 steps: five minutes of one core. faces32_long are the same for
 15,000 steps, which two quiet cores make in about ten minutes, and faces64 faces of 64 pixels with a gamma of
-4: of these two the whole recipe has run alone, from fewer seeds.
+4 and without the layer before the colours: of these two the whole recipe has run alone.
 
 Three arms: `textbook` is the DCGAN of Radford et al. 2016 with the width, the smallest grid and the
 latents of the recipe, and as many steps as take the processor time that the recipe takes; `no penalties`
@@ -49,7 +49,9 @@ bases = dict(  # --data -> (recipe, pixels of a face, samples read at the end)
     faces=(replace(find('pictures'), n_steps=3_000), 16, n_judged),
     faces32=(replace(find('pictures32'), n_steps=5_500), 32, 12_000),
     faces32_long=(replace(find('pictures32'), n_steps=15_000), 32, 12_000),
-    faces64=(replace(find('pictures32'), n_steps=2_500, width=24, r1=4.), 64, n_judged),
+    faces64=(
+        replace(find('pictures32'), n_steps=2_500, width=24, up='upsampled', fine=0, r1=4.), 64, n_judged
+    ),
 )
 alone = 'faces32_long', 'faces64'  # the whole recipe without the others
 names = 'textbook', 'no penalties', 'whole'
