@@ -12,7 +12,8 @@ pixels, by the recipe `pictures32`, 5,500 steps: five minutes of one core. faces
 
 Three arms: `textbook` is the DCGAN of Radford et al. 2016 with the width, the smallest grid and the
 latents of the recipe, and as many steps as take the processor time that the recipe takes; `no penalties`
-is the recipe without R1 and R2; `whole` is the recipe. Seeds train one after the other.
+is the recipe without R1 and R2; `whole` is the recipe. Where it has a layer before the colours, a fourth,
+`plain colours`, is the recipe without that, for the same time. Seeds train one after the other.
 
 At 12 moments 2,500 samples are held against real images that nobody was trained on (of mnist_small,
 which has no others, against itself) in the features of the yardstick; a distance is the squared Frechet
@@ -55,6 +56,7 @@ bases = dict(  # --data -> (recipe, pixels of a face, samples read at the end)
 )
 alone = 'faces32_long', 'faces64'  # the whole recipe without the others
 names = 'textbook', 'no penalties', 'whole'
+without_fine = 'plain colours'
 n_looks = 12
 n_columns = 12  # of the picture
 
@@ -65,10 +67,10 @@ def textbook(base):
     return replace(find('dcgan_textbook'), name='textbook', **same)
 
 def arm(name, base, data, device):
-    "The recipe of an arm; the textbook gets the time that the whole recipe takes."
+    "The recipe of an arm; other networks get the time that the whole recipe takes."
     if name == 'whole': return base
     if name == 'no penalties': return replace(base, name=name, r1=0., r2=0.)
-    plain = textbook(base)
+    plain = replace(base, name=name, fine=0) if name == without_fine else textbook(base)
     ratio = step_s(base, data, device)/step_s(plain, data, device)
     return replace(plain, n_steps=max(1, round(base.n_steps*ratio)))
 
@@ -167,7 +169,7 @@ def missed(entry, kind):
     return failing(*targets)
 
 def main():
-    p = arm_options(__doc__, 'sights', names, 'those of the recipe', data=())
+    p = arm_options(__doc__, 'sights', (*names, without_fine), 'those of the recipe', data=())
     p.add_argument('--data', choices=list(bases), default='mnist', help='default: mnist')
     a = parsed(p)
     device = torch.device(a.device)
@@ -180,7 +182,8 @@ def main():
         n_seen=n_seen, of_real=judge.of_real, recipe=base.name, width=base.width, lr=base.lr,
     )
     def trained(name): return try_arm(arm(name, base, data, device), data, judge, a.seeds, device)
-    run_arms(chosen(p, a, names), trained, line, a.out, kind, about)
+    arms = (*names, without_fine) if base.fine else names
+    run_arms(chosen(p, a, arms), trained, line, a.out, kind, about)
     entry = stored(a.out).get(kind)
     return verdict(missed(entry, kind) if entry else [f'there is no {kind}'], a.check)
 
