@@ -39,6 +39,24 @@ def test_every_shape(shape, up):
     assert x.shape == (2, *shape) and D(x).shape == (2,)
     assert trace(G, (6,))[-1].shape == shape and trace(D, shape)[-1].shape == (1,)
 
+@pytest.mark.parametrize('norm', [nn.BatchNorm2d, None])
+@pytest.mark.parametrize('up', [transposed, upsampled])
+@pytest.mark.parametrize('shape', [(1, 8, 8), (3, 15, 9), (3, 32, 32)], ids=str)
+def test_a_further_layer_at_full_size(shape, up, norm):
+    G, plain = (DCGANGenerator(shape, 6, 2, up, norm, fine=n) for n in (5, 0))
+    assert G(torch.randn(3, 2, 6)).shape == (3, 2, *shape)
+    assert trace(G, (6,))[-2].shape == shape and trace(G, (6,))[-3].shape == (5, *shape[1:])
+    *grow, to_colours, end = G.net
+    assert to_colours.weight.shape == (shape[0], 5, 3, 3) and to_colours.bias is not None
+    assert len(G.net) - len(plain.net) == (3 if norm else 2)
+
+@pytest.mark.parametrize('fine', [-1, 1.5, True, 'many', None])
+def test_channels_of_a_further_layer_are_a_whole_number(fine):
+    with pytest.raises(ValueError, match='fine is .*whole number'): DCGANGenerator((1, 8, 8), fine=fine)
+
+def test_only_pictures32_has_a_further_layer():
+    assert [name for name, r in recipes.items() if r.fine] == ['pictures32']
+
 def test_every_size_from_8_to_256_is_halved_and_doubled_back():
     for n in range(8, 257):
         x = torch.zeros(1, 1, n, 8)
