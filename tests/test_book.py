@@ -326,6 +326,16 @@ def clean_outputs(notebook):
     return faults
 
 @rule
+def no_print_is_lost(notebook):
+    "Where the last line ends in `;`, all that a cell prints is dropped with its value."
+    return [
+        f'{where(i, c)}: it prints, so its last line cannot end in `;`, which drops that'
+        for i, c in notebook.code
+        if source(c).rstrip().endswith(';')
+        and any(call_name(n) in ('print', 'claim') for top in tree(c) for n in ast.walk(top))
+    ]
+
+@rule
 def what_must_repeat_is_text(notebook):
     """nbval compares the outputs of tagged cells to the
     letter, and a picture's letters differ between machines."""
@@ -945,6 +955,7 @@ wrong = [  # the rule that should see it, what is wrong, how to make it so
     (no_undefined_name, 'name', put(6, py('assert g(4) == 2'))),
     (no_undefined_name, 'in a function', put(6, py('def g(): return later_on\nassert f(4) == 2'))),
     (no_undefined_name, 'defined too late', move(6, 5)),
+    (no_print_is_lost, 'a semicolon', put(8, py('print(1)\nf(4);'))),
     (clean_outputs, 'error', out(dict(output_type='error', ename='ValueError', evalue='', traceback=[]))),
     (clean_outputs, 'stderr', out(stream('oh', 'stderr'))),
     (
