@@ -34,7 +34,7 @@ from .scale import versions
 from .samples import settings_now, show_run
 from .sources import data_of, parts_of, stand_in
 from .tasks import agreement
-from .unpaired import there_and_back, to_measure, ways_meanings, ways_measured
+from .unpaired import one_way, to_measure, ways_meanings, ways_measured
 from .files import Files, whole_file
 from .wishes import check_seed
 
@@ -227,7 +227,7 @@ def _eye_for(settings:dict, features:str, device)->Eye:
 def _finite_samples(what:Trained, n:int, seed:int, source:Tensor=None)->Tensor:
     low = what.settings['data']['low']
     if source is None: x = what.draw(n, seed)
-    elif goes_both_ways(what.recipe): x, _ = there_and_back(what.G, source, low, seed=seed)
+    elif goes_both_ways(what.recipe): x = one_way(what.G, source, low, seed=seed)
     else: x = translated(what.G, source, low, seed)
     need.that(x.isfinite().all(), f'{what.folder} draws NaN or infinite numbers: ganbook doctor says why')
     return x

@@ -29,8 +29,8 @@ from ganbook.runs import Run, trained
 from ganbook.sources import parts_of
 from ganbook.train import Stop, fit
 from ganbook.unpaired import (
-    both_kinds, cycle_error, distinct, energy, face_unpaired, folder_unpaired, in_rows, save_both_ways,
-    share_left, strangers_error, there_and_back, unpaired_files, with_glasses,
+    both_kinds, cycle_error, distinct, energy, face_unpaired, folder_unpaired, in_rows, one_way,
+    save_both_ways, share_left, strangers_error, there_and_back, unpaired_files, with_glasses,
 )
 
 torch.set_num_threads(1)
@@ -144,6 +144,21 @@ def test_what_cannot_be_is_refused(change, data, words):
 def test_pairs_have_no_way_back():
     with pytest.raises(ValueError, match="no task called 'cycle'"):
         build(replace(find('pix2pix'), tasks=(('cycle', 1.),)), face_pairs(8, 16), device='cpu')
+
+class Never(Same):
+    def forward(self, z, y): raise AssertionError('the other way was asked')
+
+@pytest.mark.parametrize('back', [False, True])
+def test_one_way_asks_one_network_and_is_the_beginning_of_both(back):
+    x = draw_faces(draw_causes(2), 16)
+    own = networks('cyclegan', (6, 16, 16))[0].to_a
+    alone = BothWays(own, Never()) if back else BothWays(Never(), own)
+    there = one_way(alone, x, back=back)
+    assert there.shape == (2, 3, 16, 16) and not torch.equal(there, as_drawn(x))
+    both = BothWays(own, Same()) if back else BothWays(Same(), own)
+    assert torch.equal(there, there_and_back(both, x, back=back)[0])
+    with pytest.raises(AssertionError, match='other way'): there_and_back(alone, x, back=back)
+    with pytest.raises(ValueError, match='3,16,16'): one_way(alone, x[:, :1], back=back)
 
 
 # A run
