@@ -1,5 +1,7 @@
 "The trials behind chapters 9, 13, 15, 16, 19, 25 and w38: stored figures keep targets, a tiny run works."
+import base64
 import copy
+import io
 import json
 import math
 import sys
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from ganbook.shelf import stored_images, stored_picture
 from trials import common, dcgan, failures, fewimages, gallery, leaks, modes, sights, stable, stacked
 
@@ -119,6 +122,17 @@ def test_a_small_gallery_is_stored_and_read_again(tmp_path):
     off = known - (truth + 1)*127.5
     off[..., 9:21, 4:28] = 0
     assert off.abs().mean() < 4  # a palette of 256 colours is near enough
+
+@pytest.mark.parametrize('channels,mode,most', [(1, 'L', .51), (3, 'P', 16.)])
+def test_grey_pictures_are_stored_as_they_are_and_colours_nearly(channels, mode, most):
+    x = torch.rand(2, 3, channels, 16, 16, generator=torch.Generator().manual_seed(0))
+    x[0, 0] = x[1, 2]
+    tiles = common.png(2*x - 1)
+    assert Image.open(io.BytesIO(base64.b64decode(tiles))).mode == mode
+    again = torch.tensor(stored_images(dict(tiles=tiles, names=['a', 'b'])))
+    assert again.shape == (2, 3, 3, 16, 16) and torch.equal(again[0, 0], again[1, 2])
+    off = (again - 255*x).abs()
+    assert off.mean() < most and (off.max() < most or channels == 3)
 
 def test_what_has_no_picture_is_refused():
     with pytest.raises(ValueError, match='give an entry with a picture'): stored_images(dict(rows={}))

@@ -54,10 +54,9 @@ from ganbook.readers import face_reader
 from ganbook.scale import interval
 from ganbook.train import fit, linear_decay, new_state, sample
 from trials.common import (
-    arm_options, as_drawn, chosen, clock, each, failing, lists_of, machine, parsed, results, run_arms, stored,
-    verdict, wanting,
+    arm_options, as_drawn, chosen, clock, each, failing, lists_of, machine, parsed, png, results, run_arms,
+    stored, verdict, wanting,
 )
-from trials.sights import png
 
 T, side = 8, 16
 arms = 'frames as channels', 'moving latent'

@@ -17,10 +17,10 @@ filling      chapter 25: a hole over the eyes, answers by searches in the genera
 ways         chapter w41: faces of 32 pixels without glasses, what the recipe `cyclegan` makes of them, what
              comes back, and the same faces drawn with glasses
 
-Stored of each: `tiles`, a PNG with a palette of 256 colours, as text, without gaps; `names` of its rows, and
-`columns`; `n_steps`, `seed`, `quick_steps`; `seconds` of processor time, one a training. `sure` is the share
-of 1,000 samples whose kind the reader of faces names with a probability above .9, `sure_quick` the same
-after the few steps. `distance` and `distance_quick` are the Frechet distances of trials.dcgan and
+Stored of each: `tiles`, a PNG as text, without gaps, of colours in a palette of 256; `names` of its rows,
+and `columns`; `n_steps`, `seed`, `quick_steps`; `seconds` of processor time, one a training. `sure` is the
+share of 1,000 samples whose kind the reader of faces names with a probability above .9, `sure_quick` the
+same after the few steps. `distance` and `distance_quick` are the Frechet distances of trials.dcgan and
 trials.translation; `checkerboard` is that of chapter 9; `glasses`, `kept` and `error` of the picture glasses
 are of trials.translation, those of ways of chapter w41. Of filling, `error` is the mean absolute difference
 to the truth in the hole, and `error_samples` that of random faces of the same generator.
@@ -28,7 +28,6 @@ to the truth in the hole, and `error_samples` that of random faces of the same g
 --check exits with 1 if a picture is missing, if all files together are larger than 90 kB, or if the long
 training is no better than the short one. """
 import base64
-import io
 import time
 from dataclasses import replace
 from functools import partial
@@ -41,16 +40,14 @@ from ganbook.drawing import draw_faces
 from ganbook.filling import completions, covered, hole, pasted
 from ganbook.models.dcgan import checkerboard
 from ganbook.models.style import mix, painted, styles_of
-from ganbook.plots import tile
 from ganbook.readers import face_reader
 from ganbook.recipes import build, find
 from ganbook.runs import existing, trained
 from ganbook.train import fit, sample
 from ganbook.unpaired import face_unpaired, there_and_back, with_glasses
-from PIL import Image
 from trials import dcgan, filling, style, translation
 from trials.common import (
-    as_drawn, chosen, failing, fixed_latents, lists_of, machine, mean, options, parsed, rounded, store,
+    as_drawn, chosen, failing, fixed_latents, lists_of, machine, mean, options, parsed, png, rounded, store,
     stored, verdict,
 )
 
@@ -58,13 +55,6 @@ n_columns = 10
 n_judged = 1_000
 most_kB = 90
 
-
-def png(images):
-    "Rows of images (R,N,C,H,W) as the text of a PNG with a palette, without gaps."
-    file = io.BytesIO()
-    grid = Image.fromarray(tile(images.flatten(0, 1), images.shape[1], pad=0))
-    grid.quantize(256, kmeans=3, dither=Image.Dither.NONE).save(file, 'PNG', optimize=True)
-    return base64.b64encode(file.getvalue()).decode()
 
 def pictured(rows, columns, **measured):
     "An entry: rows of images (N,C,H,W) by their names, what each column is, and what was measured."

@@ -40,10 +40,9 @@ from ganbook.recipes import build, find
 from ganbook.train import fit, sample
 from trials import common
 from trials.common import (
-    arm_options, as_drawn, chosen, clock, each, failing, fixed_latents, lists_of, machine, parsed, run_arms,
-    stored, verdict, wanting,
+    arm_options, as_drawn, chosen, clock, each, failing, fixed_latents, lists_of, machine, parsed, png,
+    run_arms, stored, verdict, wanting,
 )
-from trials.sights import png
 
 size, n_judged, n_columns = 16, 2_500, 12
 least = .1  # the share of changed samples above which the verdict is a leak
