@@ -105,6 +105,22 @@ def test_a_gallery_that_is_too_large_or_no_better_misses_its_targets(monkeypatch
     del kept['mixing']
     assert gallery.missed(kept) == ['there is no mixing']
 
+def test_a_first_gan_that_draws_no_more_digits_misses_its_target():
+    kept = stored('gallery')
+    kept['wide'] |= dict(kinds=kept['first']['kinds'])
+    assert gallery.missed(kept) == ['wide: more digits than first']
+
+@pytest.mark.parametrize('name', gallery.firsts)
+def test_a_first_gan_is_pictured_at_two_moments_of_one_training(name):
+    entry = gallery.digits_pictured(name, 2, 0, quick=1)
+    assert entry['names'] == ['1 steps', '2 steps', 'real'] and entry['quick_steps'] == 1
+    x = torch.tensor(stored_images(entry))
+    assert x.shape == (3, 10, 3, 28, 28) and not torch.equal(x[0], x[1])
+    assert (x[:2].double().mean()/255 - .5).abs() < .1  # untrained: in the middle of either range
+    assert torch.equal(x[2, :, :1], gallery.subset(gallery.mnist_small(), 10).x)
+    with pytest.raises(ValueError, match='steps is 1: it must be at least 2'):
+        gallery.digits_pictured(name, 1, 0, quick=1)
+
 @pytest.mark.parametrize('name', gallery.names)
 def test_stored_pictures_of_the_gallery_are_drawn_with_their_names(name):
     board = stored('gallery')[name]
