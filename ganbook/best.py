@@ -21,7 +21,7 @@ from .pairs import answer_error
 from .plots import FAKE
 from .train import TrainState, sample
 from .tuning import distance_from
-from .unpaired import both_kinds, energy, there_and_back
+from .unpaired import both_kinds, energy, one_way
 
 # %% ../nbs/w39_best.ipynb #ab0a7e02
 class Score:
@@ -76,7 +76,7 @@ class WaysScore:
     def __call__(self, s:TrainState)->float:
         total = 0.
         for back, source in enumerate(self.sources):
-            x, _ = there_and_back(s.best, source, self.data.low, back, self.seed)
+            x = one_way(s.best, source, self.data.low, back, self.seed)
             if not x.isfinite().all(): return math.inf
             total += energy(self.see(to_units(self.data, x)/127.5 - 1), self.real[1 - back])/2
         return total

@@ -222,18 +222,19 @@ def cmd_compare(
     """Compare runs: settings, losses, measures; the last line
     printed is the path of a picture of them side by side."""
     from ganbook import scale
-    from ganbook import evaluate as judge
+    from ganbook.compare import compared_rows, draw_comparison, one_yardstick
+    from ganbook.evaluate import evaluation
     from ganbook.runs import Run
     need.that(not out or Path(out).suffix.lower() == '.png', f'{out} is no .png file: choose one')
     folders, place = run_folders(runs), scale.device(device)
     read = [Run.read(f) for f in folders]
-    found = [judge.evaluation(f, place) for f in folders]
-    print(table(judge.compared_rows(read, found)))
-    if not judge.one_yardstick(read, found): print(
+    found = [evaluation(f, place) for f in folders]
+    print(table(compared_rows(read, found)))
+    if not one_yardstick(read, found): print(
         "The runs have different data, or were measured in different "
         "features or numbers: do not hold their measures against each other.")
     path = Path(out) if out else free_file(folders[0].parent, 'comparison', '.png')
-    judge.draw_comparison(folders, path, place)
+    draw_comparison(folders, path, place)
     print(path)
 
 # %% ../nbs/w07_command_line.ipynb #1543b0b1

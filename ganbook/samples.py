@@ -25,7 +25,7 @@ from .plots import animation, enlarged, image_grid, save_png, scatter
 from .recipes import goes_both_ways, takes_sources
 from .runs import Run, Trained, trained
 from .sources import check_outside, data_of, parts_of, stand_in
-from .unpaired import both_kinds, rows_of, there_and_back
+from .unpaired import both_kinds, one_way, rows_of
 
 # %% ../nbs/w36_samples.ipynb #2980187c
 def read_latents(
@@ -227,7 +227,7 @@ def drawn(
     if not takes_sources(what.recipe): return what.draw(n)
     y, *_ = _known_sources(what)
     low = what.settings['data']['low']
-    if goes_both_ways(what.recipe): return there_and_back(what.G, y[:n], low)[0]
+    if goes_both_ways(what.recipe): return one_way(what.G, y[:n], low)
     return translated(what.G, y[:n], low)
 
 # %% ../nbs/w36_samples.ipynb #be8678ff

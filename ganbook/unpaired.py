@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['fewest', 'unpaired_sets', 'ways_meanings', 'unpaired_files', 'in_rows', 'distinct', 'both_kinds', 'folder_unpaired',
-           'face_unpaired', 'there_and_back', 'cycle_error', 'strangers_error', 'energy', 'share_left', 'with_glasses',
-           'to_measure', 'ways_measured', 'rows_of', 'save_both_ways']
+           'face_unpaired', 'one_way', 'there_and_back', 'cycle_error', 'strangers_error', 'energy', 'share_left',
+           'with_glasses', 'to_measure', 'ways_measured', 'rows_of', 'save_both_ways']
 
 # %% ../nbs/w41_unpaired.ipynb #b5f938a6
 import hashlib
@@ -134,6 +134,23 @@ def face_unpaired(
 unpaired_sets = dict(faces=face_unpaired)  # name -> function that makes a set of images of two kinds
 
 # %% ../nbs/w41_unpaired.ipynb #70f2b042
+def _through(G:nn.Module, x:Tensor, back:bool, seed:int)->Tensor:
+    "What becomes of images as drawn, on the CPU."
+    way = G.to_a if back else G.to_b
+    place = next(G.parameters()).device
+    z = latents(len(x), G.latent_dim, torch.Generator().manual_seed(seed))
+    return sample(way, z.to(place), x.to(place)).cpu()
+
+def one_way(
+    G:nn.Module,      # a `BothWays`
+    source:Tensor,    # images of A, or of B, uint8 (N,C,H,W)
+    low:float=-1.,    # the value of black
+    back:bool=False,  # are they of B?
+    seed:int=0,       # of the latents
+)->Tensor:            # (N,C,H,W) in [low,1], on the CPU
+    "Images that are turned into the other kind."
+    return _through(G, as_drawn(source, low), back, seed)
+
 def there_and_back(
     G:nn.Module,      # a `BothWays`
     source:Tensor,    # images of A, or of B, uint8 (N,C,H,W)
@@ -142,12 +159,10 @@ def there_and_back(
     seed:int=0,       # of the latents
 )->tuple:             # (what they become, and what that becomes), (N,C,H,W) each in [low,1], on the CPU
     "Images that are turned into the other kind, and back again."
-    first, second = (G.to_a, G.to_b) if back else (G.to_b, G.to_a)
-    place = next(G.parameters()).device
-    z = latents(len(source), G.latent_dim, torch.Generator().manual_seed(seed)).to(place)
-    there = sample(first, z, as_drawn(source, low).to(place))
-    return there.cpu(), sample(second, z, there).cpu()
+    there = one_way(G, source, low, back, seed)
+    return there, _through(G, there, not back, seed)
 
+# %% ../nbs/w41_unpaired.ipynb #1f429e50
 def cycle_error(
     G:nn.Module,  # a `BothWays`
     held:Data,    # two images as one
@@ -204,7 +219,7 @@ def with_glasses(
     causes = draw_causes(n, seed, glasses='without')
     worn = draw_causes(n, seed, glasses='with')
     bare, right = (draw_faces(c, data.shape[-1]) for c in (causes, worn))
-    answer = to_units(data, there_and_back(G, bare, data.low)[0])
+    answer = to_units(data, one_way(G, bare, data.low))
     def off(a, b): return (a/127.5 - b/127.5).abs().mean().item()
     def measures(x, error): return dict(error=error) | _read_from(x, causes)
     said = f'error, glasses and kept are of {n:,} new faces; left bare they would have an error of '

@@ -1,5 +1,7 @@
 "The trials behind chapters 9, 13, 15, 16, 19, 25 and w38: stored figures keep targets, a tiny run works."
+import base64
 import copy
+import io
 import json
 import math
 import sys
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from ganbook.shelf import stored_images, stored_picture
 from trials import common, dcgan, failures, fewimages, gallery, leaks, modes, sights, stable, stacked
 
@@ -102,6 +105,22 @@ def test_a_gallery_that_is_too_large_or_no_better_misses_its_targets(monkeypatch
     del kept['mixing']
     assert gallery.missed(kept) == ['there is no mixing']
 
+def test_a_first_gan_that_draws_no_more_digits_misses_its_target():
+    kept = stored('gallery')
+    kept['wide'] |= dict(kinds=kept['first']['kinds'])
+    assert gallery.missed(kept) == ['wide: more digits than first']
+
+@pytest.mark.parametrize('name', gallery.firsts)
+def test_a_first_gan_is_pictured_at_two_moments_of_one_training(name):
+    entry = gallery.digits_pictured(name, 2, 0, quick=1)
+    assert entry['names'] == ['1 steps', '2 steps', 'real'] and entry['quick_steps'] == 1
+    x = torch.tensor(stored_images(entry))
+    assert x.shape == (3, 10, 3, 28, 28) and not torch.equal(x[0], x[1])
+    assert (x[:2].double().mean()/255 - .5).abs() < .1  # untrained: in the middle of either range
+    assert torch.equal(x[2, :, :1], gallery.subset(gallery.mnist_small(), 10).x)
+    with pytest.raises(ValueError, match='steps is 1: it must be at least 2'):
+        gallery.digits_pictured(name, 1, 0, quick=1)
+
 @pytest.mark.parametrize('name', gallery.names)
 def test_stored_pictures_of_the_gallery_are_drawn_with_their_names(name):
     board = stored('gallery')[name]
@@ -119,6 +138,17 @@ def test_a_small_gallery_is_stored_and_read_again(tmp_path):
     off = known - (truth + 1)*127.5
     off[..., 9:21, 4:28] = 0
     assert off.abs().mean() < 4  # a palette of 256 colours is near enough
+
+@pytest.mark.parametrize('channels,mode,most', [(1, 'L', .51), (3, 'P', 16.)])
+def test_grey_pictures_are_stored_as_they_are_and_colours_nearly(channels, mode, most):
+    x = torch.rand(2, 3, channels, 16, 16, generator=torch.Generator().manual_seed(0))
+    x[0, 0] = x[1, 2]
+    tiles = common.png(2*x - 1)
+    assert Image.open(io.BytesIO(base64.b64decode(tiles))).mode == mode
+    again = torch.tensor(stored_images(dict(tiles=tiles, names=['a', 'b'])))
+    assert again.shape == (2, 3, 3, 16, 16) and torch.equal(again[0, 0], again[1, 2])
+    off = (again - 255*x).abs()
+    assert off.mean() < most and (off.max() < most or channels == 3)
 
 def test_what_has_no_picture_is_refused():
     with pytest.raises(ValueError, match='give an entry with a picture'): stored_images(dict(rows={}))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from commands import ok, working_in
 from ganbook import launch
 from ganbook.best import KeepBest, read_curve, write_curve
 from ganbook.checkpoints import read, read_settings
@@ -26,21 +27,11 @@ words = ['train', 'points', '--n-steps', '60', '--batch-size', '16', '--every', 
     '--quiet']
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
-    return tmp_path
-
-
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
     "A run that nobody interrupted."
     home = tmp_path_factory.mktemp('best')
-    with pytest.MonkeyPatch.context() as m:
-        m.chdir(home)
-        m.setenv('GANBOOK_DEVICE', 'cpu')
-        assert main([*words, '--out', 'whole']) == 0
+    with working_in(home): ok(*words, '--out', 'whole')
     return home/'whole'
 
 

@@ -43,7 +43,7 @@ floors = {
     'timing': 6, 'wishes': 6, 'casebook': 6, 'scenes': 6, 'filling': 6,
     'drills': 6, 'runs': 7,
     'samples': 8, 'export': 8, 'playground': 8,
-    'evaluate': 9, 'tuning': 10, 'folders': 10, 'best': 11, 'launch': 12, 'cli': 13,
+    'compare': 9, 'evaluate': 9, 'tuning': 10, 'folders': 10, 'best': 11, 'launch': 12, 'cli': 13,
 }
 # recipes, workshop and appendices: fewer words, one exercise will do
 short_chapters = ('15', 'w', 'a')

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from commands import ok, stopped, working_in
 from ganbook.callbacks import latest
 from ganbook.checkpoints import read
 from ganbook.cli import main
@@ -14,7 +15,7 @@ from ganbook.recipes import (
 )
 from ganbook.runs import Run, trained
 from ganbook.sources import stand_in
-from ganbook.train import Stop, fit
+from ganbook.train import fit
 
 torch.set_num_threads(1)
 small = dict(hidden=(16,), latent_dim=20, batch_size=8, n_steps=3)
@@ -90,32 +91,15 @@ def test_what_cannot_be_is_refused(change, data, words):
 def home(tmp_path_factory):
     "A folder with a run of 30 steps, the same run in two parts, and one without classes."
     home = tmp_path_factory.mktemp('classes')
-    with pytest.MonkeyPatch.context() as m:
-        m.chdir(home)
-        m.setenv('GANBOOK_DEVICE', 'cpu')
-        short = ['--quiet', '--batch-size', '16', '--every', '15']
-        assert main(['train', 'conditional', '--n-steps', '30', '--out', 'whole', *short]) == 0
-        seen = []
-        with pytest.MonkeyPatch.context() as n:
-            from ganbook import launch
-            def stop(s):
-                if s.step == 15: raise Stop
-            def stopped(s, **a):
-                seen.append(s.step)
-                return fit(s, **a | dict(callbacks=[*a['callbacks'], stop]))
-            n.setattr(launch, 'fit', stopped)
-            assert main(['train', 'conditional', '--n-steps', '30', '--out', 'parts', *short]) == 0
-        assert seen == [0] and Run.read('parts').step == 15
-        assert main(['resume', 'parts', '--quiet']) == 0
-        assert main(['train', 'mlp', '--n-steps', '2', '--quiet', '--out', 'plain']) == 0
+    with working_in(home):
+        words = 'train conditional --n-steps 30 --quiet --batch-size 16 --every 15 --out'.split()
+        ok(*words, 'whole')
+        stopped(15, *words, 'parts')
+        assert Run.read('parts').step == 15
+        ok('resume', 'parts', '--quiet')
+        ok('train', 'mlp', '--n-steps', '2', '--quiet', '--out', 'plain')
     (home/'unlabelled').mkdir()
     for i in range(9): Image.new('RGB', (8, 8), (20*i, 9, 9)).save(home/'unlabelled'/f'{i}.png')
-    return home
-
-@pytest.fixture
-def at_home(home, monkeypatch):
-    monkeypatch.chdir(home)
-    monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
     return home
 
 
@@ -204,11 +188,9 @@ def people(tmp_path_factory):
     for k, name in enumerate(('bare', 'with glasses')):
         for i, image in enumerate(faces(24, 16, seed=k, glasses=k).x):
             save_png(image[None], home/'people'/name/f'{i}.png', 1, scale=1)
-    with pytest.MonkeyPatch.context() as m:
-        m.chdir(home)
-        m.setenv('GANBOOK_DEVICE', 'cpu')
+    with working_in(home):
         short = ['--n-steps', '3', '--batch-size', '8', '--quiet']
-        assert main(['train', '--data', 'people', '--classes', '--size', '16', *short, '--out', 'run']) == 0
+        ok('train', '--data', 'people', '--classes', '--size', '16', *short, '--out', 'run')
     return home
 
 
@@ -259,27 +241,23 @@ def test_classes_that_changed_are_refused(people, monkeypatch, capsys):
     ('damaged', 'of the class b can be read'), ('spiral', 'spiral has no labels'),
     ('gaussian', 'gaussian has one class'), ('nowhere', 'is not there'),
 ])
-def test_classes_that_cannot_be_are_one_sentence(spoil, said, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
+def test_classes_that_cannot_be_are_one_sentence(spoil, said, here, capsys):
     files = dict(flat=['0.png', '1.png'], one=['a/0.png'], empty=['a/0.png', 'b/x.txt'],
         loose=['a/0.png', 'b/0.png', '0.png'], damaged=['a/0.png', 'b/0.jpg'])
     for name in files.get(spoil, []):
-        (tmp_path/'pics'/name).parent.mkdir(parents=True, exist_ok=True)
-        if name.endswith('png'): Image.new('RGB', (9, 9)).save(tmp_path/'pics'/name)
-        else: (tmp_path/'pics'/name).write_bytes(b'no picture')
+        (here/'pics'/name).parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith('png'): Image.new('RGB', (9, 9)).save(here/'pics'/name)
+        else: (here/'pics'/name).write_bytes(b'no picture')
     data = 'pics' if spoil in files else spoil
     assert main(['train', '--data', data, '--classes', '--n-steps', '1']) == 2
     err = capsys.readouterr().err
     last = err.splitlines()[-1]
     assert said in last and last.startswith('ganbook: ') and 'Traceback' not in err
-    assert not (tmp_path/'runs').exists()
+    assert not (here/'runs').exists()
 
 
 @pytest.mark.parametrize('data,classes', [('digits', 10), ('ring', 8), ('faces', 1200)])
-def test_sets_with_labels_train_with_classes(data, classes, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
+def test_sets_with_labels_train_with_classes(data, classes, here):
     words = ['--n-steps', '1', '--batch-size', '4', '--quiet', '--out', 'a']
     sized = ['--size', '16'] if data == 'faces' else []
     assert main(['train', '--data', data, '--classes', *words, *sized]) == 0

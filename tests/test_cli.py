@@ -89,14 +89,6 @@ def whole(home):
     return home/'whole', out.getvalue().splitlines(), err.getvalue()
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    "An empty folder to work in."
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
-    return tmp_path
-
-
 # what a run leaves
 
 def test_the_last_line_is_the_path_of_the_samples(whole, home):

@@ -299,14 +299,17 @@ def test_the_stored_figures_keep_their_targets(who):
 @pytest.mark.parametrize('who', bench.casts)
 def test_missed_targets_are_seen(who):
     good = dict(planted=[.5]*5, kept=[.9]*5, untrained=[0.]*5, looks=[90]*5)
-    def faults(of_real=.97, **changed):
+    def faults(of_real=.97, others=20, **changed):
         rows = {a: good | changed for a in bench.arms}
+        rows['frames as channels'] |= dict(looks=[others]*5)
         return bench.missed(dict(of_real=dict(planted=of_real, kept=1.), rows=rows), who)
     assert faults() == []
     assert any('untrained' in f for f in faults(untrained=[.1]*5))
     assert any('real clips' in f for f in faults(of_real=.5))
     assert any('2 seeds' in f for f in faults(planted=[.5]*2))
     assert any('above' in f for f in faults(planted=[0.]*5, looks=[0]*5))
+    as_many = faults(others=85)  # nearly as many looks in frames as channels
+    assert as_many == [] if who != 'connected' else 'more looks' in as_many[0]
 
 @pytest.mark.parametrize('who', bench.casts)
 def test_a_tiny_run_is_stored(tmp_path, monkeypatch, who):

@@ -153,10 +153,8 @@ def test_a_panorama_keeps_its_middle_and_that_is_said(tmp_path, w, h):
     assert d.x[0, 0, 8, 8] > 200
     assert len([s for s in says if 'lose more than half of their area' in s]) == (w != h)
 
-def test_one_image_is_trained_on(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
-    saved(Image.fromarray(some()), tmp_path/'one'/'a.png')
+def test_one_image_is_trained_on(here, capsys):
+    saved(Image.fromarray(some()), here/'one'/'a.png')
     words = ['train', 'mlp', '--data', 'one', '--size', '8', '--n-steps', '2', '--batch-size', '4', '--quiet']
     assert main([*words, '--out', 'a']) == 0 and Run.read('a').about['n'] == 1
     assert ': 1 image is very few, and a generator will learn to repeat' in capsys.readouterr().err
@@ -168,9 +166,7 @@ def test_one_image_is_trained_on(tmp_path, monkeypatch, capsys):
 
 names = ['two words', 'Größe ö', '图片', 'a\nb', "it's", 'q"q', '-n', '100%', '{x}', 'a;b', '$HOME']
 
-def test_any_name_of_a_folder_and_of_its_files(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
+def test_any_name_of_a_folder_and_of_its_files(here, capsys):
     where = Path('my\nbilder ö')
     for i, name in enumerate(names): saved(Image.fromarray(some(i)), where/name/f'{name}.png')
     (where/names[0]/'broken\nfile ö.png').write_bytes(b'')
@@ -189,9 +185,7 @@ def test_any_name_of_a_folder_and_of_its_files(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == 'runs/mlp-my_bilder_/samples.png'
 
 @pytest.mark.skipif(os.name == 'nt', reason='names are text there')
-def test_a_name_that_is_no_text(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
+def test_a_name_that_is_no_text(here, capsys):
     where = Path(os.fsdecode(b'bilder \xff'))
     try: where.mkdir()
     except OSError: pytest.skip('this disk takes names that are text alone')

@@ -9,11 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from commands import ok, wrong
+from commands import ok, stopped, working_in, wrong
 from ganbook.callbacks import latest
 from ganbook.causes import draw_causes
 from ganbook.checkpoints import read
-from ganbook.cli import main
 from ganbook.data import Data, faces, to_units
 from ganbook.drawing import draw_faces
 from ganbook.images import decoded
@@ -27,7 +26,7 @@ from ganbook.plots import save_png
 from ganbook.recipes import build, find, networks, source_shape, takes_sources, wants_labels
 from ganbook.runs import Run, trained, untrained
 from ganbook.sources import mirrored, parts_of, stand_in
-from ganbook.train import Stop, fit
+from ganbook.train import fit
 from ganbook.vitals import vitals
 
 torch.set_num_threads(1)
@@ -48,26 +47,16 @@ def home(tmp_path_factory):
     "What a user does: 60 pairs in two folders, 200 steps at 16 pixels."
     home = tmp_path_factory.mktemp('pairs')
     write_pairs(home/'drawn', styles=('colour', 'outline'))
-    with pytest.MonkeyPatch.context() as m:
-        m.chdir(home)
-        m.setenv('GANBOOK_DEVICE', 'cpu')
+    with working_in(home):
         words = ['--n-steps', '200', '--every', '100', '--metric-every', '100', '--out', 'run']
-        assert main(['train', 'pix2pix', '--data', 'drawn', *short, *words]) == 0
-        assert main(['train', 'mlp', '--n-steps', '1', '--quiet', '--out', 'plain']) == 0
+        ok('train', 'pix2pix', '--data', 'drawn', *short, *words)
+        ok('train', 'mlp', '--n-steps', '1', '--quiet', '--out', 'plain')
     return home
 
 @pytest.fixture
-def at_home(home, monkeypatch):
-    monkeypatch.chdir(home)
-    monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
-    return home
-
-@pytest.fixture
-def few(tmp_path, monkeypatch):
+def few(here):
     "A folder with 10 pairs, in the folder to work in."
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
-    return write_pairs(tmp_path/'few', 10)
+    return write_pairs(here/'few', 10)
 
 
 # Reading and holding out
@@ -334,24 +323,17 @@ def test_pairs_that_moved_are_found_again(few, capsys):
     ok('sample', 'a')
     assert trained(Path('a'), 'cpu').G.shape == (1, 16, 16)
 
-def test_a_resumed_run_has_the_same_bits(few, monkeypatch):
-    from ganbook import launch
+def test_a_resumed_run_has_the_same_bits(few):
     words = ['train', 'pix2pix', '--data', 'few', *short, '--n-steps', '6']
     ok(*words, '--out', 'whole')
-    def stop(s):
-        if s.step == 3: raise Stop
-    with monkeypatch.context() as m:
-        m.setattr(launch, 'fit', lambda s, **a: fit(s, **a | dict(callbacks=[*a['callbacks'], stop])))
-        ok(*words, '--out', 'parts')
+    stopped(3, *words, '--out', 'parts')
     assert Run.read('parts').step == 3
     ok('resume', 'parts', '--quiet')
     a, b = (read(latest(f'{name}/checkpoints'))['parts']['G'] for name in ('whole', 'parts'))
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert Path('whole/samples.png').read_bytes() == Path('parts/samples.png').read_bytes()
 
-def test_faces_have_outlines(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
+def test_faces_have_outlines(here):
     ok('train', 'pix2pix', *short, '--n-steps', '1')
     run = Run.read('runs/pix2pix-faces')
     assert run.source['name'] == 'faces' and run.about['source_shape'] == [1, 16, 16]
@@ -359,9 +341,7 @@ def test_faces_have_outlines(tmp_path, monkeypatch):
     ok('train', 'pix2pix', '--resume', '--n-steps', '2', '--quiet')
     assert Run.read('runs/pix2pix-faces').step == 2
 
-def test_the_recipe_style_trains(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
+def test_the_recipe_style_trains(here):
     ok('train', 'style', '--data', 'faces', *short, '--n-steps', '20')
     assert Run.read('runs/style-faces').status == 'finished'
     ok('sample', 'runs/style-faces', '--n', '4', '--out', 'x.npy')

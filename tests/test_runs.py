@@ -88,11 +88,9 @@ old_log = """step,loss_D,real_logit,fake_logit,penalty,loss_G
 
 
 @pytest.fixture
-def old(tmp_path, monkeypatch):
+def old(here):
     "The folder of an old run after three steps."
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
-    folder = tmp_path/'old'
+    folder = here/'old'
     (folder/'checkpoints').mkdir(parents=True)
     (folder/'.lock').touch()
     (folder/'run.json').write_text(old_run)

@@ -33,14 +33,12 @@ def test_a_film_begins_at_the_first_sample_and_ends_before_it(tmp_path):
     assert apart[0] < apart[1] and apart[0] < apart[2] < np.abs(frames[0] - 127).mean()
 
 @pytest.fixture
-def program(tmp_path, monkeypatch):
+def program(here, monkeypatch):
     "Put a program called ffmpeg on a PATH of its own, which runs these lines of Python."
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
-    monkeypatch.setenv('PATH', str(tmp_path/'bin'))
-    (tmp_path/'bin').mkdir()
+    monkeypatch.setenv('PATH', str(here/'bin'))
+    (here/'bin').mkdir()
     def put(*lines):
-        file = tmp_path/'bin'/'ffmpeg'
+        file = here/'bin'/'ffmpeg'
         file.write_text('\n'.join([f'#!{sys.executable} -S', 'import sys', *lines]))
         file.chmod(0o755)
     return put
@@ -123,11 +121,9 @@ def test_points_are_no_images(tmp_path, monkeypatch, capsys):
     assert not list((tmp_path/'a').glob('*64-0'))
 
 
-def test_latents_from_a_file(tmp_path, monkeypatch, capsys):
+def test_latents_from_a_file(here, capsys):
     "Those that a seed gives, read from a file, give the same samples; what is none is one sentence."
     from ganbook.data import latents
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
     assert main(['train', 'mlp', '--n-steps', '1', '--batch-size', '4', '--quiet', '--out', 'run']) == 0
     z = latents(6, 64, torch.Generator().manual_seed(3)).numpy()
     np.save('z.npy', z)
@@ -137,17 +133,17 @@ def test_latents_from_a_file(tmp_path, monkeypatch, capsys):
     assert main(['sample', 'run', '--latent', 'z.npy']) == 0
     assert capsys.readouterr().out.splitlines()[-1] == 'run/samples-6-z.png'
     assert main(['sample', 'run', '--latent', 'z.npy', '--each', '--out', 'each']) == 0
-    assert len(list((tmp_path/'each').iterdir())) == 6
+    assert len(list((here/'each').iterdir())) == 6
     np.save('wide.npy', z[:, :9])
     np.save('words.npy', np.array([['a'] * 64]))
     np.save('nan.npy', z*np.nan)
-    (tmp_path/'no.npy').write_bytes(b'nothing')
+    (here/'no.npy').write_bytes(b'nothing')
     wrong = dict(wide='of shape (6, 9): run takes latents (n,64)', words='run takes latents (n,64)',
         nan='holds NaN', no='holds no array of numbers', nowhere='is not there: give a .npy')
     for name, said in wrong.items():
         capsys.readouterr()
         assert main(['sample', 'run', '--latent', f'{name}.npy', '--out', 'c.npy']) == 2
         err = capsys.readouterr().err
-        assert said in err and err.count('\n') == 1 and not (tmp_path/'c.npy').exists()
+        assert said in err and err.count('\n') == 1 and not (here/'c.npy').exists()
     assert main(['sample', 'run', '--latent', 'z.npy', '--n', '6']) == 2
     assert 'choose one of --n and --latent' in capsys.readouterr().err

@@ -14,11 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
-from commands import ok, wrong
+from commands import ok, stopped, working_in, wrong
 from ganbook.callbacks import latest
 from ganbook.causes import draw_causes
 from ganbook.checkpoints import read
-from ganbook.cli import main
 from ganbook.data import Data, to_units
 from ganbook.drawing import draw_faces
 from ganbook.models.translation import BothWays, apart
@@ -27,10 +26,10 @@ from ganbook.plots import save_png
 from ganbook.recipes import build, find, goes_both_ways, networks, takes_sources, wants_labels
 from ganbook.runs import Run, trained
 from ganbook.sources import parts_of
-from ganbook.train import Stop, fit
+from ganbook.train import fit
 from ganbook.unpaired import (
-    both_kinds, cycle_error, distinct, energy, face_unpaired, folder_unpaired, in_rows, save_both_ways,
-    share_left, strangers_error, there_and_back, unpaired_files, with_glasses,
+    both_kinds, cycle_error, distinct, energy, face_unpaired, folder_unpaired, in_rows, one_way,
+    save_both_ways, share_left, strangers_error, there_and_back, unpaired_files, with_glasses,
 )
 
 torch.set_num_threads(1)
@@ -58,26 +57,16 @@ def home(tmp_path_factory):
     "What a user does: 40 and 30 images in two folders, 20 steps at 16 pixels."
     home = tmp_path_factory.mktemp('kinds')
     write_kinds(home/'drawn')
-    with pytest.MonkeyPatch.context() as m:
-        m.chdir(home)
-        m.setenv('GANBOOK_DEVICE', 'cpu')
+    with working_in(home):
         words = ['--n-steps', '20', '--metric-every', '10', '--out', 'run']
-        assert main(['train', 'cyclegan', '--data', 'drawn', *short, *words]) == 0
-        assert main(['train', 'mlp', '--n-steps', '1', '--quiet', '--out', 'plain']) == 0
+        ok('train', 'cyclegan', '--data', 'drawn', *short, *words)
+        ok('train', 'mlp', '--n-steps', '1', '--quiet', '--out', 'plain')
     return home
 
 @pytest.fixture
-def at_home(home, monkeypatch):
-    monkeypatch.chdir(home)
-    monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
-    return home
-
-@pytest.fixture
-def few(tmp_path, monkeypatch):
+def few(here):
     "A folder with 12 and 10 images, in the folder to work in."
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
-    return write_kinds(tmp_path/'few', 12, 10)
+    return write_kinds(here/'few', 12, 10)
 
 
 # Reading and holding out
@@ -144,6 +133,21 @@ def test_what_cannot_be_is_refused(change, data, words):
 def test_pairs_have_no_way_back():
     with pytest.raises(ValueError, match="no task called 'cycle'"):
         build(replace(find('pix2pix'), tasks=(('cycle', 1.),)), face_pairs(8, 16), device='cpu')
+
+class Never(Same):
+    def forward(self, z, y): raise AssertionError('the other way was asked')
+
+@pytest.mark.parametrize('back', [False, True])
+def test_one_way_asks_one_network_and_is_the_beginning_of_both(back):
+    x = draw_faces(draw_causes(2), 16)
+    own = networks('cyclegan', (6, 16, 16))[0].to_a
+    alone = BothWays(own, Never()) if back else BothWays(Never(), own)
+    there = one_way(alone, x, back=back)
+    assert there.shape == (2, 3, 16, 16) and not torch.equal(there, as_drawn(x))
+    both = BothWays(own, Same()) if back else BothWays(Same(), own)
+    assert torch.equal(there, there_and_back(both, x, back=back)[0])
+    with pytest.raises(AssertionError, match='other way'): there_and_back(alone, x, back=back)
+    with pytest.raises(ValueError, match='3,16,16'): one_way(alone, x[:, :1], back=back)
 
 
 # A run
@@ -283,15 +287,10 @@ def test_images_that_moved_are_found_again(few, capsys):
     ok('resume', 'a', '--n-steps', '2', '--data', 'moved', '--quiet')
     ok('sample', 'a')
 
-def test_a_resumed_run_has_the_same_bits(few, monkeypatch):
-    from ganbook import launch
+def test_a_resumed_run_has_the_same_bits(few):
     words = ['train', 'cyclegan', '--data', 'few', *short, '--n-steps', '6']
     ok(*words, '--out', 'whole')
-    def stop(s):
-        if s.step == 3: raise Stop
-    with monkeypatch.context() as m:
-        m.setattr(launch, 'fit', lambda s, **a: fit(s, **a | dict(callbacks=[*a['callbacks'], stop])))
-        ok(*words, '--out', 'parts')
+    stopped(3, *words, '--out', 'parts')
     assert Run.read('parts').step == 3
     ok('resume', 'parts', '--quiet')
     a, b = (read(latest(f'{name}/checkpoints'))['parts']['G'] for name in ('whole', 'parts'))
@@ -326,9 +325,7 @@ def test_an_end_in_mid_training_leaves_a_usable_run(few, how):
 
 # Drawn faces
 
-def test_faces_are_measured_against_their_counterparts(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
+def test_faces_are_measured_against_their_counterparts(here, capsys):
     ok('train', 'cyclegan', *short, '--n-steps', '1')
     run = Run.read('runs/cyclegan-faces')
     assert (run.about['n'], run.about['held_out'], run.source['name']) == (4000, 400, 'faces')

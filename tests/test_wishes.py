@@ -17,16 +17,14 @@ short = ['--n-steps', '2', '--batch-size', '4', '--quiet']
 
 
 @pytest.fixture
-def photos(tmp_path, monkeypatch):
+def photos(here):
     "A folder of 24 images, wider than high, in the folder to work in."
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('GANBOOK_DEVICE', 'cpu')
     rng = np.random.default_rng(0)
-    (tmp_path/'photos').mkdir()
+    (here/'photos').mkdir()
     for i in range(24):
         pixels = rng.integers(0, 255, (16, 24, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path/'photos'/f'{i:02}.png')
-    return tmp_path/'photos'
+        Image.fromarray(pixels).save(here/'photos'/f'{i:02}.png')
+    return here/'photos'
 
 
 def test_mirror_doubles_the_images(photos, capsys):

@@ -38,10 +38,10 @@ from ganbook.nets import n_params
 from ganbook.recipes import build, find, networks
 from ganbook.train import fit, sample
 from trials.common import (
-    arm_options, as_drawn, chosen, clock, each, failing, fixed_latents, lists_of, machine, mean, parsed,
+    arm_options, as_drawn, chosen, clock, each, failing, fixed_latents, lists_of, machine, mean, parsed, png,
     run_arms, stored, verdict, wanting,
 )
-from trials.sights import drawn, png
+from trials.sights import drawn
 from trials.style import Faces
 
 size = 16

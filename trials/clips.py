@@ -33,7 +33,8 @@ frames in random order (`shuffled`) and of those with frames of different clips 
 
 --film also writes eight clips each, real and of both generators at the first seed: nbs/images/clips.webp of
 the person, people.webp of people (stored: of those trained longer), connected.webp of the last.
---check exits with 1 if a target of the stored figures is missed.
+--check exits with 1 if a target of the stored figures is missed. That of connected is a comparison: the
+moving latent shows at least 10 looks more than frames as channels, seed by seed.
 """
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -54,10 +55,9 @@ from ganbook.readers import face_reader
 from ganbook.scale import interval
 from ganbook.train import fit, linear_decay, new_state, sample
 from trials.common import (
-    arm_options, as_drawn, chosen, clock, each, failing, lists_of, machine, parsed, results, run_arms, stored,
-    verdict, wanting,
+    arm_options, as_drawn, chosen, clock, each, failing, lists_of, machine, parsed, png, results, run_arms,
+    stored, verdict, wanting,
 )
-from trials.sights import png
 
 T, side = 8, 16
 arms = 'frames as channels', 'moving latent'
@@ -186,15 +186,25 @@ def film(shown, path):
     print(f'{path.stat().st_size/1e3:.0f} kB  {path.name}')
 
 
+aims = dict(  # what the moving latent must reach, also at the worse end of its interval
+    person=('planted', .1), people=('looks', 60), longer=('looks', 30),
+    connected=('more looks', 10),  # than frames as channels of the same seed
+)
+
+def measured(rows, measure):
+    "Of the moving latent, one a seed."
+    plain, moving = (rows[arm] for arm in arms)
+    if measure != 'more looks': return moving[measure]
+    return [a - b for a, b in zip(moving['looks'], plain['looks'])]
+
 def missed(entry, who='person'):
     "The targets that are not met, in words."
     rows = entry['rows']
     faults = wanting(rows, arms, 'clips', key='planted', least=3 if who == 'longer' else 5)
     if faults: return faults
     real = entry['of_real']
-    best = rows['moving latent']
-    aims = dict(person=('planted', .1), people=('looks', 60), longer=('looks', 30), connected=('looks', 0))
     measure, aim = aims[who]
+    reached = interval(measured(rows, measure))
     return failing(
         (real['planted'] >= .9, f"real clips: {real['planted']:.2f} planted, at least .9"),
         (real['kept'] >= .98, f"real clips: {real['kept']:.2f} keep their face, at least .98"),
@@ -202,10 +212,7 @@ def missed(entry, who='person'):
             (max(r['untrained']) == 0, f'{name}: an untrained generator makes a planted motion')
             for name, r in rows.items()
         ),
-        (
-            interval(best[measure])[0] > aim,
-            f"moving latent: {measure} {interval(best[measure])}, above {aim}",
-        ),
+        (reached[0] > aim, f"moving latent: {measure} {reached}, above {aim}"),
     )
 
 def main():

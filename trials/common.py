@@ -1,6 +1,8 @@
 """What the trials share: how one is started, what judges images, and how figures are stored, in a
 file that is never half written."""
 import argparse
+import base64
+import io
 import json
 import os
 import platform
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import nn
 
 from ganbook import data as sets
@@ -19,6 +22,7 @@ from ganbook.data import latents
 from ganbook.metrics import frechet, frechet_floor, yardstick
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
 from ganbook.penalties import r1, r2
+from ganbook.plots import tile
 from ganbook.train import sample
 
 results = Path(__file__).resolve().parent.parent/'results'
@@ -168,6 +172,13 @@ def spread(values):
 
 
 # What is stored
+
+def png(images):
+    "Rows of images (R,N,C,H,W) as the text of a PNG without gaps; colours are those of a palette of 256."
+    file, grid = io.BytesIO(), Image.fromarray(tile(images.flatten(0, 1), images.shape[1], pad=0))
+    if grid.mode == 'RGB': grid = grid.quantize(256, kmeans=3, dither=Image.Dither.NONE)
+    grid.save(file, 'PNG', optimize=True)
+    return base64.b64encode(file.getvalue()).decode()
 
 def rounded(x):
     "Four significant digits are more than a clock can mean."

@@ -30,10 +30,10 @@ from ganbook.readers import face_reader
 from ganbook.recipes import build, find, prepare
 from ganbook.train import fit
 from trials.common import (
-    Judge, arm_options, as_drawn, chosen, clock, each, failing, lists_of, machine, parsed, run_arms, stored,
-    verdict, wanting,
+    Judge, arm_options, as_drawn, chosen, clock, each, failing, lists_of, machine, parsed, png, run_arms,
+    stored, verdict, wanting,
 )
-from trials.sights import drawn, png
+from trials.sights import drawn
 
 base = replace(find('pictures'), width=24, n_steps=600, ema_halflife=30.)
 

@@ -1,4 +1,4 @@
-"""What longer runs draw where a chapter trains for seconds: pictures for chapters 9, 22, 23, 25 and w41.
+"""What longer runs draw where a chapter trains for seconds: pictures for chapters 6, 9, 22, 23, 25 and w41.
 
 usage: python -m trials.gallery [--check] [--only PICTURE ...] [--steps N] [--seed K] [--out FILE]
 
@@ -6,6 +6,10 @@ Everything is one seed, on one core, by the settings of trials.dcgan, trials.tra
 trials.filling, with more steps. What is trained is also trained for as few steps as the chapter has at quick
 scale, by the same settings, and both are measured, so that a picture comes with what the time was good for.
 
+first        chapter 6: what the usual first GAN on MNIST, the recipe `mlp_textbook` with layers of 1024 and
+             1024, draws after few steps and after many of one training, and digits of `mnist_small`
+wide         chapter 6: the same with the settings of that chapter: a tanh, Adam without momentum, rates that
+             fall over the second half, an average of G
 parts        chapter 9: each row is the DCGAN with one part taken away or exchanged, each column a latent
 pairs        chapter 22: outlines, the answers of L1 alone and of the GAN with L1, the truth
 glasses      chapter 22: faces without glasses, the answers of local networks with the cycle and the identity
@@ -17,54 +21,48 @@ filling      chapter 25: a hole over the eyes, answers by searches in the genera
 ways         chapter w41: faces of 32 pixels without glasses, what the recipe `cyclegan` makes of them, what
              comes back, and the same faces drawn with glasses
 
-Stored of each: `tiles`, a PNG with a palette of 256 colours, as text, without gaps; `names` of its rows, and
-`columns`; `n_steps`, `seed`, `quick_steps`; `seconds` of processor time, one a training. `sure` is the share
-of 1,000 samples whose kind the reader of faces names with a probability above .9, `sure_quick` the same
-after the few steps. `distance` and `distance_quick` are the Frechet distances of trials.dcgan and
+Stored of each: `tiles`, a PNG as text, without gaps, of colours in a palette of 256; `names` of its rows,
+and `columns`; `n_steps`, `seed`, `quick_steps`; `seconds` of processor time, one a training. `sure` is the
+share of 1,000 samples whose kind the reader of faces names with a probability above .9, `sure_quick` the
+same after the few steps. `distance` and `distance_quick` are the Frechet distances of trials.dcgan and
 trials.translation; `checkerboard` is that of chapter 9; `glasses`, `kept` and `error` of the picture glasses
-are of trials.translation, those of ways of chapter w41. Of filling, `error` is the mean absolute difference
-to the truth in the hole, and `error_samples` that of random faces of the same generator.
+are of trials.translation, those of ways of chapter w41. Of first and wide, `sure` and `distance` are the
+shares and the distances of the yardstick `mnist`, and `kinds` are the digits that make up at least 2 %. Of
+filling, `error` is the mean absolute difference to the truth in the hole, and `error_samples` that of random
+faces of the same generator.
 
---check exits with 1 if a picture is missing, if all files together are larger than 90 kB, or if the long
-training is no better than the short one. """
+--check exits with 1 if a picture is missing, if all files together are larger than 95 kB, or if the long
+training is no better than the short one; of first it need not be, but wide must draw more digits. """
 import base64
-import io
 import time
 from dataclasses import replace
 from functools import partial
 from operator import lt
 
 import torch
+from ganbook import need
 from ganbook.causes import draw_causes
-from ganbook.data import faces
+from ganbook.data import faces, subset
+from ganbook.downloads import mnist_small
 from ganbook.drawing import draw_faces
 from ganbook.filling import completions, covered, hole, pasted
 from ganbook.models.dcgan import checkerboard
 from ganbook.models.style import mix, painted, styles_of
-from ganbook.plots import tile
 from ganbook.readers import face_reader
 from ganbook.recipes import build, find
 from ganbook.runs import existing, trained
 from ganbook.train import fit, sample
 from ganbook.unpaired import face_unpaired, there_and_back, with_glasses
-from PIL import Image
-from trials import dcgan, filling, style, translation
+from trials import common, dcgan, filling, style, translation
 from trials.common import (
-    as_drawn, chosen, failing, fixed_latents, lists_of, machine, mean, options, parsed, rounded, store,
+    as_drawn, chosen, failing, fixed_latents, lists_of, machine, mean, options, parsed, png, rounded, store,
     stored, verdict,
 )
 
 n_columns = 10
 n_judged = 1_000
-most_kB = 90
+most_kB = 95
 
-
-def png(images):
-    "Rows of images (R,N,C,H,W) as the text of a PNG with a palette, without gaps."
-    file = io.BytesIO()
-    grid = Image.fromarray(tile(images.flatten(0, 1), images.shape[1], pad=0))
-    grid.quantize(256, kmeans=3, dither=Image.Dither.NONE).save(file, 'PNG', optimize=True)
-    return base64.b64encode(file.getvalue()).decode()
 
 def pictured(rows, columns, **measured):
     "An entry: rows of images (N,C,H,W) by their names, what each column is, and what was measured."
@@ -80,18 +78,17 @@ def timed(f):
     made = f()
     return made, time.process_time() - start
 
-def compared(few, many, distance):
-    "Of samples after few and many steps: how many are surely read, and how far they are."
-    return dict(
-        sure=surely(many), sure_quick=surely(few), distance=distance(many), distance_quick=distance(few),
-    )
+def compared(few, many, **measures):
+    "Measures of samples after few and many steps."
+    late = {name: measure(many) for name, measure in measures.items()}
+    return late | {f'{name}_quick': measure(few) for name, measure in measures.items()}
 
 def tried(train, quick, n_steps, samples, distance):
     """What is drawn after many steps, and what was measured; `train` takes
     a number of steps, and `samples` draws from what it gives."""
     early, (late, seconds) = train(quick), timed(partial(train, n_steps))
     few, many = samples(early), samples(late)
-    found = compared(few, many, distance) | dict(seconds=seconds)
+    found = compared(few, many, sure=surely, distance=distance) | dict(seconds=seconds)
     print('  ', rounded(found), flush=True)
     return many, found
 
@@ -104,6 +101,33 @@ def all_tried(trains, quick, n_steps, samples, distance):
 def first_of(rows): return {name: x[:n_columns] for name, x in rows.items()}
 
 def how_far(judge, x): return (judge.frechet(x)/judge.floor).item()
+
+
+# Chapter 6
+
+firsts = dict(
+    first=find('mlp_textbook'),
+    wide=replace(find('mlp_textbook'), out='tanh', betas=(0., .9), decay_from=.5, ema_halflife=200.),
+)
+
+def digits_pictured(name, n_steps, seed, quick=3_000):
+    "What a first GAN draws at step `quick` and at the end of the same training."
+    need.at_least(quick + 1, steps=n_steps)
+    data, seen = mnist_small(), []
+    judge = common.Judge('mnist', as_drawn(data.x))
+    s, arguments = build(replace(firsts[name], n_steps=n_steps), data, seed, 'cpu')
+    low = arguments['data'].low
+    def look(s):
+        if s.step not in (quick, n_steps): return
+        x = sample(s.best, fixed_latents(n_judged, s.best))
+        seen.append((x - low)*2/(1 - low) - 1)
+    _, seconds = timed(lambda: fit(s, **arguments | dict(callbacks=[look])))
+    few, many = seen
+    found = compared(few, many, sure=lambda x: judge.confident(x).item(),
+        distance=partial(how_far, judge), kinds=lambda x: judge.kinds(x).item())
+    rows = {f'{quick:,} steps': few, f'{n_steps:,} steps': many, 'real': as_drawn(subset(data, n_columns).x)}
+    about = dict(quick_steps=quick, seconds=[seconds])
+    return pictured(first_of(rows), 'a latent, the same for both', **about | found)
 
 
 # Chapter 9
@@ -172,7 +196,8 @@ def styles_pictured(n_steps, seed, quick=240):
     judge, train = dcgan.Judge('cpu'), partial(with_styles, seed=seed)
     early, (G, seconds) = train(quick), timed(partial(train, n_steps))
     few, many = (sample(net, fixed_latents(n_judged, net)) for net in (early, G))
-    found = compared(few, many, partial(how_far, judge)) | dict(seconds=[seconds], quick_steps=quick)
+    found = compared(few, many, sure=surely, distance=partial(how_far, judge))
+    found |= dict(seconds=[seconds], quick_steps=quick)
     return dict(mixing=mixing_of(G) | found, truncation=truncated_of(G) | found)
 
 
@@ -224,6 +249,8 @@ def ways_pictured(n_steps, seed, quick=300, n=8):
 def alone(name, draw): return lambda n_steps, seed: {name: draw(n_steps, seed)}
 
 pictures = {  # name -> (what draws it, steps); the two of chapter 23 are of one run
+    'first': (alone('first', partial(digits_pictured, 'first')), 7_500),
+    'wide': (alone('wide', partial(digits_pictured, 'wide')), 5_000),
     'parts': (alone('parts', parts_pictured), 2_400),
     'pairs': (alone('pairs', pairs_pictured), 2_000),
     'glasses': (alone('glasses', glasses_pictured), 2_000),
@@ -231,12 +258,14 @@ pictures = {  # name -> (what draws it, steps); the two of chapter 23 are of one
     'filling': (alone('filling', filling_pictured), 300),
     'ways': (alone('ways', ways_pictured), find('cyclegan').n_steps),
 }
-names = 'parts', 'pairs', 'glasses', 'mixing', 'truncation', 'filling', 'ways'
+names = 'first', 'wide', 'parts', 'pairs', 'glasses', 'mixing', 'truncation', 'filling', 'ways'
 
 def better(kept):
     "(Is the long training better, in words) for each picture."
-    parts, pairs, glasses, mixing, _, filled, ways = (kept[name] for name in names)
+    first, wide, parts, pairs, glasses, mixing, _, filled, ways = (kept[name] for name in names)
     return (
+        (wide['distance'] < wide['distance_quick'], 'wide: nearer at the end'),
+        (wide['kinds'] > first['kinds'], 'wide: more digits than first'),
         (parts['distance'][0] < parts['distance_quick'][0], 'parts: the whole is nearer at the end'),
         (all(map(lt, pairs['distance'], pairs['distance_quick'])), 'pairs: both are nearer at the end'),
         (glasses['glasses'] > glasses['glasses_quick'], 'glasses: more answers wear them'),

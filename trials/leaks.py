@@ -40,10 +40,9 @@ from ganbook.recipes import build, find
 from ganbook.train import fit, sample
 from trials import common
 from trials.common import (
-    arm_options, as_drawn, chosen, clock, each, failing, fixed_latents, lists_of, machine, parsed, run_arms,
-    stored, verdict, wanting,
+    arm_options, as_drawn, chosen, clock, each, failing, fixed_latents, lists_of, machine, parsed, png,
+    run_arms, stored, verdict, wanting,
 )
-from trials.sights import png
 
 size, n_judged, n_columns = 16, 2_500, 12
 least = .1  # the share of changed samples above which the verdict is a leak
@@ -78,10 +77,10 @@ class Judge(common.Judge):
         super().__init__('faces', self.unseen, device, eye=face_reader())
         others = as_drawn(faces(5_000, size, seed=2).x.to(device))
         self.detector = LeakDetector(others, [partial(posed, mirrored=m, k=k) for m, k in poses[1:]])
-        self.of_real = [self.counted(posed(self.unseen, *pose)) for pose in poses]
-    def counted(self, x):
-        "Shares of images that are taken for mirrored, and for turned."
-        pose = self.detector.probs(x).argmax(-1)
+        self.of_real = [self.counted(self.detector.probs(posed(self.unseen, *pose))) for pose in poses]
+    def counted(self, probs):
+        "Shares of images that are taken for mirrored, and for turned, by the probabilities of their poses."
+        pose = probs.argmax(-1)
         return [v.double().mean().item() for v in (pose > 3, pose % 4 > 0)]
     def corrected(self, counted):
         "The shares without what the detector gets wrong of real faces."
@@ -96,11 +95,12 @@ class Judge(common.Judge):
         return found
     def end(self, G):
         x = self.samples(G)
-        counted = self.counted(x)
+        probs = self.detector.probs(x)
+        counted = self.counted(probs)
         shares = self.corrected(counted)
-        sure = (self.detector.probs(x).amax(-1) > .9).double().mean().item()
         return dict(
-            counted=counted, shares=shares, leaks=max(shares) > least, sure=sure,
+            counted=counted, shares=shares, leaks=max(shares) > least,
+            sure=(probs.amax(-1) > .9).double().mean().item(),
             distance=(self.frechet(x)/self.floor).item(),
         )
 

@@ -23,23 +23,19 @@ the kinds of face found; of faces32 among 12,000 samples. `tiles` is a PNG of wh
 from the same twelve latents, a row each.
 
 --check exits with 1 if a target of the stored figures is missed. """
-import base64
-import io
 import math
 from dataclasses import dataclass, field, replace
 
 import torch
-from PIL import Image
 from ganbook.callbacks import every
 from ganbook.data import faces, subset
 from ganbook.downloads import mnist_small
-from ganbook.plots import tile
 from ganbook.readers import face_reader, kinds_found
 from ganbook.recipes import build, find
 from ganbook.train import fit, sample
 from trials import common
 from trials.common import (
-    arm_options, as_drawn, chosen, clock, each, failing, fixed_latents, lists_of, machine, mean, parsed,
+    arm_options, as_drawn, chosen, clock, each, failing, fixed_latents, lists_of, machine, mean, parsed, png,
     run_arms, stored, verdict, wanting,
 )
 from trials.dcgan import step_s
@@ -107,12 +103,6 @@ class Watch:
         self.distances.append(self.judge.distance(s.best).item())
         self.spent += clock(self.judge.device) - now
 
-
-def png(images):
-    "Rows of images (R,N,C,H,W) as the text of a PNG without gaps."
-    file = io.BytesIO()
-    Image.fromarray(tile(images.flatten(0, 1), images.shape[1], pad=0)).save(file, 'PNG', optimize=True)
-    return base64.b64encode(file.getvalue()).decode()
 
 def drawn(G, device):
     "What a generator draws from the same few latents."
