@@ -127,7 +127,7 @@ pictures = Recipe(
 # for 32 pixels: narrower, with a layer before the colours, and a penalty that has grown with the pixels
 pictures32 = replace(
     pictures, name='pictures32', source='as pictures, on faces of 32 pixels', n_steps=3_000, width=32,
-    up='transposed', fine=16, r1=1.,
+    betas=(0., .95), up='transposed', fine=16, r1=1.,
 )
 
 style_gan = replace(

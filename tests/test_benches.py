@@ -58,8 +58,9 @@ def test_each_part_of_the_dcgan_builds_what_it_says():
         assert found[arm] == (0, 0, 0.)
     assert found['BatchNorm in D too'] == (2, 1, 0.) and found['momentum .9'] == (2, 0, .9)
 
-def test_stored_pictures_keep_their_targets():
-    assert sights.missed(stored('sights')['cpu mnist'], 'cpu mnist') == []
+@pytest.mark.parametrize('kind', [f'cpu {name}' for name in sights.bases])
+def test_stored_pictures_keep_their_targets(kind):
+    assert sights.missed(stored('sights')[kind], kind) == []
 
 def test_pictures_that_are_no_better_miss_their_targets():
     entry = copy.deepcopy(stored('sights')['cpu mnist'])
@@ -70,6 +71,15 @@ def test_pictures_that_are_no_better_miss_their_targets():
     assert len(sights.missed(entry, 'cpu mnist')) == 4
     del rows['whole']
     assert sights.missed(entry, 'cpu mnist') == ['cpu mnist: no arm called whole']
+
+def test_a_stumble_is_a_rise_over_the_best_distance_before_it():
+    assert sights.stumbles(dict(distances=[[4., 2., 6., 1.], [3., 2., 1.]])) == [3., 1.]
+
+def test_a_run_that_stumbles_misses_its_target():
+    entry = copy.deepcopy(stored('sights')['cpu faces32_fast'])
+    assert sights.missed(entry, 'cpu faces32_fast') == []
+    entry['rows']['whole']['distances'][2][6] = 500.
+    assert sights.missed(entry, 'cpu faces32_fast') == ['cpu faces32_fast: no distance rises by half']
 
 def test_stored_failures_keep_their_targets(): assert failures.missed(stored('failures')['cpu faces']) == []
 
