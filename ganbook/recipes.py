@@ -124,7 +124,7 @@ pictures = Recipe(
     ema_halflife=100., width=48, up='upsampled', norm_D='none', init='pytorch', r1=.2,
 )
 
-# for 32 pixels: narrower, with a layer before the colours, and a penalty that has grown with the pixels
+# for 32 pixels: narrower, a layer before the colours, a penalty grown with the pixels, a shorter memory
 pictures32 = replace(
     pictures, name='pictures32', source='as pictures, on faces of 32 pixels', n_steps=3_000, width=32,
     betas=(0., .95), up='transposed', fine=16, r1=1.,

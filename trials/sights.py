@@ -7,8 +7,8 @@ usage: python -m trials.sights [--check] [--data mnist|faces|faces32|faces32_lon
 mnist is `mnist_small`, 5,000 digits of 28x28 pixels, by the recipe `stable` of width 16, 1,500 steps.
 faces are 5,000 drawn faces of 16 pixels, by the recipe `pictures`, 3,000 steps. faces32 are as many of 32
 pixels, by the recipe `pictures32`, 5,500 steps: five minutes of one core. faces32_long are the same for
-15,000 steps, which two quiet cores make in about ten minutes (of three seeds, the textbook), and faces64
-faces of 64 pixels by `pictures` with a gamma of 4 and a width of 24: of these the whole recipe has run alone.
+15,000 steps, which two quiet cores make in about ten minutes; there the textbook has three seeds. faces64 are
+faces of 64 pixels, by `pictures` with a gamma of 4 and a width of 24; there the whole recipe has run alone.
 
 Three arms: `textbook` is the DCGAN of Radford et al. 2016 with the width, the smallest grid and the
 latents of the recipe, and as many steps as take the processor time that the recipe takes; `no penalties`
