@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['by_name', 'at_once', 'multipliers', 'extragradient', 'past_extragradient', 'optimistic', 'lookahead', 'by_consensus',
-           'cosine_decay', 'warm_up']
+           'cosine_decay', 'warm_up', 'clip_gradients']
 
 # %% ../nbs/17_optimisers.ipynb #5dbb3399
 import math
@@ -333,6 +333,45 @@ def warm_up(
     "A schedule that begins at 0 and rises straight to that of `then`."
     need.lies('(0,1)', until=until)
     return lambda progress: min(1., progress/until)*(then(progress) if then else 1.)
+
+# %% ../nbs/17_optimisers.ipynb #c04d6671
+def _parts(x:Tensor, group:dict)->tuple:
+    "A tensor, or what each member has of it."
+    several = isinstance(group['lr'], Tensor) and group['lr'].ndim
+    return x.unbind() if several else (x,)
+
+def _usual_norms(states:list, group:dict)->Tensor:
+    "The root of the running mean of a gradient's squared norm, for each part of each tensor."
+    squares = [_parts(state['exp_avg_sq'], group) for state in states]
+    counted = [1 - group['betas'][1]**state['step'] for state, parts in zip(states, squares) for _ in parts]
+    sums = torch._foreach_norm([x for parts in squares for x in parts], 1)
+    return (torch.stack(sums)/torch.stack(counted)).sqrt()
+
+def _shorten(params:list, states:list, group:dict, most:float):
+    "Bring gradients to at most `most` times their usual norm; what has always been 0 has none."
+    grads = [g for p in params for g in _parts(p.grad, group)]
+    usual = _usual_norms(states, group)
+    share = most*usual/torch.stack(torch._foreach_norm(grads))
+    share = torch.where(usual > 0, share.clamp(max=1), 1.)
+    torch._foreach_mul_(grads, list(share.unbind()))
+
+def clip_gradients(
+    opt:torch.optim.Optimizer, # Adam, of one player
+    # times the usual norm of the same tensor's gradient, above 1; Shazeer and Stern (2018, section 6) clip
+    # the update instead, at 1
+    most:float=2.,
+):                             # a handle, whose `remove` ends it
+    "Before each step of `opt`, shorten every gradient that is much longer than Adam remembers it."
+    need.of_type('betas' in getattr(opt, 'defaults', ()), 'give Adam, such as state.opt_D', opt=opt)
+    need.lies('(1,inf]', most=most)
+    @torch.no_grad()
+    def clip(opt, *_):
+        for group in opt.param_groups:
+            moved = [p for p in group['params'] if p.grad is not None]
+            known = [p for p in moved if 'exp_avg_sq' in opt.state.get(p, ())]
+            if known:
+                _shorten(known, [opt.state[p] for p in known], group, most)
+    return opt.register_step_pre_hook(clip)
 
 # %% ../nbs/17_optimisers.ipynb #dd6620d1
 by_name = dict(

@@ -12,12 +12,12 @@ import torch
 from torch import nn
 from ganbook.checkpoints import load, save
 from ganbook.data import Data, ring
-from ganbook.ensemble import member, members
+from ganbook.ensemble import MemberAdam, member, members
 from ganbook.losses import minimax, non_saturating, relativistic, wasserstein
 from ganbook.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganbook.models.mlp import MLPDiscriminator, MLPGenerator
 from ganbook.optim import (
-    at_once, by_consensus, cosine_decay, extragradient, lookahead, multipliers, optimistic,
+    at_once, by_consensus, clip_gradients, cosine_decay, extragradient, lookahead, multipliers, optimistic,
     past_extragradient, warm_up,
 )
 from ganbook.penalties import clip_weights, r1, r2
@@ -310,6 +310,82 @@ def test_clipped_weights_stay_clipped(update):
     clip_weights(s.opt_D, .1)
     run(update, 6, s, wasserstein)
     assert max(p.abs().max() for p in s.D.parameters()) <= .1
+
+
+# Clipped gradients
+
+def stepped(x, opt, *gradients):
+    "The last gradient as Adam got it."
+    for g in gradients:
+        x.grad = g.clone()
+        opt.step()
+    return x.grad
+
+def clipped(*size, most=2.):
+    x = nn.Parameter(torch.zeros(size))
+    opt = adam([x], .1, (0., .99))
+    return x, opt, clip_gradients(opt, most)
+
+def test_a_gradient_is_at_most_so_many_times_its_usual_norm():
+    first = torch.tensor([3., 4.])  # of norm 5, which is then the usual one
+    for factor, kept in ((1.5, 1.5), (2., 2.), (10., 3.), (1e6, 3.)):
+        x, opt, _ = clipped(2, most=3.)
+        got = stepped(x, opt, first, first, factor*first)
+        assert torch.allclose(got, min(factor, kept)*first, rtol=1e-4)
+
+def test_the_usual_norm_is_the_root_of_adams_own_mean():
+    a, b = torch.tensor([1., 0.]), torch.tensor([0., 2.])
+    x, opt, _ = clipped(2)
+    got = stepped(x, opt, a, b, torch.tensor([0., 100.]))
+    usual = math.sqrt((.99*.01*1 + .01*4)/(1 - .99**2))
+    assert got[0] == 0 and math.isclose(got[1].item(), 2*usual, rel_tol=1e-4)
+
+def test_a_tensor_without_a_history_is_left_alone():
+    x, opt, _ = clipped(2)
+    assert stepped(x, opt, torch.ones(2)).tolist() == [1, 1]
+    x, opt, _ = clipped(2)
+    assert stepped(x, opt, torch.zeros(2), torch.zeros(2), torch.ones(2)).tolist() == [1, 1]
+    assert stepped(x, opt, torch.zeros(2)).tolist() == [0, 0]
+
+def test_every_member_has_a_usual_norm_of_its_own():
+    torch.manual_seed(0)
+    gradients = torch.randn(5, 3, 4)*torch.tensor([1., 1., 1., 1., 20.]).view(5, 1, 1)
+    gradients[:, 1] = gradients[0, 1]  # which never grows
+    together = nn.Parameter(torch.zeros(3, 4))
+    opt = MemberAdam([together], [.1, .1, .1], (0., .99))
+    clip_gradients(opt)
+    got = stepped(together, opt, *gradients)
+    assert torch.allclose(got[1], gradients[-1, 1])
+    for i in range(3):
+        x, one, _ = clipped(4)
+        assert torch.allclose(stepped(x, one, *gradients[:, i]), got[i], rtol=1e-4)
+        assert torch.allclose(x, together[i], rtol=1e-4)
+
+def test_a_handle_ends_the_clipping():
+    x, opt, handle = clipped(2)
+    handle.remove()
+    assert stepped(x, opt, torch.ones(2), 9*torch.ones(2)).tolist() == [9, 9]
+
+@pytest.mark.parametrize('most', [1., .5, 0., -1., math.nan])
+def test_a_bound_that_lets_no_gradient_grow_is_refused(most):
+    with pytest.raises(ValueError, match='most is'): clipped(2, most=most)
+
+@pytest.mark.parametrize('opt', [None, torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.)])
+def test_only_adam_remembers_gradients(opt):
+    with pytest.raises(TypeError, match='give Adam, such as state.opt_D'): clip_gradients(opt)
+
+@every_update
+def test_clipping_lives_with_every_update_and_goes_on_after_a_checkpoint(update, tmp_path):
+    def clipping(seed=0):
+        s = state(seed)
+        for opt in (s.opt_G, s.opt_D): clip_gradients(opt, 1.1)
+        return s
+    a = run(update, 6, clipping())
+    save(a, tmp_path/'a.pt')
+    run(update, 12, a)
+    b = run(update, 12, load(clipping(1), tmp_path/'a.pt'))
+    assert torch.equal(weights(a), weights(b)) and weights(a).isfinite().all()
+    assert not torch.equal(weights(a), weights(run(update, 12)))
 
 def test_extragradient_costs_two_gradients_the_others_one():
     def calls(update):

@@ -89,6 +89,17 @@ def test_clipped_weights_stay_in_their_box():
     assert max(p.abs().max() for p in s.D.parameters()) <= .01 < max(p.abs().max() for p in s.G.parameters())
 
 
+def test_gradients_of_both_players_are_clipped():
+    r = replace(find('dcgan'), **small, n_steps=5)
+    def trained(r, k=None):
+        s, a = build(r, digits(), k=k)
+        hooks = [len(opt._optimizer_step_pre_hooks) for opt in (s.opt_G, s.opt_D)]
+        return hooks, torch.cat([p.flatten() for p in fit(s, **a).G.parameters()])
+    (none, plain), (each, tight) = trained(r), trained(replace(r, clip_grad=1.01))
+    assert none == [0, 0] and each == [1, 1] and not torch.equal(plain, tight)
+    assert trained(replace(r, clip_grad=1.01), 2)[0] == [1, 1]
+
+
 def test_spectral_norm_and_packing_wrap_the_discriminator():
     _, D = networks(replace(find('sngan_hinge'), **small), (1, 8, 8))
     assert any(isinstance(m, SpectralNorm) for m in D.modules()) and not any(
@@ -132,7 +143,7 @@ def test_stored_recipes_come_back_and_old_ones_too():
     old = {
         k: v
         for k, v in asdict(find('dcgan')).items()
-        if k not in ('r1', 'r2', 'gp', 'clip', 'spectral', 'pack', 'minibatch_std')
+        if k not in ('r1', 'r2', 'gp', 'clip', 'clip_grad', 'spectral', 'pack', 'minibatch_std')
     }
     assert from_settings(old) == find('dcgan')
     with pytest.raises(ValueError, match='spectral .*damaged'):
@@ -143,6 +154,7 @@ def test_stored_recipes_come_back_and_old_ones_too():
     'change,words',
     [
         (dict(r1=-1.), 'r1 is -1'), (dict(gp=-1.), 'gp is -1'), (dict(clip=0.), 'clip is 0'),
+        (dict(clip_grad=1.), 'clip_grad is 1'),
         (dict(pack=0), 'pack is 0'), (dict(pack=4, batch_size=3), 'batch_size is 3: it must be at least 4'),
         (dict(loss='rel'), 'no loss called'), (dict(r1=float('nan')), 'r1 is nan'),
     ],
