@@ -340,12 +340,17 @@ def _parts(x:Tensor, group:dict)->tuple:
     several = isinstance(group['lr'], Tensor) and group['lr'].ndim
     return x.unbind() if several else (x,)
 
+def _counted(state:dict, beta_2:float):
+    "What Adam divides its mean of squares by; a number where it counts its steps on the processor."
+    share = 1 - beta_2**state['step']
+    return share.item() if share.is_cpu else share
+
 def _usual_norms(states:list, group:dict)->Tensor:
     "The root of the running mean of a gradient's squared norm, for each part of each tensor."
     squares = [_parts(state['exp_avg_sq'], group) for state in states]
-    counted = [1 - group['betas'][1]**state['step'] for state, parts in zip(states, squares) for _ in parts]
+    counted = [_counted(state, group['betas'][1]) for state, parts in zip(states, squares) for _ in parts]
     sums = torch._foreach_norm([x for parts in squares for x in parts], 1)
-    return (torch.stack(sums)/torch.stack(counted)).sqrt()
+    return torch.stack([total/share for total, share in zip(sums, counted)]).sqrt()
 
 def _shorten(params:list, states:list, group:dict, most:float):
     "Bring gradients to at most `most` times their usual norm; what has always been 0 has none."
