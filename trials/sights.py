@@ -7,8 +7,8 @@ usage: python -m trials.sights [--check] [--data mnist|faces|faces32|faces32_lon
 mnist is `mnist_small`, 5,000 digits of 28x28 pixels, by the recipe `stable` of width 16, 1,500 steps.
 faces are 5,000 drawn faces of 16 pixels, by the recipe `pictures`, 3,000 steps. faces32 are as many of 32
 pixels, by the recipe `pictures32`, 5,500 steps: five minutes of one core. faces32_long are the same faces,
-15,000 steps, which two quiet cores make in about ten minutes, with the rate, its fall and Adam's memory of
-`slower`; the arm `as it is` leaves the recipe as it is. The textbook and `as it is` have three seeds there.
+15,000 steps, which two quiet cores make in about ten minutes, with the settings of `slower`, four at once;
+the arm `as it is` leaves the recipe as it is. The textbook and `as it is` have three seeds there.
 faces64 are faces of 64 pixels, by `pictures` with a gamma of 4 and a width of 24; there the whole recipe has
 run alone.
 
