@@ -19,7 +19,7 @@ from .terminal import heeding_signals, is_expected, sentence, warning_once
 
 # %% ../nbs/w07_command_line.ipynb #fa8c8bef
 def cmd_train(
-    recipe:str=None,        # its name, from the list below (default: stable; points for points)
+    recipe:str=None,        # its name, from the list below (default: what suits the data)
     *,
     # a set such as mnist, or a folder like photos/; for pix2pix one with A/, the sources, and B/, what they
     # should become; for cyclegan A/ and B/ of two kinds (default: digits; ring for points, faces for these)
@@ -259,7 +259,7 @@ def cmd_export(
 
 # %% ../nbs/w07_command_line.ipynb #252f8f12
 def cmd_bench(
-    recipe:str=None,      # the name of a recipe (default: stable; points for points)
+    recipe:str=None,      # the name of a recipe (default: what suits the data)
     *,
     # a set such as mnist or grid, or a folder of images (default: digits; ring for points)
     data:str=None,
@@ -280,7 +280,7 @@ def cmd_bench(
     in_range(3600, seconds=seconds)
     in_range(10**6, batch_size=batch_size)
     in_range(os.cpu_count() or 1, threads=threads)
-    place, r = scale.device(device), find(recipe or recipe_for(data))
+    place, r = scale.device(device), find(recipe or recipe_for(data, size))
     r = replace(r, n_steps=10**6, batch_size=batch_size or r.batch_size)
     d = data_by_name(data_name(r.kind, data), size, grey)
     print(time_table(time_both(r, d, place, seconds, threads)))

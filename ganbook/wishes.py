@@ -82,10 +82,16 @@ def checked(
 
 # %% ../nbs/w38_wishes.ipynb #76f0a561
 def recipe_for(
-    data:str,  # as the user names it, or None
+    data:str,           # as the user names it, or None
+    size=None,          # of the images of a folder, as in `Wish`
+    networks:str=None,  # the pair that is wished, if any
 )->str:
-    "The recipe where none is named: the one that suits the data."
-    return 'points' if holds_points(data) else 'stable'
+    "The recipe where none is named: the one that suits the data, of a folder the size of its images."
+    if data is None or data in data_sets: return 'points' if holds_points(data) else 'stable'
+    pixels = min(size) if isinstance(size, (tuple, list)) else size or 64
+    # the rate of the others was chosen for a DCGAN
+    if pixels < 24 or networks not in (None, 'dcgan'): return 'stable'
+    return 'pictures32' if pixels < 48 else 'pictures64'
 
 def with_classes(
     recipe,  # a Recipe or its name
@@ -98,6 +104,7 @@ def with_classes(
     need.that(alone, f'the recipe {r.name} is told a source and no class: leave --classes out')
     return replace(r, classes='projection', latent_dim=r.latent_dim + 16)
 
+# %% ../nbs/w38_wishes.ipynb #5be07d31
 # a pair of networks -> what a recipe has for it, where it was made for another
 _for_pair = dict(
     mlp=dict(), dcgan=dict(up='upsampled', width=32, norm_D='none', init='pytorch'),
@@ -120,7 +127,7 @@ def wished_recipe(
 )->Recipe:
     "The recipe of a wish, with what the user changes in it."
     changed = wish.said(('n_steps', 'batch_size', 'lr', 'augment'))
-    r = replace(find(wish.recipe or recipe_for(wish.data)), **changed)
+    r = replace(find(wish.recipe or recipe_for(wish.data, wish.size, wish.networks)), **changed)
     if wish.networks: r = with_networks(r, wish.networks)
     return with_classes(r) if wish.classes else r
 

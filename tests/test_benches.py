@@ -5,13 +5,16 @@ import io
 import json
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from PIL import Image
+from ganbook.recipes import find
 from ganbook.shelf import stored_images, stored_picture
-from trials import common, dcgan, failures, fewimages, gallery, leaks, modes, sights, stable, stacked
+from trials import carry, common, dcgan, failures, fewimages, gallery, leaks, modes, sights, stable, stacked
 
 root = Path(__file__).resolve().parent.parent
 
@@ -80,6 +83,23 @@ def test_a_run_that_stumbles_misses_its_target():
     assert sights.missed(entry, 'cpu faces32_fast') == []
     entry['rows']['whole']['distances'][2][6] = 500.
     assert sights.missed(entry, 'cpu faces32_fast') == ['cpu faces32_fast: no distance rises by half']
+
+def test_the_rarest_wall_is_counted_among_all_colours():
+    class Eye:
+        def likely_causes(self, x): return SimpleNamespace(background=torch.tensor([0, 0, 1, 2, 2, 3, 4, 4]))
+    judge = SimpleNamespace(eye=Eye())
+    assert sights.Judge.rarest_wall(judge, torch.zeros(8, 3, 32, 32)) == 1/8
+    Eye.likely_causes = lambda self, x: SimpleNamespace(background=torch.tensor([0, 1, 2, 3]))
+    assert sights.Judge.rarest_wall(judge, torch.zeros(4, 3, 32, 32)) == 0
+
+def test_points_follow_the_number_of_modes_by_rule():
+    usual = find('points')
+    data = carry.points['grid of 49']()
+    assert carry.by_rule('grid of 49', data) == usual
+    longer = carry.by_rule('grid of 49, steps by rule', data)
+    assert longer == replace(usual, n_steps=round(usual.n_steps*(49/25)**2))
+    both = carry.by_rule('grid of 49, both by rule', data)
+    assert both == replace(longer, r1=usual.r1*25/49, r2=usual.r2*25/49)
 
 def test_stored_failures_keep_their_targets(): assert failures.missed(stored('failures')['cpu faces']) == []
 

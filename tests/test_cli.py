@@ -297,10 +297,10 @@ def test_only_the_name_of_a_folder_is_needed(here, capsys):
             here/'photos'/f'{i}.jpg'
         )
     assert main(['train', '--data', 'photos', '--n-steps', '1', '--batch-size', '2', '--quiet']) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == 'runs/stable-photos/samples.png'
-    settings = run_json('runs/stable-photos')['settings']
-    assert settings['recipe']['name'] == 'stable' and settings['data']['shape'] == [3, 64, 64]
-    assert Image.open('runs/stable-photos/samples.png').mode == 'RGB'
+    assert capsys.readouterr().out.splitlines()[-1] == 'runs/pictures64-photos/samples.png'
+    settings = run_json('runs/pictures64-photos')['settings']
+    assert settings['recipe']['name'] == 'pictures64' and settings['data']['shape'] == [3, 64, 64]
+    assert Image.open('runs/pictures64-photos/samples.png').mode == 'RGB'
 
 
 def test_the_recipe_follows_the_data_and_the_run(here, capsys):

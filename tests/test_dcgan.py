@@ -54,8 +54,8 @@ def test_a_further_layer_at_full_size(shape, up, norm):
 def test_channels_of_a_further_layer_are_a_whole_number(fine):
     with pytest.raises(ValueError, match='fine is .*whole number'): DCGANGenerator((1, 8, 8), fine=fine)
 
-def test_only_pictures32_has_a_further_layer():
-    assert [name for name, r in recipes.items() if r.fine] == ['pictures32']
+def test_only_pictures32_and_64_have_a_further_layer():
+    assert [name for name, r in recipes.items() if r.fine] == ['pictures32', 'pictures64']
 
 def test_every_size_from_8_to_256_is_halved_and_doubled_back():
     for n in range(8, 257):
