@@ -429,6 +429,7 @@ def test_faces_are_held_against_others_member_by_member(monkeypatch):
     G = DCGANGenerator((3, 16, 16), 8, 8)
     judge = bench.FaceJudge(faces(10, 16), torch.device('cpu'))
     said = judge(Stacked([G, G]), (2,))
-    assert set(said) == {'distance', 'kinds', 'sure'} and all(v.shape == (2,) for v in said.values())
+    assert set(said) == {'distance', 'kinds', 'sure', 'rarest_wall'}
+    assert all(v.shape == (2,) for v in said.values())
     assert torch.equal(*said['distance']) and said['distance'][0] > 3  # nothing has been learned
     assert judge.about['of_real']['kinds'] > 5
