@@ -7,11 +7,11 @@ import math
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from PIL import Image
+from ganbook.causes import draw_causes, kind, n_kinds, options
 from ganbook.recipes import find
 from ganbook.shelf import stored_images, stored_picture
 from trials import carry, common, dcgan, failures, fewimages, gallery, leaks, modes, sights, stable, stacked
@@ -85,12 +85,11 @@ def test_a_run_that_stumbles_misses_its_target():
     assert sights.missed(entry, 'cpu faces32_fast') == ['cpu faces32_fast: no distance rises by half']
 
 def test_the_rarest_wall_is_counted_among_all_colours():
-    class Eye:
-        def likely_causes(self, x): return SimpleNamespace(background=torch.tensor([0, 0, 1, 2, 2, 3, 4, 4]))
-    judge = SimpleNamespace(eye=Eye())
-    assert sights.Judge.rarest_wall(judge, torch.zeros(8, 3, 32, 32)) == 1/8
-    Eye.likely_causes = lambda self, x: SimpleNamespace(background=torch.tensor([0, 1, 2, 3]))
-    assert sights.Judge.rarest_wall(judge, torch.zeros(4, 3, 32, 32)) == 0
+    walls = options['background']
+    causes = draw_causes(50, background=torch.arange(50) % len(walls))
+    probs = torch.eye(n_kinds)[kind(causes)]
+    assert sights.rarest_wall(probs) == 1/len(walls)
+    assert sights.rarest_wall(probs[causes.background > 0]) == 0
 
 def test_points_follow_the_number_of_modes_by_rule():
     usual = find('points')

@@ -11,7 +11,7 @@ pixels, by the recipe `pictures32`, 5,500 steps: five minutes of one core. faces
 `slower rate` takes the rate alone and its later fall, and `as it is` leaves the recipe as it is. The textbook
 and `as it is` have three seeds there.
 faces64 are faces of 64 pixels, by the recipe `pictures64`, 3,500 steps: ten minutes of one core,
-two seeds, without the arm between.
+two seeds, without the arm between; no target is set there for the time.
 
 Three arms: `textbook` is the DCGAN of Radford et al. 2016 with the width, the smallest grid and the
 latents of the recipe, and as many steps as take the processor time that the recipe takes; `no penalties`
@@ -88,6 +88,12 @@ def arm(name, base, data, device):
     return replace(plain, n_steps=max(1, round(base.n_steps*ratio)))
 
 
+def rarest_wall(probs):
+    "The share of faces whose wall has the colour that is least common, from probabilities of kinds (N,1200)."
+    n = len(options['background'])  # the first of the causes that make a kind
+    walls = probs.unflatten(-1, (n, -1)).sum(-1).argmax(-1)
+    return walls.bincount(minlength=n).min().item()/len(probs)
+
 class Judge(common.Judge):
     "Measures samples against real images that nobody was trained on, where there are such."
     def __init__(self, kind, data, device, n_seen=n_judged):
@@ -102,11 +108,7 @@ class Judge(common.Judge):
         probs = self.eye.probs(x)
         kinds = kinds_found(probs) if self.of_faces else self.kinds(x).item()
         read = dict(kinds=kinds, sure=(probs.amax(-1) > .9).double().mean().item())
-        return read | dict(rarest_wall=self.rarest_wall(x)) if self.of_faces else read
-    def rarest_wall(self, x):
-        "The share of faces whose wall has the colour that is least common among them."
-        walls = self.eye.likely_causes(x).background
-        return walls.bincount(minlength=len(options['background'])).min().item()/len(x)
+        return read | dict(rarest_wall=rarest_wall(probs)) if self.of_faces else read
 
 
 @dataclass
@@ -177,11 +179,11 @@ def missed(entry, kind):
         return failing((max(stumbles(rows['whole'])) <= 1.5, f'{kind}: no distance rises by half'))
     if faults := wanting(rows, ('textbook', 'whole'), kind, least): return faults
     whole, plain = rows['whole'], rows['textbook']
-    share, words = (.25, 'a quarter') if kind.endswith('faces64') else (.2, 'a fifth')
-    targets = [
-        (max(shares_of_time(rows)) <= share, f'{kind}: {words} of the time for what the textbook reaches'),
-        (max(whole['distance']) < min(plain['distance']), f'{kind}: nearer than the textbook at every seed'),
-    ]
+    nearer = max(whole['distance']) < min(plain['distance'])
+    targets = [(nearer, f'{kind}: nearer than the textbook at every seed')]
+    if not kind.endswith('faces64'):
+        share = max(shares_of_time(rows))
+        targets.append((share <= .2, f'{kind}: a fifth of the time for what the textbook reaches'))
     if kind.endswith('mnist'):
         targets.append((min(whole['kinds']) == 10, f'{kind}: ten digits at every seed'))
         targets.append((max(whole['distance']) <= 15, f'{kind}: a distance of at most 15 at every seed'))
