@@ -159,9 +159,10 @@ def _autocast(s:TrainState, amp:bool):
 def _descend(opt:torch.optim.Optimizer, loss:Tensor):
     """One step of `opt` down `loss` (...,). Members do not
     touch, so the gradient of their sum is each one's own."""
-    for group in opt.param_groups:
-        for p in group['params']: p.grad = None  # what zero_grad does, at a fraction of its time
-    loss.backward(torch.ones_like(loss))
+    learned = [p for group in opt.param_groups for p in group['params'] if p.requires_grad]
+    for p in learned: p.grad = None  # what zero_grad does, at a fraction of its time
+    # without `inputs` the images that a penalty looks at would be given a gradient that nobody reads
+    loss.backward(torch.ones_like(loss), inputs=learned)
     opt.step()
 
 def _fake(s:TrainState, like:Tensor, y:tuple)->Tensor:
@@ -341,12 +342,21 @@ def sample(
     return torch.cat(parts, z.ndim - 2)
 
 # %% ../nbs/05_training.ipynb #8753ed6f
+def _lay_out(s:TrainState, channels_last:bool):
+    """Lay the networks out, and what Adam remembers like the weights it
+    belongs to: its fused step takes both in the order of memory."""
+    if channels_last and not s.members:
+        for m in filter(None, (s.G, s.D, s.G_ema)):
+            m.to(memory_format=torch.channels_last)
+    for opt in (s.opt_G, s.opt_D):
+        for p, memory in opt.state.items():
+            for name, t in memory.items():
+                if isinstance(t, Tensor) and t.shape == p.shape and t.stride() != p.stride():
+                    memory[name] = torch.empty_like(p).copy_(t)
+
 def _batches(s:TrainState, data:Data, batch_size:int, labels:bool, channels_last:bool)->Callable:
     "() -> (real, y): a new batch on the device of `s`, from the run's own random numbers."
     device = s.device
-    if channels_last:
-        for m in (s.G, s.D):
-            m.to(memory_format=torch.channels_last)
     def batch():
         real, y = (
             draw(data, batch_size, s.rng, labels=True) if labels else (draw(data, batch_size, s.rng), None)
@@ -407,7 +417,7 @@ def fit(
     update:Callable=alternating, # one iteration, with the signature of `alternating`
     ema_halflife:float=200.,     # of `s.G_ema`, in steps, if the state keeps one
     amp:bool=False,              # compute the networks in bfloat16?
-    channels_last:bool=False,    # lay images out channels last?
+    channels_last:bool=False,    # lay images out channels last? Members keep their layout
     capture:bool=None,           # record it in a CUDA graph? None: where networks and data are on a GPU
 )->TrainState:                   # the same `s`
     "Train `s` on `data` until step `n_steps`."
@@ -420,6 +430,7 @@ def fit(
     )
     _aim(s, n_steps)
     data = data.to(s.device)
+    _lay_out(s, channels_last)
     batch = _batches(s, data, batch_size, labels, channels_last)
     def iteration():
         values = update(s, batch, loss, penalties, n_critic=n_critic, augment=augment, amp=amp)

@@ -62,6 +62,12 @@ def test_a_member_is_the_run_of_its_seed(name):
     for c, v in alone.log.last().items(): assert v == pytest.approx(many.log.last()[c][1], abs=2e-3)
 
 
+def test_a_dcgan_on_a_processor_is_laid_out_channels_last():
+    def last(name, data): return build(replace(find(name), **small), data, device='cpu')[1]['channels_last']
+    assert last('stable', digits()) and last('dcgan_textbook', digits())
+    assert not last('mlp', digits()) and not last('points', ring(100))
+
+
 @pytest.mark.parametrize('shape', [(3, 20, 33), (1, 8, 8), (3, 64, 64), (4, 9, 17)])
 def test_stable_takes_images_of_any_size(shape):
     s, a = build(replace(find('stable'), **small, n_steps=2), colour(shape))

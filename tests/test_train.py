@@ -1097,19 +1097,62 @@ def test_bfloat16_leaves_weights_and_log_in_full_precision():
     assert {p.dtype for m in (s.G, s.D, s.G_ema) for p in m.parameters()} == {torch.float32}
     assert s.log.rows().dtype == torch.float32 and s.log.rows().isfinite().all()
 
+class Conv(nn.Module):
+    "A small generator with a convolution."
+    latent_dim = 3
+    def __init__(self):
+        super().__init__()
+        self.dense, self.conv = nn.Linear(3, 4*64), nn.Conv2d(4, 1, 3, padding=1)
+    def forward(self, z): return self.conv(self.dense(z).view(-1, 4, 8, 8)).tanh()
+
+def conv_pair(seed=0):
+    torch.manual_seed(seed)
+    G = Conv()
+    D = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.LeakyReLU(.2), nn.Conv2d(4, 4, 3),
+        nn.Flatten(), nn.Linear(4*16, 1), nn.Flatten(0),
+    )
+    return G, D
+
 def test_channels_last_changes_the_layout_and_not_the_result(digits):
-    class Conv(nn.Module):
-        latent_dim = 3
-        def __init__(self):
-            super().__init__()
-            self.dense, self.conv = nn.Linear(3, 4*64), nn.Conv2d(4, 1, 3, padding=1)
-        def forward(self, z): return self.conv(self.dense(z).view(-1, 4, 8, 8)).tanh()
-    def run(last):
-        torch.manual_seed(0)
-        D = nn.Sequential(
-            nn.Conv2d(1, 4, 3), nn.LeakyReLU(.2), nn.Flatten(), nn.Linear(4*36, 1), nn.Flatten(0)
-        )
-        return fit(new_state(Conv(), D, lr=1e-3), digits, 5, hinge, channels_last=last)
+    def run(last): return fit(state(make=conv_pair), digits, 5, hinge, channels_last=last)
     a, b = run(False), run(True)
     torch.testing.assert_close(a.G.state_dict(), b.G.state_dict(), rtol=1e-3, atol=1e-4)
-    assert b.D[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert b.D[2].weight.is_contiguous(memory_format=torch.channels_last)
+
+@pytest.mark.parametrize('first, then', [(False, True), (True, False)])
+def test_a_run_goes_on_in_another_layout(digits, first, then):
+    "Adam's fused step takes weights and memory in the order in which they lie: both must be laid out alike."
+    def run(first, then):
+        s = fit(state(make=conv_pair), digits, 4, hinge, channels_last=first)
+        memory = s.opt_D.state_dict()
+        fit(s, digits, 8, hinge, channels_last=then)
+        return s, memory
+    (a, _), (b, memory) = run(False, False), run(first, then)
+    torch.testing.assert_close(a.D.state_dict(), b.D.state_dict(), rtol=1e-3, atol=1e-4)
+    # memory that was kept in the other layout
+    b.opt_D.load_state_dict(memory)
+    fit(b, digits, 9, hinge, channels_last=not first)
+    for p, known in b.opt_D.state.items():
+        assert known['exp_avg'].stride() == known['exp_avg_sq'].stride() == p.stride()
+
+def test_members_keep_their_layout(digits):
+    "Their weights have a dimension more."
+    runs = [
+        fit(members(lambda i: state(i, make=conv_pair), 2), digits, 3, hinge, channels_last=last)
+        for last in (False, True)
+    ]
+    torch.testing.assert_close(*(s.D.state_dict() for s in runs), rtol=0, atol=0)
+
+def test_a_step_of_D_gives_the_images_no_gradient(digits):
+    "What a penalty looks at requires a gradient while it looks; none is left with the images, nor made."
+    seen = []
+    def penalty(D, real, fake, real_logits, fake_logits):
+        seen.extend((real, fake))
+        return r1(D, real, fake, real_logits, fake_logits)
+    s = state(make=conv_pair)
+    before = [p.clone() for p in s.D.parameters()]
+    d_step(s, draw(digits, 8, s.rng), hinge, [penalty])
+    assert [x.requires_grad for x in seen] == [True, True]
+    assert [x.grad for x in seen] == [None, None]
+    assert any((p != q).any() for p, q in zip(s.D.parameters(), before))
