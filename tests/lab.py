@@ -31,6 +31,14 @@ settings = {
     'notebook-extension/tracker': {'windowingMode': 'none'},
 }
 
+# a promise of nothing: what JupyterLab answers cannot be handed over
+open_chapter = "path => window.jupyterapp.commands.execute('docmanager:open', {path}).then(() => null)"
+close_chapter = """async () => {
+    const chapter = window.jupyterapp.shell.currentWidget
+    await chapter.context.sessionContext.shutdown()
+    chapter.dispose()
+}"""
+
 
 def chromium():
     """Path of the browser: the program that GANBOOK_CHROMIUM
@@ -71,7 +79,7 @@ class Lab:
         self.tmp = Path(tmp)
         self.scale = scale
         self.token = 'ganbook'
-        self.server = self.browser = self.playwright = None
+        self.server = self.browser = self.playwright = self.page = None
 
     def __enter__(self):
         try:
@@ -124,6 +132,7 @@ class Lab:
             sys.executable, '-m', 'jupyterlab', '--no-browser', '--allow-root', '--ServerApp.ip=127.0.0.1',
             f'--ServerApp.port={port}', '--ServerApp.port_retries=0',
             f'--IdentityProvider.token={self.token}', f'--ServerApp.root_dir={self.work}',
+            '--LabApp.expose_app_in_browser=True',  # as window.jupyterapp
         ]
         with self.log.open('w') as log:
             self.server = subprocess.Popen(
@@ -178,18 +187,28 @@ class Lab:
         "Is a page connected to the kernel of the notebook?"
         return any(s['kernel']['connections'] > 0 for s in self.sessions(name))
 
+    def open(self):
+        "The page of the lab: it is loaded once, and again after a chapter that failed."
+        if self.page is None:
+            self.page = self.browser.new_page(viewport=dict(width=1200, height=900))
+            self.page.set_default_timeout(start_s*1000)
+            self.page.goto(f'{self.url}/lab?reset&token={self.token}')
+            self.page.wait_for_function('window.jupyterapp')
+            self.page.evaluate('window.jupyterapp.restored.then(() => null)')
+        return self.page
+
     @contextmanager
     def run_notebook(self, name, limit_s=run_s):
         """Open a copy of chapter `name`, its outputs removed, and run all cells;
         gives Playwright's page. Asserts that no cell and no script
         failed, and that the stored outputs which must repeat have."""
         n_cells = copy_chapter(name, self.work)
-        page = self.browser.new_page(viewport=dict(width=1200, height=900))
-        page.set_default_timeout(start_s*1000)
+        page = self.open()
         broken = []
-        page.on('pageerror', lambda e: broken.append(str(e)))
+        def note(e): broken.append(str(e))
+        page.on('pageerror', note)
         try:
-            page.goto(f'{self.url}/lab/tree/{name}.ipynb?reset&token={self.token}')
+            page.evaluate(open_chapter, f'{name}.ipynb')
             page.locator('.jp-NotebookPanel .jp-Notebook').wait_for()
             wait_until(
                 lambda: page.wait_for_timeout(200) or self.connected(f'{name}.ipynb'), start_s,
@@ -203,9 +222,14 @@ class Lab:
                 assert printed(page, i) == text, f'code cell {i} of {name} printed something else'
             yield page
             assert not broken, f'scripts of the page failed: {broken}'
-        finally:
+            page.evaluate(close_chapter)
+            page.remove_listener('pageerror', note)
+        except BaseException:
+            self.page = None
             page.close()
-            # its kernel ends
+            raise
+        finally:
+            # its kernel ends, where the page has not ended it
             for s in self.sessions(f'{name}.ipynb'): self.ask(f"api/sessions/{s['id']}", 'DELETE')
 
     def _run_all(self, page):

@@ -152,8 +152,11 @@ def halves(marks: str, ignored=()) -> dict:
     return {name: [*pytest, '-m', marks, *map(str, part)] for name, part in parts.items()}
 
 
+# one more than two cores: each waits now and then, for a browser or a process that it has started
+at_once = 3
+
 def side_by_side(commands: dict) -> dict:
-    """Run commands two at a time, in this order; each tells at its end, and all are
+    """Run commands three at a time, in this order; each tells at its end, and all are
     stopped, with what they started, once one has failed. Returns what each said."""
     waiting = deque(commands.items())
     said, running, failed = {}, {}, []
@@ -176,11 +179,11 @@ def side_by_side(commands: dict) -> dict:
             if failed and failed[0][0] != name: return
             last = (said[name].strip().splitlines() or ['said nothing'])[-1].strip(' =')
             print(f'   {name}: {last} ({time.perf_counter() - start:.0f} s)', flush=True)
-    other = threading.Thread(target=work)
+    others = [threading.Thread(target=work) for _ in range(at_once - 1)]
     try:
-        other.start()
+        for thread in others: thread.start()
         work()
-        other.join()
+        for thread in others: thread.join()
     finally:
         waiting.clear()
         stop()
@@ -200,12 +203,13 @@ def everything():
             *pytest, 'tests', '-m', 'browser', *(f'--ignore=tests/{file}.py' for file in apart.values()),
         ],
     }
-    commands |= halves('not browser', apart.values()) | chapters()  # the longest first
+    commands |= halves('not browser', apart.values())
     commands |= {
         'stored outputs repeat, first half': nbval + tagged[::2],
         'stored outputs repeat, second half': nbval + tagged[1::2],
     }
     commands |= {name: [*pytest, f'tests/{file}.py'] for name, file in apart.items()}
+    commands |= chapters()  # the solutions, which are short, come last
     count({name: text for name, text in side_by_side(commands).items() if name in chapters()})
 
 
@@ -233,7 +237,7 @@ def changed() -> list:
 
 
 def changed_and_fast():
-    "The changed notebooks and the fast tests, two processes at a time."
+    "The changed notebooks and the fast tests, three processes at a time."
     todo = changed()
     print('changed:', ', '.join(str(p.relative_to(root/'nbs')) for p in todo) or 'no notebook', flush=True)
     commands = {
