@@ -217,7 +217,7 @@ def members(
     make:Callable,
     k:int,          # K, how many, at least 1
 )->TrainState:      # of K GANs, to be given to `fit` as it is
-    "Stack K GANs into one state."
+    "Stack K GANs into one state. Hooks of their optimisers stay behind: clip the state that comes out."
     need.whole(k=k)
     each = [make(i) for i in range(k)]
     for i, s in enumerate(each):
@@ -247,7 +247,8 @@ def member(
     s:TrainState,  # of K members
     i:int,         # which, from 0 to K-1
 )->TrainState:     # of one GAN, without extra parts; it shares nothing with `s`
-    "Take one GAN out of a run, as if it had been trained alone."
+    """Take one GAN out of a run, as if it had been trained alone. Hooks of the optimisers stay
+    behind: to train it further, ask for `clip_gradients` or `clip_weights` anew."""
     need.of_type(isinstance(s.G, Stacked), 'it holds no members, give a state that `members` made', G=s.G)
     need.whole(0, s.G.k - 1, i=i)
     G, D, G_ema = (None if net is None else net.member(i) for net in (s.G, s.D, s.G_ema))

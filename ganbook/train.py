@@ -156,13 +156,14 @@ def _autocast(s:TrainState, amp:bool):
     "A context in which the networks compute in bfloat16, if `amp`."
     return torch.autocast(s.device.type, torch.bfloat16) if amp else nullcontext()
 
-def _descend(opt:torch.optim.Optimizer, loss:Tensor):
+def _descend(opt:torch.optim.Optimizer, loss:Tensor, penalties=()):
     """One step of `opt` down `loss` (...,). Members do not
     touch, so the gradient of their sum is each one's own."""
-    learned = [p for group in opt.param_groups for p in group['params'] if p.requires_grad]
+    learned = [p for group in opt.param_groups for p in group['params']]
     for p in learned: p.grad = None  # what zero_grad does, at a fraction of its time
-    # without `inputs` the images that a penalty looks at would be given a gradient that nobody reads
-    loss.backward(torch.ones_like(loss), inputs=learned)
+    # the images that a penalty looked at would be given a gradient too, which nobody reads
+    wanted = [p for p in learned if p.requires_grad] if penalties else None
+    loss.backward(torch.ones_like(loss), inputs=wanted)
     opt.step()
 
 def _fake(s:TrainState, like:Tensor, y:tuple)->Tensor:
@@ -211,7 +212,7 @@ def d_step(
     D = _given(s.D, y)
     for p in penalties:
         total = total + p(D, real, fake, real_logits, fake_logits)
-    _descend(s.opt_D, total)
+    _descend(s.opt_D, total, penalties)
     return _logged(loss_D, real_logits, fake_logits, total - loss_D if penalties else None)
 
 # %% ../nbs/05_training.ipynb #a1bc6e42

@@ -152,11 +152,8 @@ def halves(marks: str, ignored=()) -> dict:
     return {name: [*pytest, '-m', marks, *map(str, part)] for name, part in parts.items()}
 
 
-# one more than two cores: each waits now and then, for a browser or a process that it has started
-at_once = 3
-
 def side_by_side(commands: dict) -> dict:
-    """Run commands three at a time, in this order; each tells at its end, and all are
+    """Run commands two at a time, in this order; each tells at its end, and all are
     stopped, with what they started, once one has failed. Returns what each said."""
     waiting = deque(commands.items())
     said, running, failed = {}, {}, []
@@ -179,11 +176,11 @@ def side_by_side(commands: dict) -> dict:
             if failed and failed[0][0] != name: return
             last = (said[name].strip().splitlines() or ['said nothing'])[-1].strip(' =')
             print(f'   {name}: {last} ({time.perf_counter() - start:.0f} s)', flush=True)
-    others = [threading.Thread(target=work) for _ in range(at_once - 1)]
+    other = threading.Thread(target=work)
     try:
-        for thread in others: thread.start()
+        other.start()
         work()
-        for thread in others: thread.join()
+        other.join()
     finally:
         waiting.clear()
         stop()
@@ -198,11 +195,12 @@ def everything():
     seen = in_browser()  # the browser compares what it runs
     tagged = [str(p) for p in notebooks if repeats(p) and p not in seen]
     nbval = [*pytest_and_nbval, '--nbval-lax', '--nbval-current-env', '--nbval-cell-timeout=300']
-    commands = {
-        'tests in a browser': [
-            *pytest, 'tests', '-m', 'browser', *(f'--ignore=tests/{file}.py' for file in apart.values()),
-        ],
-    }
+    # only what has such tests is read: to collect all of them takes ten seconds
+    shown = [
+        str(p) for p in sorted((root/'tests').glob('test_*.py'))
+        if p.stem not in apart.values() and 'mark.browser' in p.read_text(encoding='utf-8')
+    ]
+    commands = {'tests in a browser': [*pytest, '-m', 'browser', *shown]}
     commands |= halves('not browser', apart.values())
     commands |= {
         'stored outputs repeat, first half': nbval + tagged[::2],
@@ -237,7 +235,7 @@ def changed() -> list:
 
 
 def changed_and_fast():
-    "The changed notebooks and the fast tests, three processes at a time."
+    "The changed notebooks and the fast tests, two processes at a time."
     todo = changed()
     print('changed:', ', '.join(str(p.relative_to(root/'nbs')) for p in todo) or 'no notebook', flush=True)
     commands = {
