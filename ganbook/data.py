@@ -13,6 +13,8 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from importlib.util import find_spec
+from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
@@ -274,16 +276,23 @@ def draw(
     return x, _in_range(data, data.y[i])
 
 # %% ../nbs/03_data.ipynb #f72b5bbd
+def _digits_file()->Path:
+    "The table of digits inside scikit-learn, which stays unimported: that takes a second."
+    found = find_spec('sklearn')
+    need.there(found, 'pip install scikit-learn', 'the package scikit-learn')
+    path = Path(found.origin).parent/'datasets'/'data'/'digits.csv.gz'
+    need.there(path.is_file(), 'install scikit-learn again', path)
+    return path
+
 def digits()->Data:
     """The 1,797 handwritten digits, 8x8 grey, that ship with
     scikit-learn: no download, and the book's default images."""
-    from sklearn.datasets import load_digits  # a slow import, so only where it is needed
-    d = load_digits()
-    x = torch.from_numpy((d.images*(255/16)).round().astype(np.uint8))
+    table = np.loadtxt(_digits_file(), np.uint8, delimiter=',')  # 64 pixels and the label in each line
+    x = (table[:, :-1]*(255/16)).round().astype(np.uint8)
     return Data(
         'digits',
-        x[:, None],
-        torch.from_numpy(d.target.astype(np.int64)),
+        torch.from_numpy(x.reshape(-1, 1, 8, 8)),
+        torch.from_numpy(table[:, -1].astype(np.int64)),
         classes=tuple('0123456789')
     )
 

@@ -378,8 +378,7 @@ def _paint(s:_Sheet, layers:Iterator)->Tensor:  # (n,3,S,S)
     image = torch.zeros(s.n, 3, s.side, s.side)
     for l in layers:
         cover = _cover(l.d, max(2/s.side, l.blur))[:, None]
-        view = image[l.at]
-        view.copy_(torch.lerp(view, l.colour, cover.mul_(l.strength)))
+        image[l.at].lerp_(l.colour, cover.mul_(l.strength))
     return image
 
 def _trace(s:_Sheet, layers:Iterator)->Tensor:  # (n,1,S,S)
@@ -421,7 +420,7 @@ def _builds(causes:Causes, most:int)->Iterator:
         for i in (build == row).all(1).nonzero()[:, 0].split(most):
             yield i, row.tolist()
 
-_most_pixels = 32*64**2  # drawn at a time
+_most_pixels = 64*64**2  # drawn at a time
 
 @torch.no_grad()
 def draw_faces(

@@ -25,6 +25,11 @@ def run(module, monkeypatch, *words):
     monkeypatch.setattr(sys, 'argv', [module.__name__, *words])
     return module.main()
 
+def draw_few(module, monkeypatch):
+    "Let a trial draw a tenth of its faces."
+    drawn = module.faces
+    monkeypatch.setattr(module, 'faces', lambda n=5_000, *args, **options: drawn(n//10, *args, **options))
+
 @pytest.mark.parametrize('name', ['ring', 'grid'])
 def test_stored_modes_keep_their_targets(name): assert modes.missed(stored('modes')[name], name, 'cpu') == []
 
@@ -257,6 +262,7 @@ def test_missed_targets_of_a_minute_are_seen(change, words):
     ],
 )
 def test_a_tiny_run(module, kind, words, tmp_path, monkeypatch):
+    if hasattr(module, 'faces'): draw_few(module, monkeypatch)
     out = tmp_path/'out.json'
     command = [*words, '--steps', '2', '--seeds', '2', '--device', 'cpu', '--out', str(out)]
     assert run(module, monkeypatch, *command) == 0
@@ -367,7 +373,8 @@ def test_mirror_images_are_put_among_the_training_images():
     assert len(both) == 12 and torch.equal(both.x[6:], data.x.flip(-1)) and torch.equal(both.y[6:], data.y)
 
 def test_a_short_run_of_leaks(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(leaks, 'n_judged', 100)
+    draw_few(leaks, monkeypatch)
+    monkeypatch.setattr(leaks, 'n_judged', 1_000)
     arms, out = ['no change', 'mirror, real alone', 'turns, p=1'], tmp_path/'leaks.json'
     words = ['--device', 'cpu', '--steps', '2', '--seeds', '1', '--out', str(out), '--only', *arms]
     assert run(leaks, monkeypatch, *words) == 0

@@ -16,6 +16,7 @@ import warnings
 from dataclasses import FrozenInstanceError, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 import numpy as np
 import pooch
 import pytest
@@ -415,6 +416,18 @@ def test_digits_are_the_ones_of_scikit_learn():
         and d.y.tolist() == s.target.tolist()
         and d.classes[7] == '7'
     )
+
+def test_digits_want_the_file_of_scikit_learn(tmp_path, monkeypatch):
+    monkeypatch.setattr(gd, 'find_spec', lambda name: None)
+    with pytest.raises(FileNotFoundError, match='scikit-learn is not there: pip install'): digits()
+    found = SimpleNamespace(origin=str(tmp_path/'__init__.py'))
+    monkeypatch.setattr(gd, 'find_spec', lambda name: found)
+    with pytest.raises(FileNotFoundError, match='csv.gz is not there: install scikit-learn again'): digits()
+
+def test_digits_come_without_the_import_of_scikit_learn():
+    said = 'import sys; from ganbook.data import digits; digits(); print("sklearn" in sys.modules)'
+    done = subprocess.run([sys.executable, '-c', said], capture_output=True, text=True, timeout=60)
+    assert done.stdout == 'False\n', done.stderr
 
 # ---------------------------------------------------------------- idx files
 

@@ -34,7 +34,7 @@ ring = sets.ring(n=2000)
 
 
 @pytest.fixture(scope='module')
-def digits(): return sets.digits()  # scikit-learn is slow to import, and a new process needs none of it
+def digits(): return sets.digits()
 
 
 # Networks and helpers
