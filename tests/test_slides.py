@@ -133,19 +133,33 @@ def page():
         yield browser.new_page(viewport=dict(width=1000, height=600))
         browser.close()
 
+shrunk = "slides.filter(s => s.querySelector('.body').style.zoom).length"
+needed = """slides.filter(s => {
+  const style = s.querySelector('.body').style;
+  if (!style.zoom) return false;
+  style.zoom = Number(style.zoom) + .05;
+  const full = !fits(s);
+  style.zoom -= .05;
+  return full;
+}).length"""
+
 @pytest.mark.browser
 def test_slides_are_shown(page, tmp_path):
-    "All is set and fits, keys turn, notes open, the address names a slide, printing gives a page a slide."
+    "All is set and fits, on a slow machine too, keys turn, the address names a slide, each prints."
     slides.build(['1'], tmp_path, True)
     n = len(slides.chosen(slides.wanted(pages.read(root/'nbs', root/'results'), ['1'])[0]))
     with serve(tmp_path) as url:
         told = watch(page, url)
+        slow = page.context.new_cdp_session(page)
+        slow.send('Emulation.setCPUThrottlingRate', dict(rate=12))
         page.goto(f'{url}index.html')
         page.locator('a', has_text='The game').click()
         page.wait_for_function("document.body.dataset.ready == 'yes'")
+        slow.send('Emulation.setCPUThrottlingRate', dict(rate=1))
         def now(): return page.evaluate("[...document.querySelectorAll('.slide.now')].map(s => Number(s.id))")
         assert page.locator('.slide').count() == n and now() == [1]
         assert page.evaluate('slides.every(fits)')
+        assert page.evaluate(shrunk) == page.evaluate(needed) > 0
         assert page.evaluate("document.querySelectorAll('mjx-container').length") > 50
         assert page.evaluate("document.querySelectorAll('mjx-merror').length") == 0
         assert page.evaluate("[...document.images].every(m => m.naturalWidth)")

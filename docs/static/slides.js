@@ -1,7 +1,9 @@
 // Turn the slides, scale the stage to the window, and shrink what would not fit. Without this script all slides stand below each other.
+const parsed = new Promise(done => document.addEventListener('DOMContentLoaded', done));
 window.MathJax = {
   options: {enableMenu: false},
-  startup: {pageReady: () => MathJax.startup.defaultPageReady().then(() => fitAll())},
+  // A slow machine can come to the formulas before the slides are known, and to the letters of formulas after that.
+  startup: {pageReady: () => MathJax.startup.defaultPageReady().then(() => parsed).then(() => document.fonts.ready).then(fitAll)},
 };
 let slides = [], at = 0;
 const body = () => document.body;
@@ -38,7 +40,7 @@ const keys = {
   n: () => body().classList.toggle('noted'),
   f: () => document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen(),
 };
-document.addEventListener('DOMContentLoaded', () => {
+parsed.then(() => {
   slides = [...document.querySelectorAll('.slide')];
   body().classList.add('shown');
   scale();
