@@ -29,7 +29,7 @@ def cmd_train(
     mirror:bool=False,      # take each image mirrored as well; not where left and right mean something
     classes:bool=False,     # train with classes: each subfolder of the images is one; or a set with labels
     augment:str=None,       # change all D sees: color, diffaugment, flip ... or ada (default: the recipe's)
-    networks:str=None,      # mlp, dcgan, resnet or style (default: the recipe's)
+    networks:str=None,      # mlp, dcgan, resnet, style or layered (default: the recipe's)
     from_:str=None,         # a run, or a checkpoint, whose weights to begin with (default: none)
     out:str=None,           # folder for the run (default: runs/RECIPE-DATA, with -2, -3, ... if it is there)
     config:str=None,        # the run.json of a run to repeat; other options go before it (default: none)

@@ -18,9 +18,9 @@ from . import augment, losses, need, optim, penalties, tasks
 from .data import Data, latents
 from .diversity import Packed, packed_shape, with_minibatch_std
 from .ensemble import members
-from .models.conditional import Judge
-from .models.conditional import by_name as conditionings
+from .models.conditional import Judge, by_name as conditionings
 from .models.dcgan import pairs as dcgan_pairs
+from .models.layered import pairs as layered_pairs
 from .models.mlp import outs
 from .models.mlp import pairs as mlp_pairs
 from .models.resnet import pairs as resnet_pairs
@@ -211,7 +211,7 @@ def find(
 
 # %% ../nbs/15_stabilised_dcgan.ipynb #9a05ab81
 # name -> a function of (recipe, shape of a sample, shape that D sees, end of G) that makes (G, D)
-pairs = mlp_pairs | dcgan_pairs | resnet_pairs | style_pairs
+pairs = mlp_pairs | dcgan_pairs | resnet_pairs | style_pairs | layered_pairs
 
 # the same for networks that are given source images: (recipe, shape, shape of a source, end of G)
 translators = with_pairs | without_pairs
@@ -419,7 +419,7 @@ def _arguments(s, r:Recipe)->dict:
     return dict(
         loss=_loss(r), labels=wants_labels(r),
         n_steps=r.n_steps, batch_size=r.batch_size, n_critic=r.n_critic,
-        channels_last=r.networks == 'dcgan' and s.device.type == 'cpu',
+        channels_last=r.networks in ('dcgan', 'layered') and s.device.type == 'cpu',
         schedule=None if r.decay_from is None else linear_decay(r.decay_from),
         ema_halflife=min(r.ema_halflife or 200., r.n_steps/20),  # longer it would show the run's beginning
     )

@@ -109,11 +109,12 @@ def with_classes(
 _for_pair = dict(
     mlp=dict(), dcgan=dict(up='upsampled', width=32, norm_D='none', init='pytorch'),
     resnet=dict(up='bilinear', width=16), style=dict(up='bilinear', width=20, norm_D='none', init='pytorch'),
+    layered=dict(up='transposed', width=32, fine=16, norm_D='none', init='pytorch', latent_dim=96),
 )
 
 def with_networks(
     recipe,    # a Recipe or its name
-    name:str,  # of a pair: mlp, dcgan, resnet or style
+    name:str,  # of a pair: mlp, dcgan, resnet, style or layered
 )->Recipe:     # the same where it has this pair already
     "A recipe with other networks."
     r = find(recipe)

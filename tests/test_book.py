@@ -35,7 +35,7 @@ floors = {
     'scale': 1, 'plots': 1, 'diversity': 1, 'preflight': 1, 'models.dcgan': 1, 'downloads': 1,
     'readers': 1, 'pretrained': 0,
     'train': 2, 'models.resnet': 2, 'models.conditional': 2, 'images': 2, 'shelf': 2,
-    'models.clips': 2, 'bias': 2,
+    'models.clips': 2, 'bias': 2, 'models.layered': 2,
     'models.style': 3, 'models.others': 3,
     'checkpoints': 3, 'ensemble': 3, 'augment': 3, 'optim': 3, 'vitals': 3, 'tasks': 3, 'pairs': 3,
     'callbacks': 4, 'parallel': 4, 'faults': 4, 'models.translation': 4, 'unpaired': 4,

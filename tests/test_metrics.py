@@ -478,7 +478,7 @@ def test_cards_describe_the_files(name):
 
 def test_only_the_cards_and_weights_lie_in_the_folder():
     assert sorted(p.name for p in (root/'ganbook'/'yardsticks').iterdir()) == [
-        f'{n}.{e}' for n in ('digits', 'faces', 'mnist') for e in ('json', 'safetensors')
+        f'{n}.{e}' for n in ('digits', 'faces', 'mnist', 'parts') for e in ('json', 'safetensors')
     ]
     assert 'recursive-include ganbook/yardsticks *.json *.safetensors' in (root/'MANIFEST.in').read_text()
 

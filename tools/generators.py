@@ -7,7 +7,7 @@ on where it was. What is measured is what is written: weights in half precision.
 import argparse
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 import torch
@@ -15,6 +15,7 @@ from ganbook.evaluate import evaluate, meanings
 from ganbook.files import Files, whole_file
 from ganbook.launch import launch
 from ganbook.pretrained import home, packed
+from ganbook.recipes import Recipe, find
 from ganbook.runs import Run, Wish, trained
 from ganbook.scale import device_name, versions
 
@@ -25,12 +26,13 @@ threads = 1
 class Plan:
     "What is trained, and what its card says that a run does not know."
     draws: str
-    recipe: str
+    recipe: str | Recipe
     data: str
     n_steps: int
     limits: str
     size: int = None
     lr: float = None
+    networks: str = None
     seed: int = 0
     classes: bool = False
 
@@ -46,6 +48,11 @@ plans = dict(
         'it draws no photographs; some faces are smudged, many kinds are rare',
         size=32,
     ),
+    layers=Plan(
+        'drawn faces of 32 pixels, in colour, painted in layers', 'pictures32', 'faces', 6_000,
+        'it draws no photographs; some faces are smudged, some kinds are rare',
+        size=32, networks='layered',
+    ),
     looks=Plan(
         'drawn faces of 32 pixels, in colour, whose hair and glasses can be asked for', 'pictures32', 'looks',
         6_000, 'it draws no photographs; some faces are smudged, and some wear what was not asked for',
@@ -57,7 +64,7 @@ plans = dict(
         size=16,
     ),
     digits=Plan(
-        'handwritten digits, grey', 'stable', 'mnist_small', 1_500,
+        'handwritten digits, grey', replace(find('stable'), width=16), 'mnist_small', 1_500,
         'trained on 5,000 images; some samples are no digit that a person would name',
     ),
 )
@@ -70,6 +77,7 @@ def run_of(name: str, folder: Path) -> Path:
     wish = Wish(
         out=str(folder/name), resume=there, recipe=plan.recipe, data=plan.data, size=plan.size,
         seed=plan.seed, n_steps=plan.n_steps, lr=plan.lr, threads=threads, classes=plan.classes,
+        networks=plan.networks,
     )
     launch(wish)
     return folder/name

@@ -36,7 +36,7 @@ plans = {  # weeks -> what a week is about, and its chapters
         ('A GAN that stays stable', '14 15'), ('Collapse; optimisers for games', '16 17'),
         ('Architectures; small data', '18 19'), ('Asking for a class', '20'),
         ('Inside a GAN; translation', '21 22'),
-        ('Styles, clips, filling in; beside others; what is rare; projects', '23 24 25 26 27'),
+        ('Styles, clips, filling in; beside others; what is rare; layers; projects', '23 24 25 26 27 28'),
     ],
 }
 

@@ -1,8 +1,8 @@
-"""Train the yardstick classifiers of ganbook.metrics, and the reader of drawn faces of ganbook.readers, and
+"""Train the yardstick classifiers of ganbook.metrics, and the readers of drawn faces of ganbook.readers, and
 store them, with their cards, inside the package.
 
-usage: python tools/yardstick.py [digits] [mnist] [faces] [--dry STEPS]     all without a name; --dry only
-                                                                            measures speed
+usage: python tools/yardstick.py [digits] [mnist] [faces] [parts] [--dry STEPS]     all without a name; --dry
+                                                                                    only measures speed
 
 The same seed, thread count and versions give the same weights; another machine's
 differ in the last digits, and so in their sum. Figures in the book are made with
@@ -21,9 +21,9 @@ from safetensors.torch import load, save
 from ganbook import data as sets
 from ganbook.downloads import mnist
 from ganbook.causes import draw_causes, kind_causes
-from ganbook.drawing import draw_faces
+from ganbook.drawing import draw_faces, parts
 from ganbook.metrics import Yardstick
-from ganbook.readers import FaceReader, at_32, in_groups, targets
+from ganbook.readers import FaceReader, PartReader, at_32, in_groups, targets
 
 root = Path(__file__).resolve().parent.parent
 folder = root/'ganbook'/'yardsticks'
@@ -159,9 +159,7 @@ def make_reader(dry=None):
     "Train the reader of faces; store weights, as float16, and card."
     recipe = reader
     net = train_reader(recipe, dry)
-    raw = save({
-        k: v.half().contiguous() if v.is_floating_point() else v for k, v in net.state_dict().items()
-    })
+    raw = halves(net)
     net.load_state_dict(load(raw))  # what is judged is what is stored
     sizes = judged(net, recipe['held_out'])
     print(json.dumps(sizes, indent=1), f'{len(raw)/1e3:.0f} kB of weights', flush=True)
@@ -175,13 +173,87 @@ def make_reader(dry=None):
         seed=recipe['seed'], epochs=recipe['epochs'], made_by='tools/yardstick.py', torch=torch.__version__,
         sha256=hashlib.sha256(raw).hexdigest(),
     )
-    (folder/'faces.safetensors').write_bytes(raw)
-    (folder/'faces.json').write_text(json.dumps(card, indent=1) + '\n', encoding='utf-8')
+    write('faces', raw, card)
+
+
+part_recipe = dict(
+    network=dict(width=12), batch=32, steps=3_000, lr=4e-3, noise=.03, seed=0,
+    train=dict(n=12_000, seed=1), held_out=dict(n=2000, seed=2),
+)
+
+
+def parts_of(n: int, seed: int) -> tuple:
+    "Faces (n,3,32,32) in [-1,1], and the number of the part that each pixel shows (n,32,32)."
+    causes = draw_causes(n, seed)
+    return as_drawn(draw_faces(causes, 32)), draw_faces(causes, 32, 'parts').argmax(1)
+
+
+def train_part_reader(recipe: dict, max_steps=None) -> PartReader:
+    "AdamW under the same schedule, and the cross entropy of every pixel, with a little noise."
+    torch.manual_seed(recipe['seed'])
+    rng = torch.Generator().manual_seed(recipe['seed'])
+    net = PartReader(**recipe['network']).train()
+    opt = torch.optim.AdamW(net.parameters(), lr=recipe['lr'], weight_decay=.02, fused=True)
+    x, y = parts_of(**recipe['train'] | ({} if max_steps is None else dict(n=500)))
+    total = max_steps or recipe['steps']
+    t = time.process_time()
+    for step in range(total):
+        warm = min(1., (step + 1)/(.1*total))
+        for group in opt.param_groups: group['lr'] = recipe['lr']*warm*.5*(1 + math.cos(math.pi*step/total))
+        i = torch.randint(len(x), (recipe['batch'],), generator=rng)
+        noisy = x[i] + recipe['noise']*torch.randn(x[i].shape, generator=rng)
+        loss = F.cross_entropy(net(noisy), y[i])
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+        if step % max(1, total//10) == 0:
+            took = time.process_time() - t
+            print(f'step {step + 1} of {total}, loss {loss.item():.3f}, {took:.0f} s', flush=True)
+    return net.eval()
+
+
+def overlap(net: PartReader, held_out: dict) -> dict:
+    "Part -> the pixels that are read and drawn as such, over those of either."
+    x, y = parts_of(**held_out)
+    read, true = net.masks(x), F.one_hot(y, len(parts)).movedim(-1, 1).bool()
+    iou = (read & true).sum((0, 2, 3))/(read | true).sum((0, 2, 3))
+    return dict(zip(parts, iou.double().tolist()))
+
+
+def make_part_reader(dry=None):
+    "Train the reader of parts; store weights, as float16, and card."
+    recipe = part_recipe
+    net = train_part_reader(recipe, dry)
+    raw = halves(net)
+    net.load_state_dict(load(raw))  # what is judged is what is stored
+    iou = overlap(net, recipe['held_out'])
+    print(json.dumps(iou, indent=1), f'{len(raw)/1e3:.0f} kB of weights', flush=True)
+    if dry: return
+    write('parts', raw, dict(
+        name='parts', version=version, network=recipe['network'],
+        parameters=sum(p.numel() for p in net.parameters()), iou=iou, held_out=recipe['held_out']['n'],
+        data=f'draw_causes(**{recipe["train"]}) to train on, draw_causes(**{recipe["held_out"]}) held out',
+        seed=recipe['seed'], steps=recipe['steps'], made_by='tools/yardstick.py', torch=torch.__version__,
+        sha256=hashlib.sha256(raw).hexdigest(),
+    ))
+
+
+def halves(net: torch.nn.Module) -> bytes:
+    "The weights as a safetensors file, in half precision."
+    state = net.state_dict()
+    return save({k: v.half().contiguous() if v.is_floating_point() else v for k, v in state.items()})
+
+
+def write(name: str, raw: bytes, card: dict):
+    "Weights and card into the package."
+    (folder/f'{name}.safetensors').write_bytes(raw)
+    (folder/f'{name}.json').write_text(json.dumps(card, indent=1) + '\n', encoding='utf-8')
 
 
 def make(name: str, dry=None):
     "Train one yardstick; store weights and card."
     if name == 'faces': return make_reader(dry)
+    if name == 'parts': return make_part_reader(dry)
     recipe = recipes[name]
     train_set, test_set = recipe['data']()
     net = train(recipe, train_set, dry)
@@ -201,9 +273,7 @@ def make(name: str, dry=None):
         test_sha256=sha256(test_set), seed=recipe['seed'], epochs=recipe['epochs'],
         made_by='tools/yardstick.py', torch=torch.__version__, sha256=hashlib.sha256(raw).hexdigest(),
     )
-    folder.mkdir(exist_ok=True)
-    (folder/f'{name}.safetensors').write_bytes(raw)
-    (folder/f'{name}.json').write_text(json.dumps(card, indent=1) + '\n', encoding='utf-8')
+    write(name, raw, card)
     print(f'{len(raw)/1e3:.0f} kB of weights')
 
 
@@ -211,7 +281,7 @@ if __name__ == '__main__':
     torch.set_num_threads(1)
     words = sys.argv[1:]
     dry = int(words.pop(words.index('--dry') + 1)) if '--dry' in words else None
-    known = [*recipes, 'faces']
+    known = [*recipes, 'faces', 'parts']
     names = [w for w in words if w != '--dry'] or known
     unknown = [n for n in names if n not in known]
     if unknown:
