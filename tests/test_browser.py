@@ -160,6 +160,13 @@ def test_errors_of_a_counter_change_with_their_sliders(lab):
         assert press(page, slider=3, image=0) == '1550'
 
 
+def test_the_colour_of_a_layer_changes_with_its_slider(lab):
+    "Chapter 28: a face, and a layer's colour, are chosen by sliders."
+    with lab.run_notebook('28_layers') as page:
+        assert press(page, slider=0, image=0) == '2'
+        assert press(page, slider=2, image=0) == '5'
+
+
 def test_every_chapter_with_a_widget_is_opened_here():
     """A widget is made by ipywidgets or is the playground; each
     chapter that has one is run by a test of the browser."""
