@@ -15,7 +15,9 @@ root = Path(__file__).resolve().parent.parent
 
 def test_the_files_are_small_and_go_into_the_package():
     files = sorted(home().iterdir())
-    assert [p.stem for p in files] == names() and sum(p.stat().st_size for p in files) <= 3.2e6
+    assert [p.stem for p in files] == names() and max(p.stat().st_size for p in files) <= 7e5
+    asked_for = 'faces32', 'looks', 'digits'
+    assert sum(p.stat().st_size for p in files if p.stem in asked_for) <= 3e6
     assert 'recursive-include ganbook/generators *.safetensors' in (root/'MANIFEST.in').read_text()
     assert "'generators/*.safetensors'" in (root/'setup.py').read_text()
 

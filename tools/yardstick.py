@@ -105,28 +105,14 @@ reader = dict(
 )
 
 
-def train_reader(recipe: dict, max_steps=None) -> FaceReader:
-    """AdamW under the same schedule: cross entropy of choices and five times the squared error
-    of numbers, on batches that are half faces of 32 pixels and half faces of 16, with a little noise."""
-    torch.manual_seed(recipe['seed'])
-    rng = torch.Generator().manual_seed(recipe['seed'])
-    net = FaceReader(**recipe['network']).train()
+def descend(net: torch.nn.Module, recipe: dict, total: int, loss_of):
+    "AdamW under the same schedule; `loss_of()` draws a batch and gives its loss."
     opt = torch.optim.AdamW(net.parameters(), lr=recipe['lr'], weight_decay=.02, fused=True)
-    n = recipe['train']['n'] if max_steps is None else 1000
-    causes = draw_causes(n, recipe['train']['seed'])
-    large, small = draw_faces(causes, 32), draw_faces(causes, 16)
-    half = recipe['batch']//2
-    total = recipe['epochs']*(n//half) if max_steps is None else max_steps
     t = time.process_time()
     for step in range(total):
         warm = min(1., (step + 1)/(.1*total))
         for group in opt.param_groups: group['lr'] = recipe['lr']*warm*.5*(1 + math.cos(math.pi*step/total))
-        i, j = torch.randint(n, (2, half), generator=rng)
-        x = torch.cat([as_drawn(large[i]), at_32(as_drawn(small[j]))])
-        x += recipe['noise']*torch.randn(x.shape, generator=rng)
-        (logits, numbers), (words, values) = in_groups(net(x)), targets(causes[torch.cat([i, j])])
-        loss = sum(F.cross_entropy(logits[name], words[name]) for name in words)
-        loss = loss + 5*sum(F.mse_loss(numbers[name], values[name]) for name in values)
+        loss = loss_of()
         opt.zero_grad()
         loss.backward()
         opt.step()
@@ -134,6 +120,28 @@ def train_reader(recipe: dict, max_steps=None) -> FaceReader:
             took = time.process_time() - t
             print(f'step {step + 1} of {total}, loss {loss.item():.3f}, {took:.0f} s', flush=True)
     print(f'{total} steps, {(time.process_time() - t)/total*1e3:.1f} ms a step', flush=True)
+
+
+def train_reader(recipe: dict, max_steps=None) -> FaceReader:
+    """Cross entropy of choices and five times the squared error of numbers, on batches
+    that are half faces of 32 pixels and half faces of 16, with a little noise."""
+    torch.manual_seed(recipe['seed'])
+    rng = torch.Generator().manual_seed(recipe['seed'])
+    net = FaceReader(**recipe['network']).train()
+    n = recipe['train']['n'] if max_steps is None else 1000
+    causes = draw_causes(n, recipe['train']['seed'])
+    large, small = draw_faces(causes, 32), draw_faces(causes, 16)
+    half = recipe['batch']//2
+
+    def loss_of():
+        i, j = torch.randint(n, (2, half), generator=rng)
+        x = torch.cat([as_drawn(large[i]), at_32(as_drawn(small[j]))])
+        x += recipe['noise']*torch.randn(x.shape, generator=rng)
+        (logits, numbers), (words, values) = in_groups(net(x)), targets(causes[torch.cat([i, j])])
+        loss = sum(F.cross_entropy(logits[name], words[name]) for name in words)
+        return loss + 5*sum(F.mse_loss(numbers[name], values[name]) for name in values)
+
+    descend(net, recipe, recipe['epochs']*(n//half) if max_steps is None else max_steps, loss_of)
     return net.eval()
 
 
@@ -189,26 +197,18 @@ def parts_of(n: int, seed: int) -> tuple:
 
 
 def train_part_reader(recipe: dict, max_steps=None) -> PartReader:
-    "AdamW under the same schedule, and the cross entropy of every pixel, with a little noise."
+    "The cross entropy of every pixel, with a little noise."
     torch.manual_seed(recipe['seed'])
     rng = torch.Generator().manual_seed(recipe['seed'])
     net = PartReader(**recipe['network']).train()
-    opt = torch.optim.AdamW(net.parameters(), lr=recipe['lr'], weight_decay=.02, fused=True)
     x, y = parts_of(**recipe['train'] | ({} if max_steps is None else dict(n=500)))
-    total = max_steps or recipe['steps']
-    t = time.process_time()
-    for step in range(total):
-        warm = min(1., (step + 1)/(.1*total))
-        for group in opt.param_groups: group['lr'] = recipe['lr']*warm*.5*(1 + math.cos(math.pi*step/total))
+
+    def loss_of():
         i = torch.randint(len(x), (recipe['batch'],), generator=rng)
         noisy = x[i] + recipe['noise']*torch.randn(x[i].shape, generator=rng)
-        loss = F.cross_entropy(net(noisy), y[i])
-        opt.zero_grad()
-        loss.backward()
-        opt.step()
-        if step % max(1, total//10) == 0:
-            took = time.process_time() - t
-            print(f'step {step + 1} of {total}, loss {loss.item():.3f}, {took:.0f} s', flush=True)
+        return F.cross_entropy(net(noisy), y[i])
+
+    descend(net, recipe, max_steps or recipe['steps'], loss_of)
     return net.eval()
 
 

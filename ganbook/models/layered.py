@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from .. import need
 from ..data import latents
 from .dcgan import dcgan_pair, image_shape
-from ..nets import folded
+from ..nets import evaluating, folded
 from ..plots import image_grid
+from ..train import sample
 
 # %% ../../nbs/28_layers.ipynb #28a00010
 def separate_nets(
@@ -110,9 +111,8 @@ def recoloured(
 def _latent_of(G:nn.Module, seed:int)->Tensor:
     return latents(1, G.latent_dim, torch.Generator().manual_seed(seed)).to(next(G.parameters()))
 
-@torch.no_grad()
 def layer_view(
-    G:LayeredGenerator,  # in evaluation mode, as it was trained
+    G:LayeredGenerator,
     seed:int=0,          # of the face
     layer:int=0,         # which layer, the first is 0
     colour:int=1,        # seed of the latent that its colour is taken from
@@ -120,9 +120,9 @@ def layer_view(
     "A face, a mask of it, and the face with another colour of that layer."
     z = _latent_of(G, seed)
     other = recoloured(G, z, layer, _latent_of(G, colour))
-    mask = 2*G.masks(z)[:, layer, None].expand(-1, G.shape[0], -1, -1) - 1
+    with evaluating(G): mask = 2*G.masks(z)[:, layer, None].expand(-1, G.shape[0], -1, -1) - 1
     fig = Figure((6, 2.2), dpi=80)
-    panels = {f'face {seed}': G(z), f'mask {layer}': mask, 'recoloured': G(other)}
+    panels = {f'face {seed}': sample(G, z), f'mask {layer}': mask, 'recoloured': sample(G, other)}
     for ax, (title, x) in zip(fig.subplots(1, 3), panels.items()):
         image_grid(x.cpu(), ax, title=title)
     return fig
